@@ -1,0 +1,458 @@
+//! The only room that spawns processes.
+//!
+//! Every child leads a process group of its own, is killed as a group, and dies
+//! with us even when we are killed: the kernel signals it when the thread that
+//! started it ends (`PR_SET_PDEATHSIG`). Children that have children of their
+//! own (make, vng) run under [`supervise`], which takes the whole group with it.
+//! Whoever starts a long-lived child must therefore do so on the thread that
+//! also waits for it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
+
+/// First argument that turns this binary into the supervisor of a process tree.
+pub const SUPERVISE: &str = "__supervise";
+
+/// How long a group may take to obey SIGTERM before it gets SIGKILL. From
+/// experience: make needs a few tenths of a second to remove half-written files.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Interval at which a group on its way out is looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Why a process did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// It could not be started.
+    #[error("cannot start `{program}`: {source}{}", hint_for(program, source))]
+    Start {
+        /// Program as given.
+        program: String,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// It ran and failed.
+    #[error("`{command}` failed with {status}{}", tail(stderr))]
+    Failed {
+        /// Whole command line.
+        command: String,
+        /// Exit status or signal.
+        status: String,
+        /// Everything it wrote to stderr.
+        stderr: String,
+    },
+    /// Waiting or reading failed.
+    #[error("cannot wait for `{program}`: {source}")]
+    Wait {
+        /// Program as given.
+        program: String,
+        /// The system's words.
+        source: io::Error,
+    },
+}
+
+fn hint_for(program: &str, source: &io::Error) -> String {
+    if source.kind() == io::ErrorKind::NotFound {
+        format!("\nhint: install `{program}`; `kregress doctor` lists what is missing")
+    } else {
+        String::new()
+    }
+}
+
+fn tail(stderr: &str) -> String {
+    let lines: Vec<_> = stderr.trim_end().lines().collect();
+    let from = lines.len().saturating_sub(5);
+    lines[from..].iter().map(|line| format!("\n  {line}")).collect()
+}
+
+/// Whether children of a command have children of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Single,
+    Tree,
+}
+
+/// A command line, not yet started.
+#[derive(Debug, Clone)]
+pub struct Cmd {
+    program: OsString,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    env_remove: Vec<OsString>,
+    dir: Option<PathBuf>,
+    shape: Shape,
+}
+
+impl Cmd {
+    /// A program, found by `PATH` if it has no slash.
+    pub fn new(program: impl Into<OsString>) -> Self {
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            env_remove: Vec::new(),
+            dir: None,
+            shape: Shape::Single,
+        }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<I: IntoIterator<Item = S>, S: Into<OsString>>(mut self, args: I) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable of the environment.
+    #[must_use]
+    pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.push((key.into(), value.into()));
+        self
+    }
+
+    /// Removes a variable of the environment.
+    #[must_use]
+    pub fn env_remove(mut self, key: impl Into<OsString>) -> Self {
+        self.env_remove.push(key.into());
+        self
+    }
+
+    /// Runs in this directory.
+    #[must_use]
+    pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// Says that the program starts processes of its own, so that all of them
+    /// are ended together even if we are killed.
+    #[must_use]
+    pub fn tree(mut self) -> Self {
+        self.shape = Shape::Tree;
+        self
+    }
+
+    /// Program and arguments, for records.
+    #[must_use]
+    pub fn argv(&self) -> Vec<String> {
+        std::iter::once(&self.program)
+            .chain(&self.args)
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect()
+    }
+
+    /// As one would type it.
+    #[must_use]
+    pub fn display(&self) -> String {
+        shell_line(&self.argv())
+    }
+
+    fn program_name(&self) -> String {
+        self.program.to_string_lossy().into_owned()
+    }
+
+    fn expression(&self) -> Result<duct::Expression, ExecError> {
+        let (program, args) = match self.shape {
+            Shape::Single => (self.program.clone(), self.args.clone()),
+            Shape::Tree => {
+                let own = std::env::current_exe().map_err(|source| self.start_error(source))?;
+                let mut args = vec![OsString::from(SUPERVISE), self.program.clone()];
+                args.extend(self.args.iter().cloned());
+                (own.into_os_string(), args)
+            }
+        };
+        #[expect(clippy::disallowed_methods, reason = "this is the room for it")]
+        let mut expression = duct::cmd(program, args).stdin_null().unchecked();
+        for (key, value) in &self.env {
+            expression = expression.env(key, value);
+        }
+        for key in &self.env_remove {
+            expression = expression.env_remove(key);
+        }
+        if let Some(dir) = &self.dir {
+            expression = expression.dir(dir);
+        }
+        let signal = match self.shape {
+            Shape::Single => Signal::KILL,
+            // The supervisor needs a moment to end its group.
+            Shape::Tree => Signal::TERM,
+        };
+        Ok(expression.before_spawn(move |command| {
+            command.process_group(0);
+            let parent = rustix::process::getpid();
+            // SAFETY: the closure runs between fork and exec and makes two
+            // system calls; it neither allocates nor takes locks.
+            unsafe {
+                command.pre_exec(move || {
+                    set_parent_process_death_signal(Some(signal))?;
+                    // We may have died before the line above.
+                    if rustix::process::getppid() == Some(parent) {
+                        Ok(())
+                    } else {
+                        Err(io::Error::from(rustix::io::Errno::SRCH))
+                    }
+                });
+            }
+            Ok(())
+        }))
+    }
+
+    fn start_error(&self, source: io::Error) -> ExecError {
+        ExecError::Start { program: self.program_name(), source }
+    }
+
+    /// Runs to the end and gives stdout, stderr and status, whatever it is.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the program cannot be started.
+    pub fn run(&self) -> Result<Output, ExecError> {
+        self.expression()?.stdout_capture().stderr_capture().run().map_err(|source| self.start_error(source))
+    }
+
+    /// Runs to the end and gives stdout, lossily decoded.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the program cannot be started or exits other than with 0.
+    pub fn read(&self) -> Result<String, ExecError> {
+        let output = self.run()?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(ExecError::Failed {
+            command: self.display(),
+            status: output.status.to_string(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Starts it with stdout and stderr going to `log`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the program cannot be started.
+    pub fn start(&self, log: &File) -> Result<Running, ExecError> {
+        let out = log.try_clone().map_err(|source| self.start_error(source))?;
+        let handle = self
+            .expression()?
+            .stderr_to_stdout()
+            .stdout_file(out)
+            .start()
+            .map_err(|source| self.start_error(source))?;
+        Running::new(handle, self.program_name())
+    }
+}
+
+/// Quotes a command for a POSIX shell.
+#[must_use]
+pub fn shell_line<S: AsRef<str>>(argv: &[S]) -> String {
+    argv.iter().map(|word| shell_word(word.as_ref())).collect::<Vec<_>>().join(" ")
+}
+
+fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// A child that runs. Dropping it ends its whole group.
+#[derive(Debug)]
+pub struct Running {
+    handle: duct::Handle,
+    group: Pid,
+    program: String,
+    ended: bool,
+}
+
+impl Running {
+    fn new(handle: duct::Handle, program: String) -> Result<Self, ExecError> {
+        let pid =
+            handle.pids().first().copied().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        match pid {
+            Some(group) => Ok(Self { handle, group, program, ended: false }),
+            None => Err(ExecError::Start { program, source: io::Error::other("it has no process id") }),
+        }
+    }
+
+    /// Process id, also of its group.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.group.as_raw_nonzero().get()
+    }
+
+    /// Status if it ended within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when waiting does.
+    pub fn wait_timeout(&mut self, limit: Duration) -> Result<Option<std::process::ExitStatus>, ExecError> {
+        let wait_error = |source| ExecError::Wait { program: self.program.clone(), source };
+        let status = self.handle.wait_timeout(limit).map_err(wait_error)?.map(|output| output.status);
+        if status.is_some() {
+            self.ended = true;
+        }
+        Ok(status)
+    }
+
+    /// Ends the group: SIGTERM, a moment of grace, SIGKILL. Returns when the
+    /// child is reaped.
+    pub fn stop(&mut self) {
+        if self.ended {
+            // The leader is gone; whatever it left behind goes too.
+            let _ = kill_process_group(self.group, Signal::KILL);
+            return;
+        }
+        let _ = kill_process_group(self.group, Signal::TERM);
+        let deadline = crate::clock::now() + GRACE;
+        while crate::clock::now() < deadline {
+            match self.handle.wait_timeout(POLL) {
+                Ok(Some(_)) | Err(_) => break,
+                Ok(None) => {}
+            }
+        }
+        self.kill();
+    }
+
+    /// Ends the group with SIGKILL and reaps the child.
+    pub fn kill(&mut self) {
+        let _ = kill_process_group(self.group, Signal::KILL);
+        let _ = self.handle.wait();
+        self.ended = true;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Runs a command as the head of a process tree and ends the whole tree when
+/// the command ends, when we are told to stop, or when our parent dies.
+///
+/// This is what `kregress __supervise COMMAND...` does. Returns the command's
+/// exit code, or 128 plus the signal.
+///
+/// # Errors
+///
+/// Fails when the command cannot be started or waited for.
+pub fn supervise(argv: &[OsString]) -> io::Result<u8> {
+    let (program, args) = argv.split_first().ok_or_else(|| io::Error::other("no command to supervise"))?;
+    // Orphans of the tree become ours, so that none escapes the last kill.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let mut signals = signal_hook::iterator::Signals::new([
+        signal_hook::consts::SIGTERM,
+        signal_hook::consts::SIGINT,
+        signal_hook::consts::SIGHUP,
+        signal_hook::consts::SIGCHLD,
+    ])?;
+    #[expect(clippy::disallowed_methods, reason = "this is the room for it")]
+    let mut command = std::process::Command::new::<&OsStr>(program);
+    let mut child = command.args(args).process_group(0).spawn()?;
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let group = group.ok_or_else(|| io::Error::other("the command has no process id"))?;
+    let end = |signal| {
+        let _ = kill_process_group(group, signal);
+    };
+    for signal in signals.forever() {
+        if signal == signal_hook::consts::SIGCHLD {
+            if let Some(status) = child.try_wait()? {
+                end(Signal::KILL);
+                reap_orphans();
+                use std::os::unix::process::ExitStatusExt as _;
+                let code =
+                    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(255);
+                return Ok(u8::try_from(code).unwrap_or(255));
+            }
+        } else {
+            end(Signal::TERM);
+            let deadline = crate::clock::now() + GRACE;
+            while crate::clock::now() < deadline && child.try_wait()?.is_none() {
+                crate::clock::poll_interval(POLL);
+            }
+            end(Signal::KILL);
+            reap_orphans();
+            return Ok(143);
+        }
+    }
+    Ok(255)
+}
+
+/// Kills and reaps what was left to us as subreaper: processes that put
+/// themselves into other groups.
+fn reap_orphans() {
+    let children = || -> Vec<Pid> {
+        let Ok(own) = std::fs::read_to_string("/proc/thread-self/children") else { return Vec::new() };
+        own.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
+    };
+    loop {
+        let left = children();
+        if left.is_empty() {
+            return;
+        }
+        for pid in left {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+            let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_only_where_a_shell_needs_it() {
+        assert_eq!(shell_line(&["make", "O=/b", "-j2"]), "make O=/b -j2");
+        assert_eq!(shell_line(&["a b", "", "it's"]), r"'a b' '' 'it'\''s'");
+    }
+
+    #[test]
+    fn output_of_a_command_is_read() {
+        assert_eq!(Cmd::new("printf").arg("%s").arg("x y").read().expect("printf"), "x y");
+    }
+
+    #[test]
+    fn a_failed_command_shows_its_command_status_and_last_words() {
+        let error = Cmd::new("sh").arg("-c").arg("echo no luck >&2; exit 7").read().expect_err("fails");
+        let text = error.to_string();
+        assert!(text.starts_with("`sh -c 'echo no luck >&2; exit 7'` failed with exit status: 7"), "{text}");
+        assert!(text.ends_with("\n  no luck"), "{text}");
+    }
+
+    #[test]
+    fn a_missing_program_is_named_with_a_hint() {
+        let error = Cmd::new("no-such-program-here").read().expect_err("missing");
+        let text = error.to_string();
+        assert!(text.contains("cannot start `no-such-program-here`"), "{text}");
+        assert!(text.contains("hint: install"), "{text}");
+    }
+
+    #[test]
+    fn dropping_a_child_ends_its_group() {
+        let log = tempfile::tempfile().expect("log");
+        let child = Cmd::new("sh").arg("-c").arg("sleep 1000 & wait").start(&log).expect("start");
+        let group = child.group;
+        rustix::process::test_kill_process_group(group).expect("alive");
+        drop(child);
+        rustix::process::test_kill_process_group(group).expect_err("gone");
+    }
+}

@@ -1,0 +1,40 @@
+//! Ctrl-C and SIGTERM.
+//!
+//! The first one asks the engine to end in good order; everything that waits
+//! looks at [`requested`]. The second one ends the process at once; children
+//! die with it (see `exec`).
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+fn flag() -> &'static Arc<AtomicBool> {
+    REQUESTED.get_or_init(|| Arc::new(AtomicBool::new(false)))
+}
+
+/// Exit code of an interrupted run, as the design fixes it.
+pub const EXIT_CODE: i32 = 130;
+
+/// Starts to listen.
+///
+/// # Errors
+///
+/// Fails when the system refuses a signal handler.
+pub fn listen() -> io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // In this order: the handlers run as registered, so the first signal
+        // only sets the flag and the second finds it set.
+        signal_hook::flag::register_conditional_shutdown(signal, EXIT_CODE, Arc::clone(flag()))?;
+        signal_hook::flag::register(signal, Arc::clone(flag()))?;
+    }
+    Ok(())
+}
+
+/// Whether the user asked to stop.
+#[must_use]
+pub fn requested() -> bool {
+    flag().load(Ordering::Relaxed)
+}

@@ -1,0 +1,19 @@
+//! The words of the design as types: kernel, machine, suite, test, metric,
+//! verdict, and the events of a run.
+//!
+//! No serialisation and no I/O: what is read from YAML is turned into these in
+//! `config`, what is written to disk is made from these in `results`.
+
+mod event;
+mod kernel;
+mod machine;
+mod suite;
+mod verdict;
+
+pub use event::{
+    BootEnd, BootId, BootInfo, BuildEvent, KernelInfo, Observer, RunEvent, RunId, RunInfo, TestResult,
+};
+pub use kernel::{FragmentName, KernelName, KernelRequest, KernelSpec, Source};
+pub use machine::{Accel, AccelChoice, Backend, Machine};
+pub use suite::{Metric, Suite, SuiteName, Test, TestId};
+pub use verdict::{Failure, FailureKind, Trouble, TroubleKind, Verdict};

@@ -1,0 +1,79 @@
+//! Suites and tests, with the matrix already multiplied out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use kregress_wire::{MetricInfo, Value};
+
+/// Name of a suite: the stem of its file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SuiteName(pub String);
+
+impl fmt::Display for SuiteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A suite file, validated.
+#[derive(Debug, Clone)]
+pub struct Suite {
+    /// Stem of the file.
+    pub name: SuiteName,
+    /// One line for `kregress list`.
+    pub summary: String,
+    /// Where it was read, for JUnit's `file`; relative to the project.
+    pub file: String,
+    /// In the order of the file, the matrix multiplied out in place.
+    pub tests: Vec<Test>,
+}
+
+/// A workload with parameters, a time limit and the metrics to show.
+#[derive(Debug, Clone)]
+pub struct Test {
+    /// Its full name.
+    pub id: TestId,
+    /// Name in the guest's registry.
+    pub workload: String,
+    /// Every parameter of the workload, defaults filled in.
+    pub params: BTreeMap<String, Value>,
+    /// On an unloaded machine with KVM; scaled by the boot's slowdown.
+    pub timeout: Duration,
+    /// Those that a passing test must have reported, in the order of the file.
+    pub metrics: Vec<Metric>,
+    /// Line of the test in the suite file.
+    pub line: usize,
+}
+
+/// A metric of a test.
+pub type Metric = MetricInfo;
+
+/// `suite/test[param=value]`; only parameters of the matrix are in the name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TestId {
+    /// The suite.
+    pub suite: SuiteName,
+    /// Name within the suite.
+    pub test: String,
+    /// Matrix parameters in the order of the file.
+    pub params: Vec<(String, Value)>,
+}
+
+impl TestId {
+    /// The name without its suite: `test[param=value]`.
+    #[must_use]
+    pub fn short(&self) -> String {
+        if self.params.is_empty() {
+            return self.test.clone();
+        }
+        let params: Vec<_> = self.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        format!("{}[{}]", self.test, params.join(","))
+    }
+}
+
+impl fmt::Display for TestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.suite, self.short())
+    }
+}

@@ -1,0 +1,31 @@
+//! The only reader of clocks in the guest, and the only sleeper.
+
+use std::time::Duration;
+
+use rustix::thread::{NanosleepRelativeResult, nanosleep};
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+fn nanoseconds(time: Timespec) -> u64 {
+    let (seconds, nanos) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
+    seconds.unwrap_or(0) * 1_000_000_000 + nanos.unwrap_or(0)
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds; the clock of traces with `trace_clock=mono`.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    nanoseconds(clock_gettime(ClockId::Monotonic))
+}
+
+/// CPU time of this process in nanoseconds.
+#[must_use]
+pub fn process_cpu_ns() -> u64 {
+    nanoseconds(clock_gettime(ClockId::ProcessCPUTime))
+}
+
+/// Pauses between two looks at something that cannot be waited for.
+pub fn poll_interval(interval: Duration) {
+    let mut left = Timespec::try_from(interval).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+    while let NanosleepRelativeResult::Interrupted(rest) = nanosleep(&left) {
+        left = rest;
+    }
+}
