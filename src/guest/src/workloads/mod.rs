@@ -1,11 +1,13 @@
 //! The registry of workloads.
 
+mod zerocopy;
+
 use kregress_wire::WorkloadInfo;
 
 use crate::context::Workload;
 
 /// Every workload, in the order in which `kregress list` shows them.
-pub const ALL: &[Workload] = &[];
+pub const ALL: &[Workload] = &[zerocopy::RECEIVE, zerocopy::SEND];
 
 /// What the workloads say of themselves, for the driver's validation.
 pub fn infos() -> impl Iterator<Item = &'static WorkloadInfo> {
