@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::value::{ConfigValue, Symbol, Tristate};
+use super::value::{ConfigValue, Symbol, Tristate, excerpt};
 
 /// A parsed `.config`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,7 +28,7 @@ pub struct Header {
 pub struct DotConfigError {
     /// Line, from 1.
     pub line: usize,
-    /// The line.
+    /// The line, or its beginning.
     pub text: String,
 }
 
@@ -42,7 +42,7 @@ impl DotConfig {
         let mut config = Self::default();
         for (index, line) in text.lines().enumerate() {
             let line = line.trim_end();
-            config.line(line).ok_or_else(|| DotConfigError { line: index + 1, text: line.to_owned() })?;
+            config.line(line).ok_or_else(|| DotConfigError { line: index + 1, text: excerpt(line) })?;
         }
         Ok(config)
     }
@@ -102,4 +102,69 @@ fn header(comment: &str) -> Option<Header> {
     let title = comment.strip_suffix(" Kernel Configuration")?;
     let (arch, version) = title.strip_prefix("Linux/")?.split_once(' ')?;
     Some(Header { arch: arch.to_owned(), version: version.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_line_is_read() {
+        let config = DotConfig::parse(
+            "#\n# Automatically generated file; DO NOT EDIT.\n# Linux/x86 6.12.117 Kernel Configuration\n#\n\
+             CONFIG_CC_VERSION_TEXT=\"gcc (Debian 12.2.0) 12.2.0\"\nCONFIG_SMP=y\nCONFIG_VETH=m\n\
+             CONFIG_NR_CPUS=64\nCONFIG_PHYSICAL_START=0x1000000\nCONFIG_EMPTY=\n\n#\n# Networking\n#\n\
+             # CONFIG_IFB is not set\n# end of Networking\n",
+        )
+        .unwrap();
+        assert_eq!(config.header(), Some(&Header { arch: "x86".into(), version: "6.12.117".into() }));
+        assert_eq!(
+            config.get("CC_VERSION_TEXT"),
+            Some(&ConfigValue::Text("gcc (Debian 12.2.0) 12.2.0".into()))
+        );
+        assert_eq!(config.get("NR_CPUS"), Some(&ConfigValue::Number(64)));
+        assert_eq!(config.get("PHYSICAL_START"), Some(&ConfigValue::Hex(0x100_0000)));
+        assert_eq!(config.get("EMPTY"), Some(&ConfigValue::Text(String::new())));
+        assert_eq!(config.get("IFB"), Some(&ConfigValue::No));
+        assert_eq!(config.get("AMT"), None);
+        let tristates = ["SMP", "VETH", "IFB", "AMT", "NR_CPUS"].map(|name| config.tristate(name));
+        use Tristate::{Module, No, Yes};
+        assert_eq!(tristates, [Yes, Module, No, No, No]);
+        assert_eq!(config.symbols().count(), 7);
+    }
+
+    #[test]
+    fn a_configuration_need_not_have_a_title() {
+        assert_eq!(DotConfig::parse("CONFIG_A=y\n").unwrap().header(), None);
+        assert_eq!(DotConfig::parse("").unwrap(), DotConfig::default());
+    }
+
+    #[test]
+    fn the_last_value_counts() {
+        let config = DotConfig::parse("CONFIG_A=y\n# CONFIG_A is not set\n").unwrap();
+        assert_eq!(config.get("A"), Some(&ConfigValue::No));
+    }
+
+    #[test]
+    fn a_line_that_kconfig_did_not_write_is_named() {
+        let error = DotConfig::parse("CONFIG_A=y\nCONFIG_B\n").unwrap_err();
+        insta::assert_snapshot!(error, @"
+    line 2 of the kernel configuration is none of kconfig's: `CONFIG_B`
+    hint: let `make olddefconfig` write the file again
+    ");
+        for line in
+            ["A=y", "CONFIG_=y", "CONFIG_A=yes", "CONFIG_A=\"x", "# CONFIG_A-B is not set", "\u{7f}ELF"]
+        {
+            assert_eq!(DotConfig::parse(line).unwrap_err().line, 1, "{line:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in any::<String>()) {
+            let _ = DotConfig::parse(&text);
+        }
+    }
 }

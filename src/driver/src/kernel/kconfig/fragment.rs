@@ -4,7 +4,9 @@
 //! a fragment works without us; `kconfigs/README.md` has the rules. Reading files
 //! is the caller's.
 
-use super::value::{BadValue, ConfigValue, Symbol};
+use std::collections::BTreeMap;
+
+use super::value::{BadValue, ConfigValue, Symbol, excerpt};
 use crate::model::FragmentName;
 
 /// Prefix of a reason whose symbol some kernel versions do not know.
@@ -132,13 +134,10 @@ impl Fragment {
     ///
     /// Fails on the first line that breaks a rule of the format.
     pub fn parse(name: FragmentName, text: &str) -> Result<Self, FragmentError> {
-        let mut reader = Reader {
-            requests: Vec::new(),
-            lines: std::collections::BTreeMap::new(),
-            comments: Comments::Head,
-        };
+        let mut reader =
+            Reader { requests: Vec::new(), lines: BTreeMap::new(), comments: Comments::None, head: true };
         let mut last = 0;
-        for (index, line) in text.lines().enumerate() {
+        for (index, line) in text.strip_suffix('\n').unwrap_or(text).split('\n').enumerate() {
             last = index + 1;
             if let Err(kind) = reader.line(last, line) {
                 return Err(FragmentError { fragment: name, line: last, kind });
@@ -153,8 +152,6 @@ impl Fragment {
 
 /// Comments since the last line of another kind.
 enum Comments {
-    /// We are in the head of the file: comments up to the first blank line are free.
-    Head,
     /// None.
     None,
     /// One: a reason, if a request follows.
@@ -165,8 +162,11 @@ enum Comments {
 
 struct Reader {
     requests: Vec<Request>,
-    lines: std::collections::BTreeMap<Symbol, usize>,
+    /// Where each symbol was asked for first.
+    lines: BTreeMap<Symbol, usize>,
     comments: Comments,
+    /// Nothing but comments so far: they are about the file, if a blank line follows.
+    head: bool,
 }
 
 impl Reader {
@@ -178,18 +178,20 @@ impl Reader {
             return self.request(number, symbol, value);
         }
         let Some(comment) = line.strip_prefix('#') else {
-            return Err(FragmentErrorKind::Malformed { text: line.to_owned() });
+            return Err(FragmentErrorKind::Malformed { text: excerpt(line) });
         };
         let comment = comment.trim();
         if comment.starts_with("CONFIG_") && comment.contains('=') {
-            let symbol = comment.split('=').next().unwrap_or_default().trim().to_owned();
-            return Err(FragmentErrorKind::CommentedOut { text: line.to_owned(), symbol });
+            let symbol = comment.split('=').next().unwrap_or_default().trim();
+            return Err(FragmentErrorKind::CommentedOut { text: excerpt(line), symbol: excerpt(symbol) });
+        }
+        if comment.starts_with("CONFIG_") && comment.contains("is not set") {
+            return Err(FragmentErrorKind::Malformed { text: excerpt(line) });
         }
         if comment.starts_with("-- ") {
             return self.flush();
         }
         self.comments = match std::mem::replace(&mut self.comments, Comments::None) {
-            Comments::Head => Comments::Head,
             Comments::None => Comments::One(comment.to_owned()),
             Comments::One(_) | Comments::Many(_) => Comments::Many(comment.to_owned()),
         };
@@ -197,10 +199,11 @@ impl Reader {
     }
 
     fn request(&mut self, line: usize, symbol: Symbol, value: ConfigValue) -> Result<(), FragmentErrorKind> {
+        self.head = false;
         let reason = match std::mem::replace(&mut self.comments, Comments::None) {
             Comments::One(reason) if !reason.is_empty() => reason,
             Comments::Many(_) => return Err(FragmentErrorKind::LongReason { symbol }),
-            Comments::Head | Comments::None | Comments::One(_) => {
+            Comments::None | Comments::One(_) => {
                 return Err(FragmentErrorKind::NoReason { symbol });
             }
         };
@@ -225,16 +228,20 @@ impl Reader {
 
     /// Ends a block of comments that no request followed.
     fn flush(&mut self) -> Result<(), FragmentErrorKind> {
+        let head = std::mem::replace(&mut self.head, false);
         match std::mem::replace(&mut self.comments, Comments::None) {
-            Comments::Head | Comments::None => Ok(()),
-            Comments::One(text) | Comments::Many(text) => Err(FragmentErrorKind::Stray { text }),
+            Comments::None => Ok(()),
+            Comments::One(_) | Comments::Many(_) if head => Ok(()),
+            Comments::One(text) | Comments::Many(text) => {
+                Err(FragmentErrorKind::Stray { text: excerpt(&text) })
+            }
         }
     }
 }
 
 /// Reads a line that asks for a symbol; none if it is something else.
 fn request(line: &str) -> Result<Option<(Symbol, ConfigValue)>, FragmentErrorKind> {
-    let malformed = || FragmentErrorKind::Malformed { text: line.to_owned() };
+    let malformed = || FragmentErrorKind::Malformed { text: excerpt(line) };
     if let Some(rest) = line.strip_prefix("# CONFIG_") {
         return match rest.strip_suffix(" is not set") {
             Some(name) => Ok(Some((Symbol::new(name).ok_or_else(malformed)?, ConfigValue::No))),
@@ -249,7 +256,7 @@ fn request(line: &str) -> Result<Option<(Symbol, ConfigValue)>, FragmentErrorKin
         Ok(value) => Ok(Some((symbol, value))),
         Err(problem) => Err(FragmentErrorKind::BadValue {
             symbol,
-            value: value.to_owned(),
+            value: excerpt(value),
             problem: match problem {
                 BadValue::Unknown => "no value of kconfig",
                 BadValue::TooLarge => "a number of more than 64 bits",
@@ -257,5 +264,193 @@ fn request(line: &str) -> Result<Option<(Symbol, ConfigValue)>, FragmentErrorKin
                 BadValue::Trailing => "something stands behind the closing quote",
             },
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<Fragment, FragmentError> {
+        Fragment::parse(FragmentName("links".to_owned()), text)
+    }
+
+    fn refused(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_request_has_a_symbol_a_value_and_a_reason() {
+        let fragment = parse(
+            "# What this file is for,\n# in two lines.\n\n# -- links -----\n# Two namespaces joined.\nCONFIG_VETH=y\n\n\
+             # Not needed.\n# CONFIG_BLOCK is not set\n# Tables.\nCONFIG_NR_CPUS=64\n# Where.\nCONFIG_START=0x1000000\n\
+             # Name.\nCONFIG_LOCALVERSION=\"-kregress\"\n",
+        )
+        .unwrap();
+        let lines: Vec<_> = fragment
+            .requests
+            .iter()
+            .map(|request| {
+                format!("{}: {} ({})", request.line, request.value.line(&request.symbol), request.reason)
+            })
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+    6: CONFIG_VETH=y (Two namespaces joined.)
+    9: # CONFIG_BLOCK is not set (Not needed.)
+    11: CONFIG_NR_CPUS=64 (Tables.)
+    13: CONFIG_START=0x1000000 (Where.)
+    15: CONFIG_LOCALVERSION="-kregress" (Name.)
+    "#);
+    }
+
+    #[test]
+    fn a_file_may_be_empty_or_begin_with_a_request() {
+        assert_eq!(parse("").unwrap().requests, []);
+        assert_eq!(parse("# Only a head.\n").unwrap().requests, []);
+        assert_eq!(parse("# Why.\nCONFIG_A=y").unwrap().requests.len(), 1);
+    }
+
+    #[test]
+    fn an_optional_symbol_says_why_it_may_be_absent() {
+        let optional = |reason: &str| {
+            let request = parse(&format!("# {reason}\nCONFIG_NETKIT=y\n")).unwrap().requests.remove(0);
+            (request.reason, request.optional)
+        };
+        assert_eq!(optional("optional: since 6.7; pairs."), ("pairs.".into(), Some("since 6.7".into())));
+        assert_eq!(optional("optional: since 6.7"), ("since 6.7".into(), Some("since 6.7".into())));
+        assert_eq!(optional("an optional: one"), ("an optional: one".into(), None));
+    }
+
+    #[test]
+    fn a_section_is_no_reason() {
+        insta::assert_snapshot!(refused("# -- links ---\nCONFIG_VETH=y\n"), @"
+    kconfigs/links.config:2: `CONFIG_VETH` has no reason
+    hint: put one comment line directly above it: what needs this symbol?
+    ");
+    }
+
+    #[test]
+    fn broken_rules_are_errors_with_line_and_hint() {
+        let broken = [
+            "CONFIG_VETH=y\n",
+            "\n#\nCONFIG_VETH=y\n",
+            "# Why.\nCONFIG_VETH=y\nCONFIG_DUMMY=y\n",
+            "# Two\n# lines.\nCONFIG_VETH=y\n",
+            "# Why.\n\nCONFIG_VETH=y\n",
+            "\n# Nothing follows.\n\n",
+            "\n# Nothing follows.\n",
+            "\n# CONFIG_VETH=y\n",
+            "# optional:\nCONFIG_VETH=y\n",
+            "# optional: since 6.7;\nCONFIG_VETH=y\n",
+            "# Why.\nCONFIG_VETH=y\n# Why.\n# CONFIG_VETH is not set\n",
+            "# Why.\nCONFIG_VETH=n\n",
+            "# Why.\nCONFIG_VETH=yes\n",
+            "# Why.\nCONFIG_VETH=y # as a comment\n",
+            "# Why.\nCONFIG_VETH=y \n",
+            "# Why.\nCONFIG_VETH=y\r\n",
+            "# Why.\nCONFIG_VETH=\n",
+            "# Why.\nCONFIG_START=99999999999999999999\n",
+            "# Why.\nCONFIG_NAME=\"abc\n",
+            "# Why.\nCONFIG_NAME=\"abc\"def\n",
+            "# Why.\n CONFIG_VETH=y\n",
+            "# Why.\nCONFIG_VETH y\n",
+            "# Why.\nCONFIG_VE-TH=y\n",
+            "# Why.\nCONFIG_=y\n",
+            "# Why.\n# CONFIG_VE TH is not set\n",
+            "# Why.\n# CONFIG_VETH is not set.\n",
+            "VETH=y\n",
+        ];
+        let errors: Vec<_> = broken.iter().map(|text| refused(text)).collect();
+        insta::assert_snapshot!(errors.join("\n"), @r#"
+    kconfigs/links.config:1: `CONFIG_VETH` has no reason
+    hint: put one comment line directly above it: what needs this symbol?
+    kconfigs/links.config:3: `CONFIG_VETH` has no reason
+    hint: put one comment line directly above it: what needs this symbol?
+    kconfigs/links.config:3: `CONFIG_DUMMY` has no reason
+    hint: put one comment line directly above it: what needs this symbol?
+    kconfigs/links.config:3: the reason of `CONFIG_VETH` has more than one line
+    hint: keep the line directly above the symbol, drop the others
+    kconfigs/links.config:3: `CONFIG_VETH` has no reason
+    hint: put one comment line directly above it: what needs this symbol?
+    kconfigs/links.config:3: the comment `Nothing follows.` belongs to no symbol
+    hint: remove it, or make it a section: `# -- name ---`
+    kconfigs/links.config:2: the comment `Nothing follows.` belongs to no symbol
+    hint: remove it, or make it a section: `# -- name ---`
+    kconfigs/links.config:2: `# CONFIG_VETH=y` is commented out
+    hint: remove the line, or write `# CONFIG_VETH is not set` to turn it off
+    kconfigs/links.config:2: `CONFIG_VETH` is optional without saying why
+    hint: `# optional: since 6.7; what it is good for`
+    kconfigs/links.config:2: `CONFIG_VETH` is optional without saying why
+    hint: `# optional: since 6.7; what it is good for`
+    kconfigs/links.config:4: `CONFIG_VETH` was asked for on line 2 already
+    hint: keep one of the two
+    kconfigs/links.config:2: `CONFIG_VETH=n` is not how a `.config` says no
+    hint: write `# CONFIG_VETH is not set`
+    kconfigs/links.config:2: `CONFIG_VETH=yes`: no value of kconfig
+    hint: y, m, a number, 0x and hex digits, or a string in double quotes
+    kconfigs/links.config:2: `CONFIG_VETH=y # as a comment`: no value of kconfig
+    hint: y, m, a number, 0x and hex digits, or a string in double quotes
+    kconfigs/links.config:2: `CONFIG_VETH=y `: no value of kconfig
+    hint: y, m, a number, 0x and hex digits, or a string in double quotes
+    kconfigs/links.config:2: `CONFIG_VETH=y\r`: no value of kconfig
+    hint: y, m, a number, 0x and hex digits, or a string in double quotes
+    kconfigs/links.config:2: `CONFIG_VETH=`: no value of kconfig
+    hint: y, m, a number, 0x and hex digits, or a string in double quotes
+    kconfigs/links.config:2: `CONFIG_START=99999999999999999999`: a number of more than 64 bits
+    hint: y, m, a number, 0x and hex digits, or a string in double quotes
+    kconfigs/links.config:2: `CONFIG_NAME="abc`: a string without its closing quote
+    hint: y, m, a number, 0x and hex digits, or a string in double quotes
+    kconfigs/links.config:2: `CONFIG_NAME="abc"def`: something stands behind the closing quote
+    hint: y, m, a number, 0x and hex digits, or a string in double quotes
+    kconfigs/links.config:2: cannot read ` CONFIG_VETH=y`
+    hint: `CONFIG_NAME=value` or `# CONFIG_NAME is not set`, and nothing else on the line
+    kconfigs/links.config:2: cannot read `CONFIG_VETH y`
+    hint: `CONFIG_NAME=value` or `# CONFIG_NAME is not set`, and nothing else on the line
+    kconfigs/links.config:2: cannot read `CONFIG_VE-TH=y`
+    hint: `CONFIG_NAME=value` or `# CONFIG_NAME is not set`, and nothing else on the line
+    kconfigs/links.config:2: cannot read `CONFIG_=y`
+    hint: `CONFIG_NAME=value` or `# CONFIG_NAME is not set`, and nothing else on the line
+    kconfigs/links.config:2: cannot read `# CONFIG_VE TH is not set`
+    hint: `CONFIG_NAME=value` or `# CONFIG_NAME is not set`, and nothing else on the line
+    kconfigs/links.config:2: cannot read `# CONFIG_VETH is not set.`
+    hint: `CONFIG_NAME=value` or `# CONFIG_NAME is not set`, and nothing else on the line
+    kconfigs/links.config:1: cannot read `VETH=y`
+    hint: `CONFIG_NAME=value` or `# CONFIG_NAME is not set`, and nothing else on the line
+    "#);
+    }
+
+    const LINES: &[&str] = &[
+        "",
+        "#",
+        "# why",
+        "# optional:",
+        "# -- s ---",
+        "CONFIG_A=y",
+        "CONFIG_B=\"",
+        "# CONFIG_C is not set",
+        "CONFIG_",
+    ];
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in any::<String>()) {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn no_order_of_lines_makes_the_parser_panic(
+            lines in proptest::collection::vec(proptest::sample::select(LINES), 0..12)
+        ) {
+            let text = lines.join("\n");
+            match parse(&text) {
+                Ok(fragment) => prop_assert_eq!(
+                    fragment.requests.len(),
+                    lines.iter().filter(|line| line.starts_with("CONFIG_") || line.ends_with("not set")).count()
+                ),
+                Err(error) => prop_assert!(error.line >= 1 && error.line <= lines.len()),
+            }
+        }
     }
 }

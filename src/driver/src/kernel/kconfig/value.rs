@@ -170,3 +170,82 @@ fn unquote(text: &str) -> Result<String, BadValue> {
     }
     Err(BadValue::Unterminated)
 }
+
+/// A line for a message: control characters are escaped, the rest of a long one is
+/// cut off.
+pub(super) fn excerpt(line: &str) -> String {
+    const LONGEST: usize = 120;
+    let mut text = String::new();
+    for (index, char) in line.chars().enumerate() {
+        if index == LONGEST {
+            text.push_str("...");
+            break;
+        }
+        if char.is_control() { text.extend(char.escape_default()) } else { text.push(char) }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value() -> impl Strategy<Value = ConfigValue> {
+        prop_oneof![
+            Just(ConfigValue::Yes),
+            Just(ConfigValue::Module),
+            Just(ConfigValue::No),
+            "[^\n\r]{0,12}".prop_map(ConfigValue::Text),
+            any::<i64>().prop_map(ConfigValue::Number),
+            any::<u64>().prop_map(ConfigValue::Hex),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_reads_back_as_it_is_written(value in value()) {
+            prop_assert_eq!(ConfigValue::parse(&value.to_string()), Ok(value));
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_of_values_panic(text in any::<String>()) {
+            let _ = ConfigValue::parse(&text);
+        }
+    }
+
+    #[test]
+    fn numbers_are_what_they_count_and_not_how_they_are_spelt() {
+        assert_eq!(ConfigValue::parse("0x00fF"), Ok(ConfigValue::Hex(255)));
+        assert_eq!(ConfigValue::parse("007"), Ok(ConfigValue::Number(7)));
+        assert_eq!(ConfigValue::parse("-12"), Ok(ConfigValue::Number(-12)));
+    }
+
+    #[test]
+    fn what_is_no_value_is_told_apart() {
+        for text in ["", "yes", "Y", "0x", "0xfg", "1k", "-", "1 ", " 1", "\u{0663}"] {
+            assert_eq!(ConfigValue::parse(text), Err(BadValue::Unknown), "{text:?}");
+        }
+        assert_eq!(ConfigValue::parse("99999999999999999999"), Err(BadValue::TooLarge));
+        assert_eq!(ConfigValue::parse("0x10000000000000000"), Err(BadValue::TooLarge));
+        assert_eq!(ConfigValue::parse("\"a"), Err(BadValue::Unterminated));
+        assert_eq!(ConfigValue::parse("\"a\\\""), Err(BadValue::Unterminated));
+        assert_eq!(ConfigValue::parse("\"a\" b"), Err(BadValue::Trailing));
+    }
+
+    #[test]
+    fn an_excerpt_can_be_shown_on_a_terminal() {
+        assert_eq!(excerpt("CONFIG_A=\"é\"\r"), "CONFIG_A=\"é\"\\r");
+        assert_eq!(excerpt("\u{1b}[31m"), "\\u{1b}[31m");
+        assert_eq!(excerpt(&"x".repeat(1000)).len(), 123);
+    }
+
+    #[test]
+    fn a_symbol_is_made_of_letters_digits_and_underscores() {
+        assert_eq!(Symbol::new("60XX_WDT").unwrap().to_string(), "CONFIG_60XX_WDT");
+        for name in ["", "A-B", "A B", "É", "A="] {
+            assert_eq!(Symbol::new(name), None, "{name:?}");
+        }
+    }
+}
