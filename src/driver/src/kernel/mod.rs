@@ -1,3 +1,85 @@
-//! (in progress)
+//! From a kernel entry to something that boots: a tree is identified, configured,
+//! gated, built and stored; an image or a package is taken as it is.
+//!
+//! ```text
+//! KernelSpec -> source (identity) -+-> store: was there -------------------> Kernel
+//!                                  +-> source (directory) -> make config
+//!                                      -> kconfig::gate -> make -> store --> Kernel
+//! ```
+//!
+//! Nothing here writes outside of the cache directory, and nothing here boots.
 
+mod build;
+mod cache;
+mod compiler;
+mod diagnose;
+mod env;
+mod error;
+mod hash;
+mod image;
 pub mod kconfig;
+mod make;
+mod prebuilt;
+mod progress;
+mod run;
+mod source;
+mod store;
+#[cfg(test)]
+mod testing;
+mod version;
+
+use std::path::PathBuf;
+
+pub use cache::Cache;
+pub use compiler::{ToolsError, check_tools};
+pub use diagnose::{Cause, Diagnosis, diagnose};
+pub use env::{BuildEnv, Tools};
+pub use error::{BuildFailure, Fault, FileError, KernelError, KernelProblem};
+pub use image::{ImageError, ImageFormat, ImageInfo, inspect};
+pub use source::SourceError;
+pub use store::Store;
+
+use crate::model::{BuildEvent, KernelInfo, KernelSpec, Source};
+
+/// A kernel that is ready to boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kernel {
+    /// What to record about it.
+    pub info: KernelInfo,
+    /// What to boot; the same as in `info`.
+    pub image: PathBuf,
+    /// How to boot it.
+    pub format: ImageFormat,
+    /// Its `/lib/modules/RELEASE`, if it has modules. `modules.dep` need not be
+    /// in there: packages leave making it to their installation.
+    pub modules: Option<PathBuf>,
+    /// Its `.config`, where it is known.
+    pub config: Option<PathBuf>,
+}
+
+/// Builds a kernel, or finds it. A kernel that was built before costs less than
+/// a second and runs no make.
+///
+/// Blocks the calling thread; call it on a thread that lives as long as the
+/// build, for the children die with it (see `exec`).
+///
+/// # Errors
+///
+/// Says what is wrong, where, and what to do; [`KernelError::fault`] says whose
+/// fault it is.
+pub fn obtain(
+    spec: &KernelSpec,
+    env: &BuildEnv,
+    progress: &mut dyn FnMut(BuildEvent),
+) -> Result<Kernel, KernelError> {
+    let kernel = match &spec.source {
+        Source::Image { image, modules, config } => {
+            prebuilt::image(spec, image, modules.as_deref(), config.as_deref(), env)
+        }
+        Source::Deb(pattern) => prebuilt::package(spec, pattern, env, progress),
+        Source::Git { .. } | Source::Directory(_) | Source::Tarball(_) => build::build(spec, env, progress),
+    };
+    let kernel = kernel.map_err(|problem| problem.of(&spec.name))?;
+    progress(BuildEvent::Ready(kernel.info.clone()));
+    Ok(kernel)
+}

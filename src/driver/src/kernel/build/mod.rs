@@ -1,0 +1,424 @@
+//! Builds a kernel from source, unless it was built before.
+//!
+//! Two questions are asked of the store. Was *this request* answered before: the
+//! same source, fragments, base and compiler? Then nothing is run. If not, the
+//! tree is configured, and the second question is whether *this kernel* is there:
+//! other words may have come to the same configuration.
+
+mod recipe;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use recipe::Recipe;
+
+use super::cache::{self, Lock, Locked};
+use super::compiler::{self, Compiler};
+use super::diagnose;
+use super::env::BuildEnv;
+use super::error::{At as _, BuildFailure, FileError, KernelProblem};
+use super::hash::Digest;
+use super::image::{self, ImageFormat};
+use super::kconfig::{self, ConfigValue, DotConfig, KconfigTree};
+use super::make::{self, Make};
+use super::progress::{DEFAULT_OBJECTS, Meter};
+use super::run::{Log, RunError};
+use super::source::{self, Tree};
+use super::store::{Answer, Asked, Entry, Inputs, Meta, Modules};
+use super::{ImageError, Kernel};
+use crate::clock;
+use crate::model::{BuildEvent, KernelInfo, KernelSpec};
+
+/// The architecture's name in the kernel tree.
+const SRCARCH: &str = "x86";
+
+/// Builds the kernel of an entry, or finds it in the store.
+pub(super) fn build(
+    spec: &KernelSpec,
+    env: &BuildEnv,
+    progress: &mut dyn FnMut(BuildEvent),
+) -> Result<Kernel, KernelProblem> {
+    let recipe = Recipe::read(spec, env)?;
+    env.cache.create()?;
+    let tree = source::identify(&spec.source, env)?;
+    let compiler = Compiler::probe(&env.tools, &env.cache.hasher())?;
+    let request = Asked {
+        source: &tree.identity,
+        fragments: &recipe.asked(),
+        base: recipe.base_digest().as_deref(),
+        compiler: &compiler.identity(),
+        flags: &make::FLAGS,
+    }
+    .request();
+    let mut build = Build { spec, env, progress, recipe, tree, compiler, request };
+    if let Some((entry, answer)) = env.cache.store().recall(request) {
+        return Ok(build.kernel(&entry, &answer, Found::Stored));
+    }
+    compiler::check_tools(&env.tools)?;
+    let (_lock, was_busy) = build.lock()?;
+    if was_busy && let Some((entry, answer)) = env.cache.store().recall(request) {
+        // The one that we waited for has built just this.
+        return Ok(build.kernel(&entry, &answer, Found::Stored));
+    }
+    build.build()
+}
+
+/// Where a kernel came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Stored,
+    Built,
+}
+
+struct Build<'a> {
+    spec: &'a KernelSpec,
+    env: &'a BuildEnv,
+    progress: &'a mut dyn FnMut(BuildEvent),
+    recipe: Recipe,
+    tree: Tree,
+    compiler: Compiler,
+    request: Digest,
+}
+
+impl Build<'_> {
+    fn step(&mut self, what: impl Into<String>) {
+        (self.progress)(BuildEvent::Step { kernel: self.spec.name.clone(), what: what.into() });
+    }
+
+    fn family(&self) -> PathBuf {
+        self.env.cache.family(&self.tree.family)
+    }
+
+    /// One build at a time in a family: the work tree is shared.
+    fn lock(&mut self) -> Result<(Lock, bool), KernelProblem> {
+        let path = self.family().join("lock");
+        let waiting = format!("waiting for another build in `{}`", self.family().display());
+        let locked = cache::lock(&path, self.env.interrupted, || self.step(waiting.clone()))?;
+        match locked {
+            Locked::AtOnce(lock) => Ok((lock, false)),
+            Locked::AfterWaiting(lock) => Ok((lock, true)),
+            Locked::Interrupted => Err(RunError::Interrupted.while_doing(waiting)),
+        }
+    }
+
+    fn build(mut self) -> Result<Kernel, KernelProblem> {
+        let (env, spec) = (self.env, self.spec);
+        let progress = &mut *self.progress;
+        let source = self.tree.prepare(env, &mut |what| {
+            progress(BuildEvent::Step { kernel: spec.name.clone(), what });
+        })?;
+        let directory = self.family().join(self.compiler.directory());
+        cache::create_dir(&directory)?;
+        let mut log = Log::create(self.log_path())?;
+        let compiler = self.compiler.clone();
+        let make = Make { env, compiler: &compiler, source: &source, build: &directory };
+
+        self.step("configuring");
+        let config = self.configure(&make, &mut log)?;
+        let resolved = DotConfig::parse(&config)
+            .map_err(|source| KernelProblem::Config { path: directory.join(".config"), source })?;
+        let report = kconfig::gate(&self.recipe.merged, &resolved, || KconfigTree::load(&source, SRCARCH))?;
+
+        let inputs = Inputs {
+            source: &self.tree.identity,
+            config: &config,
+            compiler: &compiler.identity(),
+            flags: &make::FLAGS,
+        };
+        let absent = report.absent.iter().map(|it| format!("{}: {}", it.symbol, it.why)).collect();
+        let answer = Answer { key: inputs.key(), absent };
+        let store = env.cache.store();
+        let (entry, found) = match store.lookup(answer.key) {
+            Some(entry) => (entry, Found::Stored),
+            None => (self.make(&make, &resolved, &config, answer.key, &mut log)?, Found::Built),
+        };
+        store.remember(self.request, &answer)?;
+        Ok(self.kernel(&entry, &answer, found))
+    }
+
+    /// One log per request: a later failure of another kernel does not hide it.
+    fn log_path(&self) -> PathBuf {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+        let name: String = self.spec.name.0.chars().map(plain).take(60).collect();
+        self.env.cache.logs().join(format!("{name}-{}.log", self.request.short()))
+    }
+
+    /// Writes the `.config` and gives its text.
+    fn configure(&self, make: &Make<'_>, log: &mut Log) -> Result<String, KernelProblem> {
+        let wanted = self.recipe.merged.to_allconfig();
+        let dot_config = make.build.join(".config");
+        if let Some(base) = &self.recipe.base {
+            // The last of several lines for a symbol counts.
+            fs::write(&dot_config, format!("{}\n{wanted}", base.text)).at("write", &dot_config)?;
+        } else {
+            let path = make.build.with_extension("wanted");
+            fs::write(&path, wanted).at("write", &path)?;
+            let status = make.allnoconfig(&path, log).map_err(|error| error.while_doing("configuring"))?;
+            self.check(status, "configuring", make, log)?;
+        }
+        let status = make.olddefconfig(log).map_err(|error| error.while_doing("configuring"))?;
+        self.check(status, "configuring", make, log)?;
+        let text = fs::read(&dot_config).at("read", &dot_config)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Turns make's failure into its first error.
+    fn check(
+        &self,
+        status: ExitStatus,
+        doing: &'static str,
+        make: &Make<'_>,
+        log: &Log,
+    ) -> Result<(), KernelProblem> {
+        if status.success() {
+            return Ok(());
+        }
+        let diagnosis = diagnose::diagnose(&log.text()?, make.source, make.build);
+        let log = log.path().to_owned();
+        Err(KernelProblem::Build(Box::new(BuildFailure { doing, diagnosis, status, log })))
+    }
+
+    /// Compiles and stores.
+    fn make(
+        &mut self,
+        make: &Make<'_>,
+        resolved: &DotConfig,
+        config: &str,
+        key: Digest,
+        log: &mut Log,
+    ) -> Result<Entry, KernelProblem> {
+        let is_set = |symbol: &str| resolved.get(symbol) == Some(&ConfigValue::Yes);
+        let modules = if is_set("MODULES") { Modules::Some } else { Modules::None };
+        let elapsed = self.compile(make, modules, log)?;
+        self.tree.check_unchanged()?;
+
+        self.step("storing");
+        let staged = self.env.cache.store().stage()?;
+        let strip = if is_set("DEBUG_INFO") { Strip::Debug } else { Strip::Nothing };
+        self.copy_vmlinux(make, staged.path(), strip, log)?;
+        copy_made(&make.build.join("arch/x86/boot/bzImage"), &staged.path().join("bzImage"), log)?;
+        fs::write(staged.path().join("config"), config).at("write", staged.path())?;
+        let release = read_release(make.build, log)?;
+        let modules = match modules {
+            Modules::Some => self.install_modules(make, staged.path(), &release, log)?,
+            Modules::None => Modules::None,
+        };
+        let format = match image::inspect(&staged.path().join("vmlinux")) {
+            Ok(info) => info.format,
+            // Without CONFIG_PVH only the other one boots.
+            Err(ImageError::NoPvh { .. }) => image::inspect(&staged.path().join("bzImage"))?.format,
+            Err(error) => return Err(error.into()),
+        };
+        debug_assert!(matches!(format, ImageFormat::Vmlinux | ImageFormat::BzImage));
+        fs::copy(log.path(), staged.path().join("build.log")).at("copy", log.path())?;
+        let meta = Meta {
+            release,
+            format,
+            modules,
+            compiler: self.compiler.identity(),
+            config: Digest::of(config),
+            seconds: elapsed.as_secs(),
+        };
+        Ok(self.env.cache.store().commit(staged, key, &meta)?)
+    }
+
+    fn compile(
+        &mut self,
+        make: &Make<'_>,
+        modules: Modules,
+        log: &mut Log,
+    ) -> Result<Duration, KernelProblem> {
+        self.step("compiling");
+        let history = History::new(self.env, make.build, &self.recipe);
+        let mut meter = history.meter();
+        let start = clock::now();
+        let kernel = self.spec.name.clone();
+        let progress = &mut *self.progress;
+        let made = make.images(modules, log, &mut |lines| {
+            lines.iter().for_each(|line| meter.line(line));
+            progress(BuildEvent::Objects {
+                kernel: kernel.clone(),
+                done: meter.done(),
+                estimated: meter.estimated(),
+                elapsed: start.elapsed(),
+                line: meter.last_line().to_owned(),
+            });
+        });
+        let ended_well = matches!(&made, Ok(status) if status.success());
+        history.record(&meter, if ended_well { Ended::Well } else { Ended::Early });
+        let status = made.map_err(|error| error.while_doing("compiling"))?;
+        self.check(status, "compiling", make, log)?;
+        Ok(start.elapsed())
+    }
+
+    fn copy_vmlinux(
+        &self,
+        make: &Make<'_>,
+        entry: &Path,
+        strip: Strip,
+        log: &Log,
+    ) -> Result<(), KernelProblem> {
+        let (from, to) = (make.build.join("vmlinux"), entry.join("vmlinux"));
+        match strip {
+            Strip::Nothing => copy_made(&from, &to, log),
+            // Ten times the size, and QEMU would have to read past it.
+            Strip::Debug => {
+                let cmd = self.env.tools.cmd("strip").arg("--strip-debug").arg("-o").arg(&to).arg(&from);
+                cmd.read()?;
+                Ok(())
+            }
+        }
+    }
+
+    fn install_modules(
+        &mut self,
+        make: &Make<'_>,
+        entry: &Path,
+        release: &str,
+        log: &mut Log,
+    ) -> Result<Modules, KernelProblem> {
+        let status =
+            make.install_modules(entry, log).map_err(|error| error.while_doing("installing modules"))?;
+        self.check(status, "installing modules", make, log)?;
+        let directory = entry.join("lib/modules").join(release);
+        if !directory.is_dir() {
+            return Ok(Modules::None);
+        }
+        // They lead into the build directory, which will soon hold another kernel.
+        for link in ["build", "source"] {
+            cache::remove(&directory.join(link))?;
+        }
+        Ok(Modules::Some)
+    }
+
+    fn kernel(&self, entry: &Entry, answer: &Answer, found: Found) -> Kernel {
+        let mut facts = self.tree.facts.clone();
+        let mut fact = |name: &str, value: String| facts.insert(name.to_owned(), value);
+        fact("compiler", self.compiler.version.clone());
+        fact("config", entry.meta.config.to_string());
+        fact("format", entry.meta.format.name().to_owned());
+        fact("build-seconds", entry.meta.seconds.to_string());
+        fact(
+            "store",
+            match found {
+                Found::Stored => "hit",
+                Found::Built => "built",
+            }
+            .to_owned(),
+        );
+        let fragments: Vec<_> = self.spec.fragments.iter().map(ToString::to_string).collect();
+        fact("fragments", fragments.join(" "));
+        if !answer.absent.is_empty() {
+            fact("config-absent", answer.absent.join("; "));
+        }
+        if let Some(base) = &self.recipe.base {
+            fact("base-config", base.path.display().to_string());
+        }
+        let image = entry.image();
+        Kernel {
+            info: KernelInfo {
+                name: self.spec.name.clone(),
+                image: image.clone(),
+                identity: entry.key.to_string(),
+                release: Some(entry.meta.release.clone()),
+                facts,
+            },
+            image,
+            format: entry.meta.format,
+            modules: entry.modules(),
+            config: Some(entry.config()),
+        }
+    }
+}
+
+/// What is taken out of `vmlinux`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strip {
+    Nothing,
+    Debug,
+}
+
+/// Copies something that make made.
+fn copy_made(from: &Path, to: &Path, log: &Log) -> Result<(), KernelProblem> {
+    match fs::copy(from, to) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(KernelProblem::Unmade { path: from.to_owned(), log: log.path().to_owned() })
+        }
+        Err(source) => Err(FileError { action: "copy", path: from.to_owned(), source }.into()),
+    }
+}
+
+fn read_release(build: &Path, log: &Log) -> Result<String, KernelProblem> {
+    let path = build.join("include/config/kernel.release");
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(_) => Err(KernelProblem::Unmade { path, log: log.path().to_owned() }),
+    }
+}
+
+/// How a build ended, as far as counting objects goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Well,
+    Early,
+}
+
+/// Objects of earlier builds, for the estimate. That it cannot be read or
+/// written costs the estimate and nothing else.
+#[derive(Debug)]
+struct History {
+    /// Objects of the last whole build with this configuration.
+    whole: PathBuf,
+    /// Objects of the unfinished build in this directory.
+    unfinished: PathBuf,
+    /// Whether the directory holds nothing that was finished.
+    is_cold: bool,
+    default: u64,
+}
+
+impl History {
+    fn new(env: &BuildEnv, build: &Path, recipe: &Recipe) -> Self {
+        Self {
+            whole: env.cache.estimates().join(recipe.shape().short()),
+            unfinished: build.with_extension("objects"),
+            is_cold: !build.join("vmlinux").exists(),
+            // Nobody knows the size of somebody else's configuration.
+            default: if recipe.base.is_none() { DEFAULT_OBJECTS } else { 0 },
+        }
+    }
+
+    fn meter(&self) -> Meter {
+        let number = |path: &Path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+        if self.is_cold {
+            Meter::new(number(&self.unfinished).unwrap_or(0), number(&self.whole).unwrap_or(self.default))
+        } else {
+            // How much of a finished build a change touches, only make knows.
+            Meter::new(0, 0)
+        }
+    }
+
+    fn record(&self, meter: &Meter, ended: Ended) {
+        if !self.is_cold {
+            return;
+        }
+        let write = |path: &Path, number: u64| {
+            if let Some(parent) = path.parent() {
+                let _ = fs::create_dir_all(parent);
+            }
+            let _ = fs::write(path, format!("{number}\n"));
+        };
+        match ended {
+            Ended::Well => {
+                write(&self.whole, meter.done());
+                let _ = fs::remove_file(&self.unfinished);
+            }
+            Ended::Early => write(&self.unfinished, meter.done()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

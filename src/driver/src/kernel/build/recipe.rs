@@ -1,0 +1,86 @@
+//! What a kernel entry asks of the configuration, read and merged before
+//! anything is run.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::kernel::env::BuildEnv;
+use crate::kernel::error::{At as _, KernelProblem};
+use crate::kernel::hash::{Digest, Hasher};
+use crate::kernel::kconfig::{self, DotConfig, Fragment, Merged, Symbol, Want};
+use crate::model::{FragmentName, KernelSpec};
+
+/// A complete `.config` to start from.
+#[derive(Debug)]
+pub(super) struct Base {
+    pub(super) path: PathBuf,
+    pub(super) text: String,
+}
+
+/// Fragments and base configuration of an entry.
+#[derive(Debug)]
+pub(super) struct Recipe {
+    pub(super) merged: Merged,
+    pub(super) base: Option<Base>,
+}
+
+impl Recipe {
+    /// Reads what an entry names.
+    pub(super) fn read(spec: &KernelSpec, env: &BuildEnv) -> Result<Self, KernelProblem> {
+        if spec.fragments.is_empty() && spec.base_config.is_none() {
+            return Err(KernelProblem::Unconfigured);
+        }
+        let fragments: Result<Vec<_>, KernelProblem> = spec
+            .fragments
+            .iter()
+            .map(|name| match env.fragments.get(name) {
+                Some(text) => Ok(Fragment::parse(name.clone(), text)?),
+                None => Err(unknown(name, env)),
+            })
+            .collect();
+        let merged = kconfig::merge(&fragments?)?;
+        let base = match &spec.base_config {
+            None => None,
+            Some(path) => {
+                let text = fs::read(path).at("read", path)?;
+                let text = String::from_utf8_lossy(&text).into_owned();
+                // A wrong file is named before anything is unpacked.
+                DotConfig::parse(&text)
+                    .map_err(|source| KernelProblem::Config { path: path.clone(), source })?;
+                Some(Base { path: path.clone(), text })
+            }
+        };
+        Ok(Self { merged, base })
+    }
+
+    /// Everything in the fragments that decides whether and how a build ends:
+    /// what is asked for, and what a kernel may lack.
+    pub(super) fn asked(&self) -> String {
+        let line = |(symbol, want): (&Symbol, &Want)| {
+            let optional = if want.optional.is_some() { " optional" } else { "" };
+            format!("{symbol}={}{optional}\n", want.value)
+        };
+        self.merged.wants().iter().map(line).collect()
+    }
+
+    /// Hash of the base configuration.
+    pub(super) fn base_digest(&self) -> Option<String> {
+        self.base.as_ref().map(|base| Digest::of(&base.text).to_string())
+    }
+
+    /// What decides how many objects there are, about.
+    pub(super) fn shape(&self) -> Digest {
+        let mut hasher = Hasher::default();
+        hasher.piece(self.merged.canonical());
+        hasher.piece(self.base_digest().unwrap_or_default());
+        hasher.finish()
+    }
+}
+
+fn unknown(fragment: &FragmentName, env: &BuildEnv) -> KernelProblem {
+    let mut known: Vec<_> = env.fragments.keys().cloned().collect();
+    let likeness = |name: &FragmentName| strsim::jaro_winkler(&fragment.0, &name.0);
+    // A stable sort of sorted names.
+    known.sort_by(|a, b| likeness(b).total_cmp(&likeness(a)));
+    KernelProblem::UnknownFragment { fragment: fragment.clone(), known }
+}

@@ -1,0 +1,551 @@
+//! Finished kernels by what went into them, and requests by the kernel that they
+//! came to.
+//!
+//! An entry is written beside the others and renamed into place, so that nobody
+//! ever sees half of one; who comes second takes what is there. Nothing in an
+//! entry changes afterwards.
+//!
+//! ```text
+//! store/KEY/meta.json  vmlinux  bzImage  config  build.log  lib/modules/RELEASE/
+//! requests/REQUEST.json
+//! ```
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+
+use super::cache;
+use super::error::{At as _, FileError};
+use super::hash::Digest;
+use super::image::ImageFormat;
+use crate::clock;
+
+/// Version of entries and requests. It is part of every key, so that a newer
+/// kregress does not look at what an older one wrote.
+const FORMAT: u32 = 1;
+
+/// Prefix of directories that are no entries yet.
+const PARTIAL: &str = ".partial-";
+
+/// After this long nobody is still writing an entry: a day, in seconds.
+const STALE: i64 = 24 * 60 * 60;
+
+/// Everything that decides a kernel.
+#[derive(Debug, Serialize)]
+pub(super) struct Inputs<'a> {
+    /// Of the source.
+    pub(super) source: &'a str,
+    /// Of the resolved configuration.
+    pub(super) config: &'a str,
+    /// Of compiler and linker.
+    pub(super) compiler: &'a str,
+    /// Make variables that show in the result, in their order.
+    pub(super) flags: &'a [(&'a str, &'a str)],
+}
+
+/// Everything that a user asked for, before make has resolved anything.
+#[derive(Debug, Serialize)]
+pub(super) struct Asked<'a> {
+    /// Of the source.
+    pub(super) source: &'a str,
+    /// Merged fragments.
+    pub(super) fragments: &'a str,
+    /// Hash of the base configuration.
+    pub(super) base: Option<&'a str>,
+    /// Of compiler and linker.
+    pub(super) compiler: &'a str,
+    /// Make variables that show in the result, in their order.
+    pub(super) flags: &'a [(&'a str, &'a str)],
+}
+
+/// Hash of a canonical form: JSON with fields in the order of the type.
+fn digest<T: Serialize>(kind: &str, value: &T) -> Digest {
+    // Maps with keys that are no strings cannot be written; there are none.
+    Digest::of(serde_json::to_vec(&(FORMAT, kind, value)).unwrap_or_default())
+}
+
+impl Inputs<'_> {
+    /// Key of the kernel in the store.
+    pub(super) fn key(&self) -> Digest {
+        digest("kernel", self)
+    }
+}
+
+impl Asked<'_> {
+    /// Name of the request.
+    pub(super) fn request(&self) -> Digest {
+        digest("request", self)
+    }
+}
+
+/// What is remembered of a kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Meta {
+    /// `uname -r`.
+    pub(super) release: String,
+    /// Which of the images to boot.
+    pub(super) format: ImageFormat,
+    /// Whether there is `lib/modules/RELEASE`.
+    pub(super) modules: Modules,
+    /// Compiler and linker.
+    pub(super) compiler: String,
+    /// Of the resolved configuration.
+    pub(super) config: Digest,
+    /// Seconds that make ran for it.
+    pub(super) seconds: u64,
+}
+
+/// Whether a kernel has modules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Modules {
+    None,
+    Some,
+}
+
+/// A request that was answered before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// The kernel.
+    pub(super) key: Digest,
+    /// Optional symbols that its tree does not know, with the reason.
+    pub(super) absent: Vec<String>,
+}
+
+/// A kernel in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) key: Digest,
+    pub(super) meta: Meta,
+    directory: PathBuf,
+}
+
+impl Entry {
+    pub(super) fn image(&self) -> PathBuf {
+        self.directory.join(self.meta.format.name())
+    }
+
+    pub(super) fn config(&self) -> PathBuf {
+        self.directory.join("config")
+    }
+
+    pub(super) fn modules(&self) -> Option<PathBuf> {
+        match self.meta.modules {
+            Modules::None => None,
+            Modules::Some => Some(self.directory.join("lib/modules").join(&self.meta.release)),
+        }
+    }
+}
+
+/// `meta.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct MetaFile {
+    format: u32,
+    key: String,
+    release: String,
+    boot: ImageOnDisk,
+    modules: bool,
+    compiler: String,
+    config_sha256: String,
+    build_seconds: u64,
+    /// Name and size of every file without which the entry is worth nothing.
+    files: Vec<(String, u64)>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+enum ImageOnDisk {
+    #[serde(rename = "vmlinux")]
+    Vmlinux,
+    #[serde(rename = "bzImage")]
+    BzImage,
+}
+
+/// `requests/REQUEST.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct RequestFile {
+    format: u32,
+    key: String,
+    absent: Vec<String>,
+}
+
+/// Finished kernels. Cheap to make; reads and writes only when asked.
+#[derive(Debug, Clone)]
+pub struct Store {
+    entries: PathBuf,
+    requests: PathBuf,
+}
+
+impl Store {
+    pub(super) fn new(entries: PathBuf, requests: PathBuf) -> Self {
+        Self { entries, requests }
+    }
+
+    /// Directory with one entry per kernel.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.entries
+    }
+
+    /// The kernel of a key, if it is there and whole.
+    pub(super) fn lookup(&self, key: Digest) -> Option<Entry> {
+        let directory = self.entries.join(key.to_string());
+        let meta = read_meta(&directory, key)?;
+        Some(Entry { key, meta, directory })
+    }
+
+    /// The kernel that a request came to, if both are still there.
+    pub(super) fn recall(&self, request: Digest) -> Option<(Entry, Answer)> {
+        let file: RequestFile = serde_json::from_slice(&fs::read(self.request_path(request)).ok()?).ok()?;
+        let key = Digest::parse(&file.key).filter(|_| file.format == FORMAT)?;
+        Some((self.lookup(key)?, Answer { key, absent: file.absent }))
+    }
+
+    /// Remembers what a request came to.
+    pub(super) fn remember(&self, request: Digest, answer: &Answer) -> Result<(), FileError> {
+        let file = RequestFile { format: FORMAT, key: answer.key.to_string(), absent: answer.absent.clone() };
+        cache::create_dir(&self.requests)?;
+        write_json(&self.requests, &self.request_path(request), &file)
+    }
+
+    fn request_path(&self, request: Digest) -> PathBuf {
+        self.requests.join(format!("{request}.json"))
+    }
+
+    /// Begins an entry.
+    pub(super) fn stage(&self) -> Result<Staged, FileError> {
+        cache::create_dir(&self.entries)?;
+        self.remove_stale();
+        let directory = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(&self.entries);
+        Ok(Staged { directory: directory.at("create", &self.entries)? })
+    }
+
+    /// Puts an entry into its place. If another process was faster, its entry
+    /// stays and is given back.
+    pub(super) fn commit(&self, staged: Staged, key: Digest, meta: &Meta) -> Result<Entry, FileError> {
+        let target = self.entries.join(key.to_string());
+        let partial = staged.directory.path();
+        write_json(partial, &partial.join("meta.json"), &meta_file(partial, key, meta)?)?;
+        // A temporary directory is private; an entry is as open as the cache is.
+        open_to_readers(partial).at("write", partial)?;
+        loop {
+            match fs::rename(partial, &target) {
+                Ok(()) => break,
+                Err(error) if is_occupied(&error) => {
+                    if let Some(entry) = self.lookup(key) {
+                        return Ok(entry);
+                    }
+                    // Damaged: half deleted, or a disk that was full.
+                    self.put_aside(&target)?;
+                }
+                Err(error) => return Err(error).at("create", &target),
+            }
+        }
+        // Moved away: nothing is left to clean up.
+        let _ = staged.directory.keep();
+        Ok(Entry { key, meta: meta.clone(), directory: target })
+    }
+
+    fn put_aside(&self, broken: &Path) -> Result<(), FileError> {
+        let aside =
+            tempfile::Builder::new().prefix(PARTIAL).tempdir_in(&self.entries).at("create", &self.entries)?;
+        match fs::rename(broken, aside.path().join("broken")) {
+            Ok(()) => Ok(()),
+            // Another process did the same.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error).at("remove", broken),
+        }
+    }
+
+    /// Removes what processes that were killed left behind. What cannot be
+    /// removed is left to the next time.
+    fn remove_stale(&self) {
+        let Ok(entries) = fs::read_dir(&self.entries) else { return };
+        for entry in entries.filter_map(Result::ok) {
+            let is_partial = entry.file_name().to_string_lossy().starts_with(PARTIAL);
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            let age = modified.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map(|since| {
+                clock::unix_seconds().saturating_sub(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+            });
+            if is_partial && age.is_some_and(|age| age > STALE) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}
+
+/// An entry that is being written. Dropping it removes it.
+#[derive(Debug)]
+pub(super) struct Staged {
+    directory: tempfile::TempDir,
+}
+
+impl Staged {
+    pub(super) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+fn is_occupied(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists)
+}
+
+fn open_to_readers(directory: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755))
+}
+
+fn write_json<T: Serialize>(directory: &Path, path: &Path, value: &T) -> Result<(), FileError> {
+    let mut file = tempfile::NamedTempFile::new_in(directory).at("create", directory)?;
+    serde_json::to_writer_pretty(&mut file, value).map_err(io::Error::from).at("write", path)?;
+    file.write_all(b"\n").at("write", path)?;
+    file.persist(path).map_err(|error| error.error).at("write", path)?;
+    Ok(())
+}
+
+fn meta_file(directory: &Path, key: Digest, meta: &Meta) -> Result<MetaFile, FileError> {
+    let mut files = Vec::new();
+    for name in ["vmlinux", "bzImage", "config"] {
+        let path = directory.join(name);
+        match fs::metadata(&path) {
+            Ok(metadata) => files.push((name.to_owned(), metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).at("read", path),
+        }
+    }
+    Ok(MetaFile {
+        format: FORMAT,
+        key: key.to_string(),
+        release: meta.release.clone(),
+        boot: match meta.format {
+            ImageFormat::Vmlinux => ImageOnDisk::Vmlinux,
+            ImageFormat::BzImage => ImageOnDisk::BzImage,
+        },
+        modules: meta.modules == Modules::Some,
+        compiler: meta.compiler.clone(),
+        config_sha256: meta.config.to_string(),
+        build_seconds: meta.seconds,
+        files,
+    })
+}
+
+/// Reads an entry, `None` if any of it is missing or not as it was written.
+fn read_meta(directory: &Path, key: Digest) -> Option<Meta> {
+    let file: MetaFile = serde_json::from_slice(&fs::read(directory.join("meta.json")).ok()?).ok()?;
+    let is_whole = |(name, size): &(String, u64)| {
+        fs::metadata(directory.join(name)).is_ok_and(|metadata| metadata.len() == *size)
+    };
+    if file.format != FORMAT || file.key != key.to_string() || !file.files.iter().all(is_whole) {
+        return None;
+    }
+    if file.modules && !directory.join("lib/modules").join(&file.release).is_dir() {
+        return None;
+    }
+    Some(Meta {
+        format: match file.boot {
+            ImageOnDisk::Vmlinux => ImageFormat::Vmlinux,
+            ImageOnDisk::BzImage => ImageFormat::BzImage,
+        },
+        modules: if file.modules { Modules::Some } else { Modules::None },
+        config: Digest::parse(&file.config_sha256)?,
+        release: file.release,
+        compiler: file.compiler,
+        seconds: file.build_seconds,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, SystemTime};
+
+    struct Fixture {
+        dir: tempfile::TempDir,
+        store: Store,
+    }
+
+    fn fixture() -> Fixture {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let store = Store::new(dir.path().join("store"), dir.path().join("requests"));
+        Fixture { dir, store }
+    }
+
+    fn meta() -> Meta {
+        Meta {
+            release: "6.12.117".into(),
+            format: ImageFormat::Vmlinux,
+            modules: Modules::None,
+            compiler: "gcc 12".into(),
+            config: Digest::of("config"),
+            seconds: 228,
+        }
+    }
+
+    fn staged(store: &Store, vmlinux: &str) -> Staged {
+        let staged = store.stage().expect("stage");
+        for (name, text) in [("vmlinux", vmlinux), ("bzImage", "bz"), ("config", "CONFIG_X=y\n")] {
+            fs::write(staged.path().join(name), text).expect("write");
+        }
+        staged
+    }
+
+    fn names(path: &Path) -> Vec<String> {
+        let entries = fs::read_dir(path).expect("read_dir");
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_committed_kernel_is_found_by_its_key() {
+        let Fixture { store, .. } = fixture();
+        let key = Digest::of("key");
+        assert_eq!(store.lookup(key), None);
+        let entry = store.commit(staged(&store, "elf"), key, &meta()).expect("commit");
+        assert_eq!(store.lookup(key), Some(entry.clone()));
+        assert_eq!(fs::read_to_string(entry.image()).expect("image"), "elf");
+        assert_eq!(fs::read_to_string(entry.config()).expect("config"), "CONFIG_X=y\n");
+        assert_eq!(entry.modules(), None);
+        assert_eq!(names(store.directory()), [key.to_string()]);
+    }
+
+    #[test]
+    fn modules_are_where_modprobe_expects_them() {
+        let Fixture { store, .. } = fixture();
+        let staged = staged(&store, "elf");
+        fs::create_dir_all(staged.path().join("lib/modules/6.12.117/kernel")).expect("mkdir");
+        let meta = Meta { modules: Modules::Some, ..meta() };
+        let entry = store.commit(staged, Digest::of("key"), &meta).expect("commit");
+        let modules = entry.modules().expect("modules");
+        assert!(modules.ends_with("lib/modules/6.12.117") && modules.is_dir());
+        fs::remove_dir_all(&modules).expect("remove");
+        assert_eq!(store.lookup(Digest::of("key")), None, "an entry without its modules is none");
+    }
+
+    #[test]
+    fn an_entry_that_is_not_committed_is_never_seen() {
+        let Fixture { store, .. } = fixture();
+        let staged = staged(&store, "elf");
+        assert_eq!(store.lookup(Digest::of("key")), None);
+        drop(staged);
+        assert_eq!(names(store.directory()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn who_comes_second_takes_what_is_there() {
+        let Fixture { store, .. } = fixture();
+        let key = Digest::of("key");
+        let (first, second) = (staged(&store, "first"), staged(&store, "second"));
+        store.commit(first, key, &meta()).expect("first");
+        let entry = store.commit(second, key, &meta()).expect("second");
+        assert_eq!(fs::read_to_string(entry.image()).expect("image"), "first");
+        assert_eq!(names(store.directory()), [key.to_string()], "nothing is left of the second");
+    }
+
+    #[test]
+    fn a_damaged_entry_is_none_and_is_replaced() {
+        for damage in ["vmlinux", "bzImage", "config", "meta.json"] {
+            let Fixture { store, .. } = fixture();
+            let key = Digest::of("key");
+            store.commit(staged(&store, "elf"), key, &meta()).expect("commit");
+            let entry = store.directory().join(key.to_string());
+            fs::write(entry.join(damage), "").expect("truncate");
+            assert_eq!(store.lookup(key), None, "{damage}");
+            let entry = store.commit(staged(&store, "elf"), key, &meta()).expect("again");
+            assert_eq!(store.lookup(key), Some(entry), "{damage}");
+            assert_eq!(names(store.directory()), [key.to_string()], "{damage}");
+        }
+    }
+
+    #[test]
+    fn an_entry_of_another_format_is_none() {
+        let Fixture { store, .. } = fixture();
+        let key = Digest::of("key");
+        store.commit(staged(&store, "elf"), key, &meta()).expect("commit");
+        let path = store.directory().join(key.to_string()).join("meta.json");
+        let text = fs::read_to_string(&path).expect("meta");
+        fs::write(&path, text.replace("\"format\": 1", "\"format\": 2")).expect("write");
+        assert_eq!(store.lookup(key), None);
+    }
+
+    #[test]
+    fn a_request_leads_to_its_kernel_as_long_as_that_is_there() {
+        let Fixture { store, .. } = fixture();
+        let (request, key) = (Digest::of("request"), Digest::of("key"));
+        assert_eq!(store.recall(request), None);
+        let answer = Answer { key, absent: vec!["NETKIT: since 6.7".into()] };
+        store.remember(request, &answer).expect("remember");
+        assert_eq!(store.recall(request), None, "the kernel is not there yet");
+        let entry = store.commit(staged(&store, "elf"), key, &meta()).expect("commit");
+        assert_eq!(store.recall(request), Some((entry, answer)));
+    }
+
+    #[test]
+    fn a_damaged_request_is_none() {
+        let Fixture { dir, store } = fixture();
+        let (request, key) = (Digest::of("request"), Digest::of("key"));
+        store.commit(staged(&store, "elf"), key, &meta()).expect("commit");
+        store.remember(request, &Answer { key, absent: Vec::new() }).expect("remember");
+        fs::write(dir.path().join(format!("requests/{request}.json")), "{\"format\": 1").expect("damage");
+        assert_eq!(store.recall(request), None);
+    }
+
+    #[test]
+    fn every_input_changes_the_key() {
+        let inputs = || Inputs { source: "s", config: "c", compiler: "g", flags: &[("A", "1")] };
+        let keys = [
+            inputs().key(),
+            Inputs { source: "x", ..inputs() }.key(),
+            Inputs { config: "x", ..inputs() }.key(),
+            Inputs { compiler: "x", ..inputs() }.key(),
+            Inputs { flags: &[("A", "2")], ..inputs() }.key(),
+            Inputs { flags: &[], ..inputs() }.key(),
+        ];
+        for (index, key) in keys.iter().enumerate() {
+            assert!(!keys[index + 1..].contains(key), "input {index}");
+        }
+        assert_eq!(inputs().key(), keys[0]);
+    }
+
+    #[test]
+    fn every_part_of_a_request_changes_its_name() {
+        let asked = || Asked { source: "s", fragments: "f", base: None, compiler: "g", flags: &[("A", "1")] };
+        let names = [
+            asked().request(),
+            Asked { source: "x", ..asked() }.request(),
+            Asked { fragments: "x", ..asked() }.request(),
+            Asked { base: Some(""), ..asked() }.request(),
+            Asked { base: Some("x"), ..asked() }.request(),
+            Asked { compiler: "x", ..asked() }.request(),
+            Asked { flags: &[], ..asked() }.request(),
+        ];
+        for (index, name) in names.iter().enumerate() {
+            assert!(!names[index + 1..].contains(name), "part {index}");
+        }
+    }
+
+    #[test]
+    fn leftovers_are_removed_after_a_day_and_not_before() {
+        let Fixture { store, .. } = fixture();
+        let (old, young) = (store.directory().join(".partial-old"), store.directory().join(".partial-young"));
+        for dir in [&old, &young] {
+            fs::create_dir_all(dir).expect("mkdir");
+        }
+        let two_days_ago = u64::try_from(clock::unix_seconds()).expect("after 1970") - 2 * 86_400;
+        let time: SystemTime = UNIX_EPOCH + Duration::from_secs(two_days_ago);
+        fs::File::open(&old).expect("open").set_modified(time).expect("time");
+        drop(store.stage().expect("stage"));
+        assert!(!old.exists() && young.exists());
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_written_is_named() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        fs::write(dir.path().join("store"), "a file").expect("write");
+        let store = Store::new(dir.path().join("store"), dir.path().join("requests"));
+        let error = store.stage().expect_err("a file");
+        assert!(error.to_string().starts_with("cannot create `"), "{error}");
+    }
+}
