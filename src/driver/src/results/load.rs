@@ -130,8 +130,7 @@ mod tests {
 
     use super::*;
     use crate::model::Verdict;
-    use crate::results::testing;
-    use crate::results::to_json;
+    use crate::results::{testing, with_summary};
 
     const TESTS: [&str; 2] = ["smoke/a", "smoke/b[n=1]"];
 
@@ -148,9 +147,8 @@ mod tests {
     /// `run.json` after so many events.
     fn run_file(count: usize) -> Vec<u8> {
         let events = testing::whole_run(&["stable"], &TESTS, 2);
-        let mut bytes = Vec::new();
-        to_json(testing::fold(&events[..count]).run(), &mut bytes).expect("serialise");
-        bytes
+        let fold = testing::fold(&events[..count]);
+        serde_json::to_vec(&with_summary(fold.run())).expect("serialise")
     }
 
     fn load_from(events: Option<&[u8]>, run: Option<&[u8]>) -> Result<Run, ResultsError> {

@@ -23,13 +23,15 @@ pub(crate) mod testing;
 use std::io;
 use std::path::PathBuf;
 
+pub(crate) use convert::{event as to_event, milliseconds};
 pub use dir::{BootDir, CONSOLE_LOG, EVENTS_FILE, JUNIT_FILE, RUN_FILE, RunDir, find};
 pub use disk::replace;
 pub use fold::{Fold, FoldError};
 pub use format::Run;
 pub use health::{Blame, Health, HealthProblem, health};
 pub use load::load;
-pub use recorder::{Finished, Recorder, to_json};
+pub(crate) use recorder::with_summary;
+pub use recorder::{Finished, Recorder};
 pub use summary::{Counts, Summary, worst};
 
 /// Why a run cannot be kept or read.

@@ -148,24 +148,22 @@ impl Observer for Recorder {
 /// `run.json`: the record, and what it adds up to for readers without a fold.
 fn write_run(path: &std::path::Path, run: &Run) -> Result<(), ResultsError> {
     disk::replace(path, |file| {
-        to_json(run, &mut *file)?;
+        serde_json::to_writer(&mut *file, &with_summary(run))?;
         file.write_all(b"\n")
     })
 }
 
-/// Writes a record as `run.json` has it, on one line without its end.
-///
-/// # Errors
-///
-/// Fails when `out` does.
-pub fn to_json(run: &Run, out: impl Write) -> std::io::Result<()> {
-    #[derive(serde::Serialize)]
-    struct RunFile<'a> {
-        #[serde(flatten)]
-        run: &'a Run,
-        summary: Summary,
-    }
-    Ok(serde_json::to_writer(out, &RunFile { run, summary: Summary::of(run) })?)
+/// A record with what it adds up to, as `run.json` has it.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct RunFile<'a> {
+    #[serde(flatten)]
+    run: &'a Run,
+    summary: Summary,
+}
+
+/// The content of `run.json`, to be serialised.
+pub(crate) fn with_summary(run: &Run) -> RunFile<'_> {
+    RunFile { run, summary: Summary::of(run) }
 }
 
 /// What an event means for the age of `run.json`.

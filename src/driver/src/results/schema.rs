@@ -8,7 +8,7 @@ use jsonschema::{Resource, Validator};
 use serde_json::{Value, json};
 
 use super::testing::{self, fold, lines};
-use super::{convert, format, recorder};
+use super::{convert, format, with_summary};
 use crate::model::{
     BootEnd, BootId, BuildEvent, Failure, FailureKind, RunEvent, Trouble, TroubleKind, Verdict,
 };
@@ -107,9 +107,7 @@ fn everything() -> Vec<RunEvent> {
 }
 
 fn run_file(run: &format::Run) -> Value {
-    let mut bytes = Vec::new();
-    recorder::to_json(run, &mut bytes).expect("serialise");
-    serde_json::from_slice(&bytes).expect("parse")
+    serde_json::to_value(with_summary(run)).expect("serialise")
 }
 
 #[test]
