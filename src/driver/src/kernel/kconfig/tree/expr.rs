@@ -105,23 +105,23 @@ impl Expr {
 
     /// y where the expression is n, and n where it is m or y: other than `!`, this
     /// does not let m through.
-    pub(super) fn is_no(self) -> Self {
+    pub(super) fn equals_no(self) -> Self {
         match self {
             Self::Term(term) => Self::Compare(Comparison::Equal, term, Term::Symbol("n".to_owned())),
             Self::Compare(..) => Self::Not(Box::new(self)),
-            Self::Not(inner) => inner.is_some(),
-            Self::And(terms) => joined(terms.into_iter().map(Self::is_no), Self::or),
-            Self::Or(terms) => joined(terms.into_iter().map(Self::is_no), Self::and),
+            Self::Not(inner) => inner.exceeds_no(),
+            Self::And(terms) => joined(terms.into_iter().map(Self::equals_no), Self::or),
+            Self::Or(terms) => joined(terms.into_iter().map(Self::equals_no), Self::and),
         }
     }
 
-    fn is_some(self) -> Self {
+    fn exceeds_no(self) -> Self {
         match self {
             Self::Term(term) => Self::Compare(Comparison::Unequal, term, Term::Symbol("n".to_owned())),
             Self::Compare(..) => self,
-            Self::Not(inner) => inner.is_no(),
-            Self::And(terms) => joined(terms.into_iter().map(Self::is_some), Self::and),
-            Self::Or(terms) => joined(terms.into_iter().map(Self::is_some), Self::or),
+            Self::Not(inner) => inner.equals_no(),
+            Self::And(terms) => joined(terms.into_iter().map(Self::exceeds_no), Self::and),
+            Self::Or(terms) => joined(terms.into_iter().map(Self::exceeds_no), Self::or),
         }
     }
 

@@ -417,7 +417,7 @@ impl Cursor<'_> {
         }
         let expression = self.expression()?;
         Ok(match self.condition()? {
-            Some(condition) => expression.or(condition.is_no()),
+            Some(condition) => expression.or(condition.equals_no()),
             None => expression,
         })
     }
