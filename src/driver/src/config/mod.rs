@@ -15,6 +15,7 @@ mod machine;
 mod nearest;
 mod paths;
 mod request;
+mod select;
 mod suite;
 mod value;
 mod workloads;
@@ -33,6 +34,7 @@ pub use error::{ConfigError, PathError, Place, Problem};
 pub use fragments::{FragmentFile, Fragments};
 pub use machine::{MachineError, MachineOptions, machine_text};
 pub use request::{RequestError, source_kind};
+pub use select::{DEFAULT_SUITE, SelectError, select};
 pub use value::{
     CPUS, LONGEST_TIMEOUT, MEMORY, ValueError, accel_text, better_text, kind_text, memory_text, timeout_text,
 };
