@@ -73,20 +73,20 @@ mod tests {
     use super::*;
 
     fn base() -> Base {
-        Base { directory: "/work/net".into(), home: Some("/home/me".into()) }
+        Base { directory: "/net".into(), home: Some("/home/me".into()) }
     }
 
     #[test]
     fn paths_start_at_the_directory_the_home_or_the_root() {
         for (text, path) in [
-            ("linux", "/work/net/linux"),
-            ("./linux/", "/work/net/linux"),
-            ("../linux", "/work/net/../linux"),
+            ("linux", "/net/linux"),
+            ("./linux/", "/net/linux"),
+            ("../linux", "/net/../linux"),
             ("/usr/src/linux", "/usr/src/linux"),
             ("~", "/home/me"),
             ("~/", "/home/me"),
             ("~/src/linux", "/home/me/src/linux"),
-            ("a~b", "/work/net/a~b"),
+            ("a~b", "/net/a~b"),
         ] {
             assert_eq!(base().resolve(text), Ok(PathBuf::from(path)), "{text}");
         }
@@ -94,11 +94,11 @@ mod tests {
 
     #[test]
     fn only_the_text_of_a_pattern_is_a_pattern() {
-        let odd = Base { directory: "/work/[net]".into(), home: None };
-        assert_eq!(odd.resolve_pattern("linux-*.tar"), Ok("/work/[[]net[]]/linux-*.tar".into()));
+        let odd = Base { directory: "/srv/[net]".into(), home: None };
+        assert_eq!(odd.resolve_pattern("linux-*.tar"), Ok("/srv/[[]net[]]/linux-*.tar".into()));
         assert_eq!(odd.resolve_pattern("/usr/src/linux-*"), Ok("/usr/src/linux-*".into()));
         assert_eq!(base().resolve_pattern("~/l?.tar"), Ok("/home/me/l?.tar".into()));
-        assert_eq!(base().resolve_pattern("./l.tar"), Ok("/work/net/l.tar".into()));
+        assert_eq!(base().resolve_pattern("./l.tar"), Ok("/net/l.tar".into()));
     }
 
     #[test]
