@@ -7,10 +7,12 @@ use kregress_wire::{Hello, Nonce, PROTOCOL};
 
 use crate::{clock, features, procfs};
 
+const CLOCK_SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+
 /// Facts that are the first line of a file.
 const FILES: &[(&str, &str)] = &[
     ("cmdline", "/proc/cmdline"),
-    ("clocksource", "/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+    ("clocksource", CLOCK_SOURCE),
     ("rcu-expedited", "/sys/kernel/rcu_expedited"),
     ("rcu-normal", "/sys/kernel/rcu_normal"),
     ("tainted", "/proc/sys/kernel/tainted"),
@@ -36,6 +38,12 @@ pub(crate) fn prepare_kernel_log(facts: &mut BTreeMap<String, String>) {
             facts.insert(name.into(), format!("not set: {error}"));
         }
     }
+}
+
+/// The clock source in use. The kernel may change it in mid-session: the TSC is
+/// calibrated for a second after boot.
+pub(crate) fn clock_source() -> Option<String> {
+    first_line(CLOCK_SOURCE)
 }
 
 /// The first message of the session.

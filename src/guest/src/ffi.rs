@@ -1,7 +1,7 @@
 //! System calls that rustix does not offer, each behind a safe function.
 //!
-//! All `unsafe` of the harness is here; what the results mean is decided
-//! elsewhere.
+//! All `unsafe` of the harness is here, but for the calls of [`fork`]; what the
+//! results mean is decided elsewhere.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

@@ -79,8 +79,7 @@ impl CreateError {
                 Stop::Error("unshare(CLONE_NEWNET) is not permitted; the guest has to be root".into())
             }
             Self::Unshare(Errno::NOSPC) => Stop::Error(format!(
-                "unshare(CLONE_NEWNET) number {nth}: the limit on namespaces is reached\n\
-                 hint: lower `count`, or raise {}",
+                "unshare(CLONE_NEWNET) number {nth}: the limit of {} is reached",
                 crate::ucount::LIMIT
             )),
             Self::Unshare(error) => Stop::Fail(format!("unshare(CLONE_NEWNET) number {nth} failed: {error}")),

@@ -47,7 +47,7 @@ impl Relay {
                     Ok(event) => events.extend(event),
                     Err(reason) => self.broken = Some(reason),
                 },
-                Err(error) => self.broken = Some(format!("its report cannot be read: {error}")),
+                Err(error) => self.broken = Some(format!("it cannot be read: {error}")),
             }
         }
         events
@@ -83,7 +83,7 @@ impl Relay {
     /// `before` and `after` are the kernel's tolls round its life.
     pub(crate) fn conclude(mut self, end: End, before: Toll, after: Toll) -> Outcome {
         if self.broken.is_none() && self.decoder.pending() > 0 {
-            self.broken = Some("its report breaks off in the middle of a message".into());
+            self.broken = Some("it breaks off in the middle of a message".into());
         }
         let clean = end == End::Exited(0);
         match (self.outcome, self.broken) {
@@ -121,10 +121,10 @@ fn without_outcome(end: End, broken: Option<String>, before: Toll, after: Toll) 
             ),
         };
     }
-    let mut message = format!("the workload {} without an outcome", describe(end));
-    if let Some(reason) = broken {
-        message = format!("{message}; {reason}");
-    }
+    let mut message = match broken {
+        Some(reason) => format!("the workload's report is no use: {reason}; then it {}", describe(end)),
+        None => format!("the workload {} without an outcome", describe(end)),
+    };
     if [Signal::SEGV, Signal::BUS, Signal::ILL, Signal::FPE, Signal::ABORT].into_iter().any(killed_by) {
         message.push_str("\nhint: its own code crashed, the kernel shows no oops; its output may say more");
     }
@@ -308,15 +308,16 @@ mod tests {
         assert_eq!(events, []);
         assert_eq!(
             error(outcome),
-            "the workload exited with code 0 without an outcome; \
-             it reported metric `speed`, which it does not declare"
+            "the workload's report is no use: it reported metric `speed`, which it does not declare; \
+             then it exited with code 0"
         );
     }
 
     #[test]
     fn a_workload_speaks_of_its_own_test_only() {
         let other = Event::Progress { test: 5, done: 1, total: 2 };
-        assert!(error(run(&[other, pass()], End::Exited(0)).1).ends_with("it reported about test 5"));
+        let message = error(run(&[other, pass()], End::Exited(0)).1);
+        assert!(message.contains(": it reported about test 5; "), "{message}");
     }
 
     #[test]
@@ -324,7 +325,7 @@ mod tests {
         for event in [Event::Bye, Event::Started { test: 4 }, Event::Diagnosis { text: String::new() }] {
             let (events, outcome) = run(&[event, pass()], End::Exited(0));
             assert_eq!(events, []);
-            assert!(error(outcome).ends_with("it sent an event that only the session sends"));
+            assert!(error(outcome).contains(": it sent an event that only the session sends; "));
         }
     }
 
@@ -342,8 +343,8 @@ mod tests {
         assert_eq!(events, [samples("time")]);
         assert_eq!(
             error(outcome),
-            "the workload was killed by SIGTERM without an outcome; \
-             its report breaks off in the middle of a message"
+            "the workload's report is no use: it breaks off in the middle of a message; \
+             then it was killed by SIGTERM"
         );
     }
 
@@ -351,7 +352,7 @@ mod tests {
     fn printed_text_in_place_of_frames_is_named() {
         let (_, outcome) = run_bytes(b"hello, world", End::Exited(0), QUIET);
         let message = error(outcome);
-        assert!(message.contains("its report cannot be read: frame 0 does not begin with the magic"));
+        assert!(message.contains("it cannot be read: frame 0 does not begin with the magic"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kregress_wire::{Decoder, Event, Outcome, Plan, PlannedTest, Request, Writer};
 use rustix::process::Pid;
@@ -26,7 +26,14 @@ pub(crate) struct Channels {
     /// a poll takes over the completions that a blocked writer of a
     /// virtio-serial port waits for, and both sleep for ever.
     pub(crate) output: Option<OwnedFd>,
+    /// How many writes of events may wait in the device for the host to read
+    /// them, and are lost when the guest powers off.
+    pub(crate) in_flight: usize,
 }
+
+/// Twice the size of a virtio-serial queue in QEMU (`hw/char/virtio-serial-bus.c`),
+/// of which every write takes an entry until the host has taken it over.
+const VIRTIO_QUEUE: usize = 256;
 
 impl Channels {
     /// Channels over virtio-serial ports.
@@ -38,6 +45,7 @@ impl Channels {
             requests: Box::new(ports.control.try_clone()?),
             events: Box::new(ports.control),
             output: ports.output.map(OwnedFd::from),
+            in_flight: VIRTIO_QUEUE,
         })
     }
 }
@@ -67,7 +75,7 @@ enum Mark<'a> {
 ///
 /// Fails when the host cannot be told any more.
 pub(crate) fn run(plan: &Plan, facts: BTreeMap<String, String>, channels: Channels) -> Result<(), Lost> {
-    let Channels { requests, events, output } = channels;
+    let Channels { requests, events, output, in_flight } = channels;
     let link = Link::new(events);
     link.send(&Event::Hello(facts::hello(&plan.nonce, facts)))?;
     let current = Arc::new(AtomicI32::new(0));
@@ -78,16 +86,27 @@ pub(crate) fn run(plan: &Plan, facts: BTreeMap<String, String>, channels: Channe
         .name("diagnosis".into())
         .spawn(move || serve(requests, &answering, &watched, diagnose::report))?;
     let mut room = tidy::Room::as_found();
+    let mut clock_source = facts::clock_source();
     let mut hands = Hands {
         launcher: Launcher::own(),
         mark: &|mark| match mark {
             Mark::Begin(id, name) => kmsg::begin(id, name),
             Mark::End(id, word) => kmsg::end(id, word),
         },
-        tidy: &mut || room.restore(),
+        tidy: &mut || {
+            let mut notes = room.restore();
+            let now = facts::clock_source();
+            if now != clock_source {
+                let change = [&clock_source, &now].map(|source| source.as_deref().unwrap_or("unknown"));
+                notes.push(("clocksource".to_owned(), change.join(" -> ")));
+                clock_source = now;
+            }
+            notes
+        },
     };
     run_tests(&plan.tests, &link, output.as_ref(), &current, &mut hands)?;
     link.send(&Event::Bye)?;
+    link.settle(in_flight)?;
     Ok(())
 }
 
@@ -143,7 +162,9 @@ pub(crate) fn unknown_workload(name: &str) -> String {
 
 /// The stream of events, shared by the session and the answers to requests.
 #[derive(Clone)]
-struct Link(Arc<Mutex<Writer<Box<dyn Write + Send>>>>);
+struct Link(Arc<Mutex<EventWriter>>);
+
+type EventWriter = Writer<Box<dyn Write + Send>>;
 
 impl Link {
     fn new(events: Box<dyn Write + Send>) -> Self {
@@ -151,8 +172,17 @@ impl Link {
     }
 
     fn send(&self, event: &Event) -> io::Result<()> {
+        self.lock().send(event)
+    }
+
+    /// Returns when the host has everything that was sent.
+    fn settle(&self, in_flight: usize) -> io::Result<()> {
+        self.lock().pad(in_flight)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, EventWriter> {
         // A frame is written or not; a panic elsewhere leaves no half of one.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).send(event)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

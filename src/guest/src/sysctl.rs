@@ -38,22 +38,13 @@ impl Sysctl {
         }
         Ok(())
     }
-
-    /// Puts it back now.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::set`].
-    pub(crate) fn restore(&mut self) -> io::Result<()> {
-        let original = self.original.clone();
-        self.set(&original)
-    }
 }
 
 impl Drop for Sysctl {
     fn drop(&mut self) {
         // The session looks after it and can say so where we cannot.
-        let _ = self.restore();
+        let original = std::mem::take(&mut self.original);
+        let _ = self.set(&original);
     }
 }
 

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use crate::context::Stop;
 use crate::netns::{CreateError, Home, Namespace};
 use crate::sysctl::Sysctl;
-use crate::{clock, ffi};
+use crate::{clock, ffi, procfs};
 
 /// The limit, per user and user namespace.
 pub(crate) const LIMIT: &str = "/proc/sys/user/max_net_namespaces";
@@ -24,12 +24,19 @@ pub(crate) const LIMIT: &str = "/proc/sys/user/max_net_namespaces";
 /// probe that fails takes some microseconds.
 const POLL: Duration = Duration::from_micros(100);
 
-/// How long somebody else's namespaces may take to go away before they count
-/// as there to stay. Ten times the slowest teardown seen of a single one.
-const SETTLE: Duration = Duration::from_secs(5);
+/// Pause between two looks at a cleanup that is not ours.
+const SETTLE_POLL: Duration = Duration::from_millis(20);
+
+/// So many looks in a row have to find no cleanup before what is left counts as
+/// there to stay: between queueing and start of a cleanup nothing shows.
+const SETTLED: u32 = 10;
 
 /// Most foreign namespaces that are tolerated.
 const MOST: u64 = 4096;
+
+/// In place of the usual limit, which depends on the size of memory: memory
+/// itself shall be the limit.
+const OPEN: &str = "2147483647";
 
 /// Watches the count. Used on one thread, which is back in its namespace after
 /// every call.
@@ -52,13 +59,14 @@ pub(crate) struct Gone {
 }
 
 impl Census {
-    /// Waits until earlier teardowns are over, finds out how many namespaces
-    /// belong to others, and gives the fresh one that proved it.
+    /// Waits until earlier teardowns are over, at most `patience` long, finds
+    /// out how many namespaces belong to others, and gives the fresh one that
+    /// proved it. Creation is allowed afterwards.
     ///
     /// # Errors
     ///
-    /// Skips where the kernel does not count; stops as
-    /// [`CreateError::stop`] does.
+    /// Skips where the kernel does not count; an error when it is still busy
+    /// with what was there before; otherwise as [`CreateError::stop`].
     pub(crate) fn begin(patience: Duration) -> Result<(Self, Gone), Stop> {
         let limit = match Sysctl::open(LIMIT) {
             Ok(limit) => limit,
@@ -68,15 +76,41 @@ impl Census {
             Err(error) => return Err(Stop::Error(format!("cannot read {LIMIT}: {error}"))),
         };
         let mut census = Self { limit, home: Home::here()?, baseline: 0 };
-        if let Some(gone) = census.wait(SETTLE.min(patience))? {
-            census.open()?;
-            return Ok((census, gone));
+        let gone = match census.settle(patience)? {
+            Some(gone) => gone,
+            None => census.count_others()?,
+        };
+        census.open()?;
+        Ok((census, gone))
+    }
+
+    /// Waits until nothing is left, or nothing that is being cleaned up.
+    fn settle(&mut self, patience: Duration) -> Result<Option<Gone>, Stop> {
+        let limit_ns = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
+        let start = clock::monotonic_ns();
+        let mut idle = 0;
+        while idle < SETTLED {
+            if let Some(gone) = self.probe()? {
+                return Ok(Some(gone));
+            }
+            idle = if cleanup_runs() { 0 } else { idle + 1 };
+            if clock::monotonic_ns().saturating_sub(start) >= limit_ns {
+                return Err(Stop::Error(format!(
+                    "the kernel still cleans up namespaces from before the test, after {:.1} s\n\
+                     hint: an earlier test of this boot left them",
+                    patience.as_secs_f64()
+                )));
+            }
+            clock::poll_interval(SETTLE_POLL);
         }
+        Ok(None)
+    }
+
+    fn count_others(&mut self) -> Result<Gone, Stop> {
         for baseline in 1..=MOST {
-            census.baseline = baseline;
-            if let Some(gone) = census.probe()? {
-                census.open()?;
-                return Ok((census, gone));
+            self.baseline = baseline;
+            if let Some(gone) = self.probe()? {
+                return Ok(gone);
             }
         }
         Err(Stop::Error(format!("more than {MOST} network namespaces are alive before the test begins")))
@@ -87,9 +121,9 @@ impl Census {
         self.baseline
     }
 
-    /// Allows creation again, up to the limit that was there before.
+    /// Allows creation again.
     pub(crate) fn open(&mut self) -> Result<(), Stop> {
-        self.limit.restore().map_err(|error| Stop::Error(error.to_string()))
+        self.limit.set(OPEN).map_err(|error| Stop::Error(error.to_string()))
     }
 
     /// Forbids creation as long as one namespace more than the baseline lives.
@@ -130,4 +164,10 @@ impl Census {
             clock::poll_interval(POLL);
         }
     }
+}
+
+/// Whether a worker of the kernel is in the middle of a cleanup. The name of
+/// one that runs something of the queue ends in `+netns`.
+fn cleanup_runs() -> bool {
+    procfs::processes().iter().any(|stat| stat.comm.ends_with("+netns"))
 }

@@ -3,6 +3,7 @@
 //!
 //! Its exit code says only that the outcome was reported.
 
+use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
@@ -40,6 +41,7 @@ fn report() -> io::Result<()> {
     let mut json = Vec::new();
     io::stdin().lock().read_to_end(&mut json)?;
     let test: PlannedTest = serde_json::from_slice(&json)?;
+    name_after(&test.workload);
     let mut events = Writer::new(take_stdout()?);
     let start = clock::monotonic_ns();
     let outcome = match workloads::find(&test.workload) {
@@ -48,6 +50,14 @@ fn report() -> io::Result<()> {
     };
     let elapsed_ns = clock::monotonic_ns().saturating_sub(start);
     events.send(&Event::Finished { test: test.id, outcome, elapsed_ns })
+}
+
+/// Gives the process a name that the kernel log can show; `exe` says nothing.
+fn name_after(workload: &str) {
+    // The kernel cuts it to 15 bytes. A name with a zero in it has no workload.
+    if let Ok(name) = CString::new(workload) {
+        let _ = rustix::thread::set_name(&name);
+    }
 }
 
 /// Moves the stream of events out of reach of a workload that prints, and of

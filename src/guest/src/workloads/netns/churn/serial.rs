@@ -15,7 +15,7 @@ use crate::clock;
 use crate::context::Stop;
 use crate::ffi::{self, Fork, SharedNumber};
 use crate::netns::{CreateError, Home, Look, Namespace, Register, inspect};
-use crate::procfs;
+use crate::procfs::{self, Toll};
 
 /// How many namespaces of a round are looked at.
 const LOOKS: usize = 8;
@@ -61,6 +61,7 @@ pub(super) fn fork(steps: Steps<'_, '_>, count: usize, register: &mut Register) 
     let (sample, look) = (Stride::new(count, MOST_SAMPLES), Stride::new(count, LOOKS));
     let mut round = Round { namespaces: count, ..Round::default() };
     let spent = SharedNumber::new().map_err(|error| Stop::Error(format!("mmap: {error}")))?;
+    let toll = Toll::now();
     let mut watch = Stopwatch::start()?;
     for step in 0..count {
         let sampled = sample.chooses(step);
@@ -73,14 +74,14 @@ pub(super) fn fork(steps: Steps<'_, '_>, count: usize, register: &mut Register) 
                 ffi::exit_now(code(created));
             }
             Fork::Child => ffi::exit_now(code(ffi::unshare_net())),
-            Fork::Parent(child) => expect_created(child, step)?,
+            Fork::Parent(child) => expect_created(child, step, toll)?,
         }
         if sampled {
             round.create_ns.push(spent.get());
         }
         if look.chooses(step) {
             watch.paused(|| {
-                look_at_child(&home, step, register)?;
+                look_at_child(&home, step, toll, register)?;
                 steps.ctx.checked(Look::Proc.checks());
                 steps.tell(step)
             })?;
@@ -111,7 +112,8 @@ fn code(created: rustix::io::Result<()>) -> i32 {
     created.map_or_else(Errno::raw_os_error, |()| 0)
 }
 
-fn expect_created(child: Pid, step: usize) -> Result<(), Stop> {
+/// `toll` is the kernel's from before, to tell who killed a child.
+fn expect_created(child: Pid, step: usize, toll: Toll) -> Result<(), Stop> {
     let status = loop {
         match waitpid(Some(child), WaitOptions::empty()) {
             Ok(Some((_, status))) => break status,
@@ -122,6 +124,9 @@ fn expect_created(child: Pid, step: usize) -> Result<(), Stop> {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(0), _) => Ok(()),
         (Some(error), _) => Err(CreateError::Unshare(Errno::from_raw_os_error(error)).stop(step)),
+        (None, _) if Toll::now().oom_kills > toll.oom_kills => {
+            Err(Stop::Fail(format!("the kernel ran out of memory and killed child number {step}")))
+        }
         (None, signal) => {
             Err(Stop::Error(format!("child number {step} was killed by signal {}", signal.unwrap_or(0))))
         }
@@ -129,7 +134,7 @@ fn expect_created(child: Pid, step: usize) -> Result<(), Stop> {
 }
 
 /// Makes one more child, which stays in its namespace until it was looked at.
-fn look_at_child(home: &Home, step: usize, register: &mut Register) -> Result<(), Stop> {
+fn look_at_child(home: &Home, step: usize, toll: Toll, register: &mut Register) -> Result<(), Stop> {
     let pipe = || {
         let ends = pipe_with(PipeFlags::CLOEXEC).map_err(|error| Stop::Error(format!("pipe: {error}")))?;
         Ok::<(OwnedFd, OwnedFd), Stop>(ends)
@@ -150,7 +155,7 @@ fn look_at_child(home: &Home, step: usize, register: &mut Register) -> Result<()
             drop((tell_ready, done));
             let looked = look_from_outside(home, child, ready);
             drop(tell_done);
-            expect_created(child, step)?;
+            expect_created(child, step, toll)?;
             register.enter_cookie(looked?)
         }
     }
