@@ -1,8 +1,8 @@
 //! The guest as an ordinary process: another tool has booted the kernel with
 //! the host's userland, started us as root, and will power off when we end.
 //!
-//! Mounts only what is missing, and changes nothing that it could not take
-//! back.
+//! Mounts only what is missing, and changes no setting but those of the kernel
+//! log.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(vmstat(text, "oom"), None);
     }
 
-    // Captured in a fresh namespace of 6.1.192.
+    // As 6.1.192 and 6.12.117 print it, here with a second device.
     const NET_DEV: &str = "\
 Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed

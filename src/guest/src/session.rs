@@ -85,7 +85,7 @@ pub(crate) fn run(plan: &Plan, facts: BTreeMap<String, String>, channels: Channe
     std::thread::Builder::new()
         .name("diagnosis".into())
         .spawn(move || serve(requests, &answering, &watched, diagnose::report))?;
-    let mut room = tidy::Room::as_found();
+    let room = tidy::Room::as_found();
     let mut clock_source = facts::clock_source();
     let mut hands = Hands {
         launcher: Launcher::own(),

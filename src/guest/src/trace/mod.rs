@@ -11,10 +11,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 
 pub(crate) use line::Point;
 pub(crate) use rounds::{Drain, Rounds};
@@ -130,20 +126,6 @@ impl Instance {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-        }
-    }
-
-    /// Waits until something is recorded, at most `limit` long.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the pipe does.
-    pub(crate) fn wait(&self, limit: Duration) -> io::Result<()> {
-        let Some(pipe) = &self.pipe else { return Ok(()) };
-        let timeout = Timespec::try_from(limit).map_err(io::Error::other)?;
-        match poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
         }
     }
 }

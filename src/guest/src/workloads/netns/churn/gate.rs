@@ -115,17 +115,18 @@ mod tests {
     #[test]
     fn nobody_starts_before_the_last_one_has_arrived() {
         let gate = Gate::default();
-        let started: Vec<u64> = std::thread::scope(|scope| {
+        let (at, started) = std::thread::scope(|scope| {
             let run = |_| {
                 let ticket = gate.ticket();
                 scope.spawn(|| ticket.pass().map(|()| clock::monotonic_ns()))
             };
             let threads: Vec<_> = (0..4).map(run).collect();
             let at = gate.start(4);
-            let times = threads.into_iter().map(|thread| thread.join().expect("join").expect("started"));
-            times.map(|time| time - at).collect()
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| thread.join().expect("join");
+            (at, threads.into_iter().map(join).collect::<Vec<Result<u64, Aborted>>>())
         });
         assert_eq!(started.len(), 4);
+        assert!(started.iter().all(|time| time.is_ok_and(|time| time >= at)), "{started:?} from {at}");
     }
 
     #[test]

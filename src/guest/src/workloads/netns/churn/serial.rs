@@ -32,6 +32,7 @@ pub(super) fn unshare(steps: Steps<'_, '_>, count: usize, register: &mut Registe
             let before = clock::monotonic_ns();
             create(step)?;
             round.create_ns.push(clock::monotonic_ns().saturating_sub(before));
+            steps.tell(step)?;
         } else {
             create(step)?;
         }
@@ -40,7 +41,7 @@ pub(super) fn unshare(steps: Steps<'_, '_>, count: usize, register: &mut Registe
                 let here = Namespace::current().map_err(|error| CreateError::Open(error).stop(step))?;
                 register.enter_cookie(inspect(&here, Look::Proc)?)?;
                 steps.ctx.checked(Look::Proc.checks());
-                steps.tell(step)
+                Ok(())
             })?;
         }
     }
@@ -78,12 +79,13 @@ pub(super) fn fork(steps: Steps<'_, '_>, count: usize, register: &mut Register) 
         }
         if sampled {
             round.create_ns.push(spent.get());
+            steps.tell(step)?;
         }
         if look.chooses(step) {
             watch.paused(|| {
                 look_at_child(&home, step, toll, register)?;
                 steps.ctx.checked(Look::Proc.checks());
-                steps.tell(step)
+                Ok(())
             })?;
         }
     }
