@@ -8,15 +8,10 @@ use super::kernels::{self, RawKernel, RawMachine, RawProject};
 use super::paths::Base;
 use super::suite::{self, RawMetric, RawSuite, RawTest};
 use super::yaml::keys_of;
-use super::{Workloads, embedded, fixtures, load_with};
+use super::{Workloads, embedded, load};
 use crate::model::{Accel, AccelChoice, Machine, Source};
 
 const README: &str = include_str!("../../../../suites/README.md");
-
-/// Those of the guest, and stand-ins for the ones that it does not have.
-fn workloads() -> Workloads {
-    Workloads::new(kregress_guest::workloads::infos().chain(fixtures::INFOS))
-}
 
 /// First cells of the table below a heading, and whether the second says yes.
 fn table(heading: &str) -> Vec<(String, bool)> {
@@ -68,7 +63,7 @@ fn keys_that_the_readme_calls_needed_are_needed() {
             let end = (start + 1..lines.len()).find(|i| depth(lines[*i]) <= depth(lines[start]));
             let rest: Vec<_> =
                 lines[..start].iter().chain(&lines[end.unwrap_or(lines.len())..]).copied().collect();
-            let parsed = suite::parse("x", "x", &rest.join("\n"), &workloads());
+            let parsed = suite::parse("x", "x", &rest.join("\n"), &Workloads::guest());
             assert_eq!(parsed.is_err(), needed, "without `{key}`: {parsed:?}");
         }
     }
@@ -79,14 +74,15 @@ fn every_example_of_the_readme_is_a_suite() {
     let examples = examples();
     assert_eq!(examples.len(), 3);
     for example in examples {
-        suite::parse("example", "README.md", example, &workloads()).unwrap_or_else(|error| panic!("{error}"));
+        suite::parse("example", "README.md", example, &Workloads::guest())
+            .unwrap_or_else(|error| panic!("{error}"));
     }
 }
 
 #[test]
 fn the_readme_names_the_tests_that_its_examples_make() {
     for example in &examples()[..2] {
-        let suite = suite::parse("NAME", "README.md", example, &workloads()).expect("checked above");
+        let suite = suite::parse("NAME", "README.md", example, &Workloads::guest()).expect("checked above");
         for test in [suite.tests.first(), suite.tests.last()].into_iter().flatten() {
             assert!(README.contains(&format!("`{}`", test.id)), "{}", test.id);
         }
@@ -96,7 +92,7 @@ fn the_readme_names_the_tests_that_its_examples_make() {
 #[test]
 fn the_built_in_project_loads() {
     let nowhere = tempfile::tempdir().expect("a temporary directory");
-    let project = load_with(None, nowhere.path(), &workloads()).unwrap_or_else(|error| panic!("{error}"));
+    let project = load(None, nowhere.path()).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(project.file, None);
     assert_eq!(project.default_kernel.0, "distro");
     assert_eq!(project.machine, Machine::default());

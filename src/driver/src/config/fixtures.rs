@@ -72,8 +72,6 @@ static SEND: WorkloadInfo = WorkloadInfo {
     metrics: &[THROUGHPUT, time("completion_latency")],
 };
 
-pub(crate) const INFOS: [&WorkloadInfo; 4] = [&CHURN, &DRAIN, &RECEIVE, &SEND];
-
 pub(crate) fn workloads() -> Workloads {
-    Workloads::new(INFOS)
+    Workloads::new([&CHURN, &DRAIN, &RECEIVE, &SEND])
 }
