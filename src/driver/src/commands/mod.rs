@@ -1,3 +1,4 @@
 //! (in progress)
 
 pub mod list;
+pub mod report;

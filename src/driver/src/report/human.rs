@@ -37,6 +37,8 @@ pub fn write(run: &Run, look: Look, out: &mut dyn Write) -> io::Result<()> {
 
 /// Where metrics begin: behind the verdict.
 const INDENT: usize = 10;
+/// Columns that a metric's name has at least.
+const NAME: usize = 12;
 
 fn write_kernel(
     run: &Run,
@@ -60,30 +62,47 @@ fn write_kernel(
         0 | 1 => text_safety::name(&measure.metric.name),
         _ => text_safety::name(format!("{} ({})", measure.metric.name, measure.accel)),
     };
-    let names = of_case.iter().flatten().map(|measure| columns::width(&name(measure))).max().unwrap_or(0);
-    let names = names.max("metric".len()).min(look.width.saturating_sub(INDENT + NUMBERS).max(8));
-    let row = |name: &str, median: &str, spread: &str, over: &str| {
-        let (name, median) = (columns::left(name, names), columns::right(median, MEDIAN));
-        let line = format!("{:INDENT$}{name}  {median}  {}  {over}", "", columns::left(spread, SPREAD));
+    let rows: Vec<Vec<[String; 4]>> = of_case
+        .iter()
+        .map(|measures| {
+            let row = |measure: &Measure<'_>| {
+                let [median, spread, over] = measure.texts();
+                [name(measure), median, spread, over]
+            };
+            measures.iter().map(row).collect()
+        })
+        .collect();
+    let heading = ["metric", "median", "lowest .. highest", "of"].map(str::to_owned);
+    let mut widths = [0; 4];
+    for row in rows.iter().flatten().chain([&heading]) {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = columns::width(cell).max(*width);
+        }
+    }
+    // Numbers are not cut; names give way, but not below what tells them apart.
+    let numbers: usize = widths[1..].iter().map(|width| width + 2).sum();
+    widths[0] = widths[0].min(look.width.saturating_sub(INDENT + numbers).max(NAME));
+    let line = |[name, median, spread, over]: &[String; 4]| {
+        let cells = [
+            columns::left(name, widths[0]),
+            columns::right(median, widths[1]),
+            columns::left(spread, widths[2]),
+            over.clone(),
+        ];
+        let line = format!("{:INDENT$}{}", "", cells.join("  "));
         columns::fit(line.trim_end(), look.width)
     };
-    if of_case.iter().any(|measures| !measures.is_empty()) {
-        writeln!(out, "{}", look.paint(FAINT, row("metric", "median", "lowest .. highest", "of")))?;
+    if rows.iter().any(|rows| !rows.is_empty()) {
+        writeln!(out, "{}", look.paint(FAINT, line(&heading)))?;
     }
-    for (case, measures) in cases.iter().zip(&of_case) {
+    for (case, rows) in cases.iter().zip(&rows) {
         write_case(case, look, out)?;
-        for measure in measures {
-            let [median, spread, over] = measure.texts();
-            writeln!(out, "{}", row(&name(measure), &median, &spread, &over))?;
+        for row in rows {
+            writeln!(out, "{}", line(row))?;
         }
     }
     writeln!(out)
 }
-
-const MEDIAN: usize = 10;
-const SPREAD: usize = 21;
-/// Columns of everything behind a metric's name.
-const NUMBERS: usize = 2 + MEDIAN + 2 + SPREAD + 2 + "1 boot, 99 samples".len();
 
 fn write_case(case: &Case<'_>, look: Look, out: &mut dyn Write) -> io::Result<()> {
     let word = case.worst().verdict.word();
@@ -160,7 +179,8 @@ fn write_end(run: &Run, cases: &[Case<'_>], look: Look, out: &mut dyn Write) -> 
         1 => "1 test".to_owned(),
         total => format!("{total} tests"),
     };
-    writeln!(out, "{} of {total}{kernels}{boots}, in {elapsed}", counted(tests, look))?;
+    writeln!(out, "{}", counted(tests, look))?;
+    writeln!(out, "{total}{kernels}{boots}, in {elapsed}")?;
     let troubled = |health: &Health| health.problems.iter().any(|problem| problem.told_by.is_none());
     match health(run).iter().filter(|health| troubled(health)).count() {
         0 => {}

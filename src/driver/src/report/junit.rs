@@ -8,7 +8,7 @@
 //! junit-report knows neither `skipped` on a suite nor `line` on a test case,
 //! and nothing at all on the root. publish-unit-test-result counts a skipped
 //! test as passed without the first and places annotations by the second, so
-//! [`annotate`] adds them to the finished tree. Metrics are in `run.json`; no
+//! `annotate` adds them to the finished tree. Metrics are in `run.json`; no
 //! reader of JUnit looks at properties.
 
 use std::io::Write;
@@ -149,7 +149,10 @@ fn told(run: &Run, case: &Case<'_>) -> String {
         let (kind, message) = verdict_text(&result.verdict);
         text.push_str(&format!("{}: {kind}\n{}\n", place(run, result), message.trim_end()));
         for finding in &result.findings {
-            text.push_str(&format!("{}: {}\n", finding.kind.name(), finding.title));
+            // The message often is the title of the first finding.
+            if !message.starts_with(&finding.title) {
+                text.push_str(&format!("{}: {}\n", finding.kind.name(), finding.title));
+            }
             text.extend(finding.stack.iter().map(|function| format!("    {function}\n")));
         }
         if let Some(boot) = result.boot.and_then(|id| run.boot(id)) {

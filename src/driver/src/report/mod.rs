@@ -11,6 +11,7 @@ pub mod human;
 pub mod json;
 pub mod junit;
 pub mod look;
+pub mod progress;
 mod quantity;
 mod repeat;
 pub mod text_safety;

@@ -407,12 +407,6 @@ pub struct Run {
 }
 
 impl Run {
-    /// The planned test of this full name.
-    #[must_use]
-    pub fn test(&self, id: &str) -> Option<&Test> {
-        self.plan.tests.iter().find(|test| test.id == id)
-    }
-
     /// The boot of this number.
     #[must_use]
     pub fn boot(&self, id: u32) -> Option<&Boot> {
