@@ -85,6 +85,11 @@ impl<W: Write> Writer<W> {
         Self { inner, sequence: 0 }
     }
 
+    /// What the frames were written to.
+    pub fn get_ref(&self) -> &W {
+        &self.inner
+    }
+
     /// Sends one message with a single `write`, so that a frame is whole in
     /// the pipe or not there at all as far as the kernel allows.
     ///

@@ -52,6 +52,11 @@ impl Fragments {
         self.0.get(&name.0)
     }
 
+    /// All of them in alphabetical order.
+    pub fn iter(&self) -> impl Iterator<Item = &FragmentFile> {
+        self.0.values()
+    }
+
     /// All names in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)

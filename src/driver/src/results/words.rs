@@ -36,6 +36,8 @@ pub(super) enum FindingKindWord {
     Hang,
     Leak,
     Memory,
+    Reboot,
+    Blind,
 }
 
 #[derive(Serialize, Deserialize)]
