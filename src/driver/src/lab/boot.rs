@@ -11,7 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use kregress_wire::{Request, Writer};
+use kregress_wire::{Event, Request, Writer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::session::{Action, Input, Session};
@@ -19,6 +19,7 @@ use crate::clock;
 use crate::exec::{Cmd, ExecError, Running};
 use crate::guest::qemu::Sockets;
 use crate::interrupt;
+use crate::results::BootDir;
 
 /// Longest time between two looks at the process and at Ctrl-C while no channel
 /// says anything.
@@ -123,24 +124,25 @@ pub(super) struct Boot {
     requests: Option<Writer<UnixStream>>,
     console_log: CappedLog,
     output_log: CappedLog,
+    event_log: CappedLog,
     machine_log: PathBuf,
     started: Instant,
     exited: bool,
 }
 
 impl Boot {
-    /// Starts the machine; its logs go to `dir`: `console.log`, `output.log`,
-    /// and `machine.log` for what QEMU or vng itself says.
+    /// Starts the machine; its logs go to `dir`.
     ///
     /// # Errors
     ///
     /// Fails when a log cannot be made or the program cannot be started.
-    pub(super) fn start(command: &Cmd, listeners: Listeners, dir: &Path) -> Result<Self, BootError> {
-        let machine_log = dir.join("machine.log");
+    pub(super) fn start(command: &Cmd, listeners: Listeners, dir: &BootDir) -> Result<Self, BootError> {
+        let machine_log = dir.machine();
         let create_error = |source| BootError::Create { path: machine_log.clone(), source };
         let log = File::create(&machine_log).map_err(create_error)?;
-        let console_log = CappedLog::create(dir.join("console.log"))?;
-        let output_log = CappedLog::create(dir.join("output.log"))?;
+        let console_log = CappedLog::create(dir.console())?;
+        let output_log = CappedLog::create(dir.output())?;
+        let event_log = CappedLog::create(dir.events())?;
         let started = clock::now();
         let machine = command.start(&log)?;
         let Listeners { control, output, console } = listeners;
@@ -151,6 +153,7 @@ impl Boot {
             requests: None,
             console_log,
             output_log,
+            event_log,
             machine_log,
             started,
             exited: false,
@@ -187,6 +190,11 @@ impl Boot {
                         self.exited = true;
                     }
                     Action::Diagnose => self.ask(&Request::Diagnose),
+                    Action::Heard(event) => {
+                        if let Err(error) = self.log_event(&event) {
+                            trouble.get_or_insert(format!("cannot write the logs of the boot: {error}"));
+                        }
+                    }
                     action => {
                         ended |= matches!(action, Action::Ended(_));
                         if let Err(error) = act(self.elapsed(), action)
@@ -240,6 +248,14 @@ impl Boot {
             }
             queue.extend(session.step(self.elapsed(), Input::Tick));
         }
+    }
+
+    /// One line per message, with the time since the start of the machine.
+    fn log_event(&mut self, event: &Event) -> io::Result<()> {
+        let at_ms = u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut line = serde_json::to_vec(&serde_json::json!({ "at_ms": at_ms, "message": event }))?;
+        line.push(b'\n');
+        self.event_log.write(&line)
     }
 
     fn ask(&mut self, request: &Request) {

@@ -21,7 +21,8 @@ use crate::guest::qemu::{self, Sockets};
 use crate::guest::tools::{self, Qemu, ToolError};
 use crate::guest::virtme;
 use crate::kernel::Kernel;
-use crate::model::{Accel, Backend, BootEnd, Machine};
+use crate::model::{Accel, Backend, BootEnd, BootId, Machine};
+use crate::results::{BootDir, ResultsError};
 
 /// Everything that boots need from the host.
 #[derive(Debug)]
@@ -55,6 +56,9 @@ pub enum LabError {
         /// The system's words.
         source: io::Error,
     },
+    /// The directory of the boot cannot be made.
+    #[error(transparent)]
+    Results(#[from] ResultsError),
     /// The kernel does not fit the backend.
     #[error(
         "the kernel `{kernel}` has no bzImage, and virtme-ng boots nothing else\nhint: use `--machine backend=qemu`, or name the bzImage instead of `{image}`"
@@ -76,7 +80,7 @@ pub(super) struct Prepared {
     /// The exact command.
     pub(super) command: Cmd,
     listeners: Listeners,
-    dir: PathBuf,
+    dir: BootDir,
     scratch: Scratch,
 }
 
@@ -129,18 +133,18 @@ impl Lab {
         &self,
         measurement: &Measurement<'_>,
         plan: &Plan,
-        dir: &Path,
+        dir: &BootDir,
     ) -> Result<Prepared, LabError> {
         let create_error = |path: &Path| {
             let path = path.to_owned();
             move |source| LabError::Create { path, source }
         };
-        std::fs::create_dir_all(dir).map_err(create_error(dir))?;
+        dir.create()?;
         let run = self.cache.join("run");
         let scratch = Scratch::new(&run).map_err(create_error(&run))?;
         let sockets = Sockets::within(scratch.path());
         let listeners = Listeners::bind(&sockets)?;
-        let plan_path = dir.join("plan.json");
+        let plan_path = dir.plan();
         let text =
             serde_json::to_vec_pretty(plan).map_err(io::Error::other).map_err(create_error(&plan_path))?;
         std::fs::write(&plan_path, text).map_err(create_error(&plan_path))?;
@@ -185,10 +189,10 @@ impl Lab {
                 virtme::command(&launch)
             }
         };
-        let path = dir.join("command");
+        let path = dir.command();
         let line = format!("{}\n", shell_line(&command.argv()));
         std::fs::write(&path, line).map_err(create_error(&path))?;
-        Ok(Prepared { command, listeners, dir: dir.to_owned(), scratch })
+        Ok(Prepared { command, listeners, dir: dir.clone(), scratch })
     }
 
     fn write_initrd(&self, kernel: &Kernel, plan: &Plan, path: &Path) -> Result<(), LabError> {
@@ -257,7 +261,8 @@ impl Lab {
             run_dir: logs.path(),
         };
         let plan = Plan { protocol: PROTOCOL, nonce: self.nonce(), seed: 0, tests: Vec::new() };
-        let prepared = self.prepare(&measurement, &plan, logs.path())?;
+        let dir = BootDir::new(logs.path(), BootId(0));
+        let prepared = self.prepare(&measurement, &plan, &dir)?;
         let limits =
             Limits { boot: CANARY_LIMIT, last_words: Duration::from_millis(200), ..Limits::scaled(1.0) };
         let mut session = Session::new(plan.nonce.clone(), Vec::new(), limits);

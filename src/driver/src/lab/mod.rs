@@ -14,7 +14,7 @@ mod session_tests;
 mod watchdog;
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use kregress_wire::{Nonce, PROTOCOL, Plan, PlannedTest};
@@ -31,6 +31,7 @@ use crate::model::{
     BootEnd, BootId, BootInfo, KernelName, Machine, Observer, RunEvent, Test, TestResult, Trouble,
     TroubleKind, Verdict,
 };
+use crate::results::BootDir;
 
 /// What to measure on one kernel.
 #[derive(Debug, Clone)]
@@ -219,8 +220,8 @@ fn launch(
         let limit = measurement.tests[*index].timeout.mul_f64(slowdown * 0.9);
         planned.timeout_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     }
-    let directory = PathBuf::from("boots").join(id.to_string());
-    let prepared = match lab.prepare(measurement, &plan, &measurement.run_dir.join(&directory)) {
+    let boot_dir = BootDir::new(measurement.run_dir, id);
+    let prepared = match lab.prepare(measurement, &plan, &boot_dir) {
         Ok(prepared) => prepared,
         Err(error) => return Ok(Launch::Impossible(format!("{:#}", anyhow::Error::from(error)))),
     };
@@ -231,7 +232,7 @@ fn launch(
         machine: measurement.machine,
         command: prepared.command.argv(),
         tests: left.iter().map(|index| measurement.tests[*index].id.clone()).collect(),
-        directory,
+        directory: boot_dir.relative().to_owned(),
         slowdown,
     }))?;
     let mut session = Session::new(
@@ -270,7 +271,7 @@ fn launch(
                 end = how;
                 return Ok(());
             }
-            Action::Kill | Action::Diagnose => return Ok(()),
+            Action::Kill | Action::Diagnose | Action::Heard(_) => return Ok(()),
         };
         let result = observer.observe(&event);
         if let Err(error) = &result {

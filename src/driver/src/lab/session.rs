@@ -60,6 +60,8 @@ pub enum Input<'a> {
 /// What the session wants done or known.
 #[derive(Debug)]
 pub enum Action {
+    /// A message of the guest, well-formed, before anything is made of it.
+    Heard(Box<Event>),
     /// The guest said hello.
     Hello(Box<Hello>),
     /// A test began.
@@ -258,6 +260,7 @@ impl Session {
             match self.decoder.next_message::<Event>() {
                 Ok(None) => return,
                 Ok(Some(event)) => {
+                    self.actions.push(Action::Heard(Box::new(event.clone())));
                     if let Err(reason) = self.event(at, event) {
                         self.end_with(at, Cause::Protocol(reason));
                     }

@@ -181,7 +181,19 @@ impl BootDir {
         self.path.join(EVENTS_FILE)
     }
 
-    /// The exact QEMU command as a shell script.
+    /// What the guest was asked to do.
+    #[must_use]
+    pub fn plan(&self) -> PathBuf {
+        self.path.join("plan.json")
+    }
+
+    /// What QEMU or virtme-ng itself said.
+    #[must_use]
+    pub fn machine(&self) -> PathBuf {
+        self.path.join("machine.log")
+    }
+
+    /// The exact command as a shell would take it.
     #[must_use]
     pub fn command(&self) -> PathBuf {
         self.path.join("qemu.cmd")
