@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint rings boots deps virtme-ng clean
+.PHONY: run test lint rings boots junit deps test-deps virtme-ng bench clean
 
 # Builds kregress and the default kernel, boots it, runs the smoke suite.
 run: deps
@@ -12,7 +12,7 @@ run: deps
 	target/release/kregress run $(ARGS)
 
 # Everything that CI runs.
-test: deps virtme-ng lint rings boots
+test: test-deps virtme-ng lint rings boots junit
 
 lint:
 	$(CARGO) fmt --all --check
@@ -23,12 +23,24 @@ rings:
 	$(CARGO) test --workspace --locked
 
 # Real kernels under TCG, on both backends; the store keeps what is built.
-boots: deps virtme-ng
+boots: test-deps virtme-ng
 	scripts/test-boots
 
-# What make run and make test need of the system.
+# The JUnit of a hostile run and of a real one, read by programs of others.
+junit: test-deps boots
+	scripts/test-junit
+
+# Time from exec to the guest, against bare QEMU and against virtme-ng.
+bench: deps virtme-ng
+	$(CARGO) build --release --locked
+	scripts/bench-boot
+
+# What make run needs of the system, and what the tests need in addition.
 deps:
 	@scripts/install-deps
+
+test-deps:
+	@scripts/install-deps git nodejs npm
 
 # virtme-ng in a virtual environment of kregress's own, for the second backend.
 virtme-ng: deps

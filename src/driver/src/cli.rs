@@ -21,7 +21,7 @@ pub const USAGE: u8 = 2;
     name = "kregress",
     version,
     about = "Did this change break, leak, deadlock or slow down network namespaces or zerocopy?",
-    after_help = "Exit codes: 0 passed, 1 a test failed, 2 usage or configuration, 3 harness or host failed, 130 interrupted.",
+    after_help = "Exit codes: 0 passed, 1 a test failed, 2 usage or configuration, 3 harness or host failed, 4 inconclusive, 130 interrupted.",
     max_term_width = 100
 )]
 struct Cli {

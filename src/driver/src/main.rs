@@ -13,11 +13,14 @@ fn main() -> ExitCode {
     if args.get(1).is_some_and(|arg| arg == exec::SUPERVISE) {
         return match exec::supervise(&args[2..]) {
             Ok(code) => ExitCode::from(code),
-            Err(_) => ExitCode::from(127),
+            Err(error) => {
+                // Goes to the log of whoever started the tree.
+                anstream::eprintln!("cannot start {:?}: {error}", args.get(2).cloned().unwrap_or_default());
+                ExitCode::from(127)
+            }
         };
     }
-    if let Ok(own) = std::env::current_exe() {
-        exec::set_supervisor(own);
-    }
+    // By this name it is the running binary even if its file was replaced.
+    exec::set_supervisor("/proc/self/exe".into());
     ExitCode::from(cli::main(args))
 }

@@ -117,15 +117,19 @@ impl Context {
 /// Says what went wrong and gives the exit code.
 #[must_use]
 pub fn fail(error: &anyhow::Error) -> u8 {
-    let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-    };
-    // The reader went away, for instance `head`: not our failure.
-    if error.chain().any(broken_pipe) {
-        return PASSED;
-    }
     anstream::eprintln!("error: {error:#}");
     if error.chain().any(|cause| cause.is::<Usage>()) { USAGE } else { HOST }
+}
+
+/// Takes the result of writing to stdout. A reader who has seen enough and went
+/// away, for instance `head`, changes nothing about the outcome.
+///
+/// # Errors
+///
+/// Every other failure.
+pub fn unless_reader_left(written: std::io::Result<()>) -> std::io::Result<()> {
+    match written {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 
-use super::{Context, MessageFormat, usage};
+use super::{Context, MessageFormat, unless_reader_left, usage};
 use crate::guest::accel::Decision;
 use crate::kernel::{self, BuildEnv, Kernel};
 use crate::lab::{self, BootNumbers, Lab, Measurement};
@@ -111,7 +111,7 @@ pub fn run(context: &Context, tests: &[String], kernels: &[String], boots: u32) 
     let results::Finished { run, saved } = recorder.finish()?;
     let junit = junit::save(&run);
     if context.messages == MessageFormat::Human {
-        human::write(&run, Look::of_stdout(), &mut std::io::stdout().lock())?;
+        unless_reader_left(human::write(&run, Look::of_stdout(), &mut std::io::stdout().lock()))?;
     }
     saved?;
     junit?;

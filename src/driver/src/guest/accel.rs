@@ -76,6 +76,20 @@ pub enum Canary {
     },
 }
 
+/// First words of a session that waited for a hello in vain.
+pub const NO_HELLO: &str = "it said no hello";
+
+impl Canary {
+    /// Whether this is a verdict on KVM, and not on the circumstances of one try.
+    #[must_use]
+    pub fn speaks_of_kvm(&self) -> bool {
+        match self {
+            Self::Sang { .. } => true,
+            Self::Died { reason } => reason.starts_with(NO_HELLO),
+        }
+    }
+}
+
 /// Decides; boots the canary only where its verdict matters.
 ///
 /// # Errors
@@ -200,14 +214,15 @@ mod tests {
     }
 
     fn dead() -> Canary {
-        Canary::Died { reason: "no hello within 10s".to_owned() }
+        Canary::Died { reason: "it said no hello within 10s".to_owned() }
     }
 
     #[test]
     fn a_device_that_opens_but_hangs_every_kernel_means_tcg_and_says_so() {
+        assert!(dead().speaks_of_kvm());
         let decision = decided(AccelChoice::Auto, &Device::Opens, dead()).expect("a fallback");
         assert_eq!(decision.accel, Accel::Tcg);
-        insta::assert_snapshot!(decision.reason, @"TCG: /dev/kvm opens but the kernel does not boot under it: no hello within 10s");
+        insta::assert_snapshot!(decision.reason, @"TCG: /dev/kvm opens but the kernel does not boot under it: it said no hello within 10s");
     }
 
     #[test]

@@ -139,8 +139,9 @@ pub fn elf_closure(program: &Path, guest_path: &Path) -> Result<BTreeMap<PathBuf
     let mut queue = VecDeque::from([program.to_owned()]);
     while let Some(path) = queue.pop_front() {
         let read_error = |source| ClosureError::Read { path: path.clone(), source };
-        let real = std::fs::canonicalize(&path).map_err(read_error)?;
-        let data = std::fs::read(&real).map_err(read_error)?;
+        let data = std::fs::read(&path).map_err(read_error)?;
+        // A running binary whose file is gone has no directory any more.
+        let real = std::fs::canonicalize(&path).unwrap_or(path.clone());
         let origin = real.parent().unwrap_or(Path::new("/"));
         let wanted = needs(&data, origin)
             .map_err(|error| ClosureError::NotElf { path: path.clone(), reason: error.to_string() })?;

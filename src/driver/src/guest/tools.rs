@@ -94,7 +94,7 @@ pub fn own_vng(cache: &Path) -> PathBuf {
     cache.join("virtme-ng/bin/vng")
 }
 
-/// Our own binary.
+/// Our own binary, by the name that it has in the file system.
 ///
 /// # Errors
 ///
@@ -102,6 +102,10 @@ pub fn own_vng(cache: &Path) -> PathBuf {
 pub fn own_binary() -> Result<PathBuf, ToolError> {
     std::env::current_exe().map_err(ToolError::Own)
 }
+
+/// Our own binary as it runs, even if its file was replaced meanwhile: the
+/// guest must be the same program as the host.
+pub const RUNNING_BINARY: &str = "/proc/self/exe";
 
 fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)

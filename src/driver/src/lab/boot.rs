@@ -6,7 +6,7 @@
 //! started it.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, SeekFrom, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -24,6 +24,10 @@ use crate::results::BootDir;
 /// Longest time between two looks at the process and at Ctrl-C while no channel
 /// says anything.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Longest time between the end of a channel and that of the machine, when the
+/// one comes from the other. Keeps a death noticed within 100 ms.
+const LAST_STATUS: Duration = Duration::from_millis(50);
 
 /// Largest console or output log on disk, in bytes. From experience: an honest
 /// boot with debug options writes less than 5 MB.
@@ -222,6 +226,13 @@ impl Boot {
             for role in self.wait_for_bytes(wait)? {
                 let inputs = self.receive(role);
                 for received in inputs {
+                    // The end of a channel mostly means the end of the machine,
+                    // whose status says more.
+                    if matches!(received, Received::Closed)
+                        && let Some(status) = self.exit_status(LAST_STATUS)?
+                    {
+                        queue.extend(session.step(self.elapsed(), Input::Exited { status }));
+                    }
                     let at = self.elapsed();
                     let input = match &received {
                         Received::Bytes(bytes) if role == Role::Control => Input::Control(bytes),
@@ -235,11 +246,7 @@ impl Boot {
                     queue.extend(session.step(at, input));
                 }
             }
-            if !self.exited
-                && let Some(status) = self.machine.wait_timeout(Duration::ZERO)?
-            {
-                self.exited = true;
-                let status = format!("{status}{}", self.machine_words());
+            if let Some(status) = self.exit_status(Duration::ZERO)? {
                 queue.extend(session.step(self.elapsed(), Input::Exited { status }));
             }
             // A machine that ended before it opened its console will never close it.
@@ -266,9 +273,29 @@ impl Boot {
         }
     }
 
+    /// Status and last words of the machine, once, if it ends within `limit`.
+    fn exit_status(&mut self, limit: Duration) -> Result<Option<String>, BootError> {
+        if self.exited {
+            return Ok(None);
+        }
+        let Some(status) = self.machine.wait_timeout(limit)? else { return Ok(None) };
+        self.exited = true;
+        Ok(Some(format!("{status}{}", self.machine_words())))
+    }
+
     /// Last line of what QEMU or vng said, which explains an early end.
     fn machine_words(&self) -> String {
-        let Ok(bytes) = std::fs::read(&self.machine_log) else { return String::new() };
+        // Enough for any last line of theirs.
+        const TAIL: u64 = 4 << 10;
+        let read = || -> io::Result<Vec<u8>> {
+            let mut file = File::open(&self.machine_log)?;
+            let start = file.metadata()?.len().saturating_sub(TAIL);
+            file.seek(SeekFrom::Start(start))?;
+            let mut bytes = Vec::new();
+            file.take(TAIL).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let Ok(bytes) = read() else { return String::new() };
         let text = String::from_utf8_lossy(&bytes);
         match text.lines().rev().find(|line| !line.trim().is_empty()) {
             Some(line) => format!(", its last words: {}", line.trim().chars().take(300).collect::<String>()),
@@ -293,9 +320,11 @@ impl Boot {
         let ready: Vec<_> = ready.map(|(channel, _)| channel.role).collect();
         let mut still = Vec::new();
         for ((role, listener), awake) in std::mem::take(&mut self.listeners).into_iter().zip(listeners) {
-            match (awake, listener.accept()) {
-                (true, Ok((stream, _))) => self.open(role, stream).map_err(BootError::Wait)?,
-                _ => still.push((role, listener)),
+            // Only where poll saw someone: whoever connects a moment later is
+            // accepted in the next round, and not dropped in this one.
+            match if *awake { listener.accept().ok() } else { None } {
+                Some((stream, _)) => self.open(role, stream).map_err(BootError::Wait)?,
+                None => still.push((role, listener)),
             }
         }
         self.listeners = still;

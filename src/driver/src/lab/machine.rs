@@ -120,11 +120,17 @@ impl Lab {
             config.as_ref().is_some_and(|text| text.lines().any(|found| found == line))
         };
         let (factor, _) = accel::slowdown(measurement.decision.accel, &enabled);
+        factor
+    }
+
+    /// Time limits of a boot.
+    pub(super) fn limits(&self, measurement: &Measurement<'_>) -> Limits {
+        let limits = Limits::scaled(self.slowdown(measurement));
         match measurement.machine.backend {
-            Backend::Qemu => factor,
-            // The host's userland over 9p: eight to twenty times our boot time,
-            // but tests run as fast as elsewhere.
-            Backend::VirtmeNg => factor * 2.0,
+            Backend::Qemu => limits,
+            // The host's userland over 9p takes eight to twenty times our boot
+            // time, but tests run as fast as elsewhere.
+            Backend::VirtmeNg => Limits { boot: limits.boot * 2, ..limits },
         }
     }
 
@@ -202,7 +208,8 @@ impl Lab {
             None => Vec::new(),
         };
         let mut out = BufWriter::new(File::create(path).map_err(create_error)?);
-        initramfs::write(&Contents { init: &self.own, modules: &modules, plan }, &mut out)?;
+        let init = Path::new(tools::RUNNING_BINARY);
+        initramfs::write(&Contents { init, modules: &modules, plan }, &mut out)?;
         out.flush().map_err(create_error)
     }
 
@@ -235,14 +242,15 @@ impl Lab {
     /// Boots the kernel under KVM with an empty plan, or recalls that this was done.
     fn canary(&self, kernel: &Kernel, machine: Machine) -> Result<Canary, LabError> {
         let memory = Memory::within(&self.cache);
-        let key = Memory::key(&accel::host_boot(), &self.qemu.version, &kernel.info.identity);
+        let qemu = format!("{} {}", self.qemu.path.display(), self.qemu.version);
+        let key = Memory::key(&accel::host_boot(), &qemu, &kernel.info.identity);
         if let Some(canary) = memory.recall(&key) {
             return Ok(canary);
         }
         let canary = self.fly_canary(kernel, machine)?;
-        // A verdict that cannot be kept is asked for again, nothing worse. One
-        // that came from Ctrl-C says nothing of KVM.
-        if !crate::interrupt::requested() {
+        // Only a hello and a silence speak of KVM; a full disk or Ctrl-C does not.
+        // A verdict that cannot be kept is asked for again, nothing worse.
+        if canary.speaks_of_kvm() && !crate::interrupt::requested() {
             let _ = memory.keep(&key, &canary);
         }
         Ok(canary)
@@ -281,7 +289,7 @@ impl Lab {
                 let first = reason.lines().next().unwrap_or_default().to_owned();
                 Canary::Died { reason: first }
             }
-            (None, end) => Canary::Died { reason: format!("it ended as {end:?}") },
+            (None, _) => Canary::Died { reason: "it ended before it said hello".to_owned() },
         })
     }
 }

@@ -5,12 +5,14 @@
 //! kernel, so many boots. It never judges a number.
 
 mod boot;
+mod console_text;
 mod machine;
 mod record;
 mod scratch;
 mod session;
 #[cfg(test)]
 mod session_tests;
+mod verdict;
 mod watchdog;
 
 use std::collections::VecDeque;
@@ -163,7 +165,7 @@ enum Launch {
 }
 
 /// Plans one boot of the tests that are left.
-fn plan(measurement: &Measurement<'_>, left: &VecDeque<usize>, nonce: Nonce) -> Plan {
+fn plan(measurement: &Measurement<'_>, left: &VecDeque<usize>, nonce: Nonce, slowdown: f64) -> Plan {
     let tests = left.iter().map(|index| {
         let test = &measurement.tests[*index];
         PlannedTest {
@@ -171,7 +173,8 @@ fn plan(measurement: &Measurement<'_>, left: &VecDeque<usize>, nonce: Nonce) -> 
             name: test.id.to_string(),
             workload: test.workload.clone(),
             params: test.params.clone(),
-            timeout_ms: u64::try_from(test.timeout.as_millis()).unwrap_or(u64::MAX),
+            // The guest bounds its own waits a little earlier than we do.
+            timeout_ms: u64::try_from(test.timeout.mul_f64(slowdown * 0.9).as_millis()).unwrap_or(u64::MAX),
             seed: seed_of(measurement.seed, &test.id.to_string()),
         }
     });
@@ -194,7 +197,6 @@ fn session_tests(measurement: &Measurement<'_>, plan: &Plan, slowdown: f64) -> V
         let workload = kregress_guest::workloads::find(&test.workload);
         SessionTest {
             id: planned.id,
-            name: planned.name.clone(),
             timeout: test.timeout.mul_f64(slowdown.max(1.0)),
             known_metrics: workload
                 .map(|workload| workload.info.metrics.iter().map(|metric| metric.name.to_owned()).collect())
@@ -214,12 +216,7 @@ fn launch(
     observer: &mut dyn Observer,
 ) -> anyhow::Result<Launch> {
     let slowdown = lab.slowdown(measurement);
-    let mut plan = plan(measurement, left, lab.nonce());
-    for (planned, index) in plan.tests.iter_mut().zip(left.iter()) {
-        // The guest bounds its own waits a little earlier than we do.
-        let limit = measurement.tests[*index].timeout.mul_f64(slowdown * 0.9);
-        planned.timeout_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-    }
+    let plan = plan(measurement, left, lab.nonce(), slowdown);
     let boot_dir = BootDir::new(measurement.run_dir, id);
     let prepared = match lab.prepare(measurement, &plan, &boot_dir) {
         Ok(prepared) => prepared,
@@ -238,7 +235,7 @@ fn launch(
     let mut session = Session::new(
         plan.nonce.clone(),
         session_tests(measurement, &plan, slowdown),
-        Limits::scaled(slowdown),
+        lab.limits(measurement),
     );
     let mut end = BootEnd::Lost { reason: "the boot ended without a word".to_owned() };
     let mut lost_observer = None;

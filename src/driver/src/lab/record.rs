@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use kregress_wire::Outcome;
 
-use super::session::{SessionTest, verdict};
-use super::watchdog::Limits;
+use super::session::SessionTest;
+use super::verdict::verdict;
 use crate::console::Finding;
 use crate::model::Verdict;
 
@@ -123,9 +123,9 @@ impl Record {
     }
 
     /// Until when a reported test waits for the end of its kernel log.
-    pub(super) fn wait_for_console(&self, limits: &Limits) -> Option<Duration> {
+    pub(super) fn wait_for_console(&self, patience: Duration) -> Option<Duration> {
         match self.state {
-            State::Reported { at, .. } if !self.console_ended => Some(at + limits.console),
+            State::Reported { at, .. } if !self.console_ended => Some(at + patience),
             _ => None,
         }
     }

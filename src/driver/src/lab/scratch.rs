@@ -12,7 +12,11 @@ const SOCKET_PATH: usize = 107;
 /// Room for the names of our sockets behind the directory.
 const SOCKET_NAME: usize = 16;
 
+/// Held by the owner of a directory.
 const LOCK: &str = "lock";
+
+/// Held by whoever makes or sweeps directories.
+const MAKING: &str = "making";
 
 /// A directory of our own, removed on drop.
 #[derive(Debug)]
@@ -30,14 +34,19 @@ impl Scratch {
     ///
     /// Fails when the directory cannot be made.
     pub(super) fn new(parent: &Path) -> io::Result<Self> {
-        let parent = if parent.as_os_str().len() + "/xxxxxx/".len() + SOCKET_NAME > SOCKET_PATH {
-            std::env::temp_dir().join(format!("kregress-{}", rustix::process::getuid().as_raw()))
-        } else {
-            parent.to_owned()
-        };
-        DirBuilder::new().recursive(true).mode(0o700).create(&parent)?;
-        sweep(&parent);
-        let dir = tempfile::Builder::new().prefix("").rand_bytes(6).tempdir_in(&parent)?;
+        if parent.as_os_str().len() + "/xxxxxx/".len() + SOCKET_NAME > SOCKET_PATH {
+            let dir = tempfile::Builder::new().prefix("kregress-").rand_bytes(6).tempdir()?;
+            return Self::own(dir);
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        // Nobody sweeps while a directory is there but its lock not yet held.
+        let making = File::create(parent.join(MAKING))?;
+        making.lock()?;
+        sweep(parent);
+        Self::own(tempfile::Builder::new().prefix("").rand_bytes(6).tempdir_in(parent)?)
+    }
+
+    fn own(dir: tempfile::TempDir) -> io::Result<Self> {
         let lock = File::create_new(dir.path().join(LOCK))?;
         lock.lock()?;
         Ok(Self { dir, _lock: lock })

@@ -6,14 +6,15 @@
 //! whatever breaks the protocol ends the session, and no test passes that did
 //! not send a complete, well-formed pass.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kregress_wire::{Decoder, Event, Hello, Nonce, Outcome, PROTOCOL};
+use kregress_wire::{Decoder, Event, Hello, Nonce, PROTOCOL};
 
+use super::console_text::ConsoleText;
 use super::record::{Judged, Record};
 use super::watchdog::{Limits, Watchdog};
 use crate::console::{Finding, FindingKind, Item, Marker, Scanner};
+use crate::guest::accel::NO_HELLO;
 use crate::model::{BootEnd, Failure, FailureKind, Trouble, TroubleKind, Verdict};
 
 /// A test as the session needs it.
@@ -21,8 +22,6 @@ use crate::model::{BootEnd, Failure, FailureKind, Trouble, TroubleKind, Verdict}
 pub struct SessionTest {
     /// Number in the plan.
     pub id: u32,
-    /// Full name, for messages.
-    pub name: String,
     /// Time limit, already scaled.
     pub timeout: Duration,
     /// Metrics that the workload may report.
@@ -125,6 +124,8 @@ pub struct Session {
     running: Option<usize>,
     /// Test whose markers enclose the current place in the kernel log.
     console_test: Option<usize>,
+    /// Test that reported after its limit had passed.
+    late: Option<usize>,
     cause: Option<Cause>,
     diagnosis: Option<String>,
     last_words: Option<String>,
@@ -137,43 +138,14 @@ pub struct Session {
     actions: Vec<Action>,
 }
 
-/// Kernel log that is not yet given to a test.
-#[derive(Debug, Default)]
-struct ConsoleText {
-    bytes: Vec<u8>,
-    /// Offset of the first of them in the log.
-    start: u64,
-}
-
-impl ConsoleText {
-    /// Longest line that is kept together.
-    const LONGEST: usize = 4 << 10;
-
-    fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// Offset behind the last whole line: what follows may become a marker.
-    fn whole_lines(&self) -> u64 {
-        let lines = self.bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let end = if self.bytes.len() - lines > Self::LONGEST { self.bytes.len() } else { lines };
-        self.start + end as u64
-    }
-
-    fn take_until(&mut self, until: u64) -> Vec<u8> {
-        let count = usize::try_from(until.saturating_sub(self.start)).unwrap_or(usize::MAX);
-        let rest = self.bytes.split_off(count.min(self.bytes.len()));
-        let taken = std::mem::replace(&mut self.bytes, rest);
-        self.start += taken.len() as u64;
-        taken
-    }
-}
-
-/// Whether the kernel log shows our markers; a console that never shows one is
-/// not waited for.
+/// Whether the kernel log shows our markers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Marks {
-    Expected,
+    /// None was due yet.
+    Unknown,
+    /// They come; a late one is waited for.
+    Seen,
+    /// One did not come: the log is attributed by time, and not waited for.
     Missing,
 }
 
@@ -189,6 +161,7 @@ impl Session {
             phase: Phase::Booting,
             running: None,
             console_test: None,
+            late: None,
             cause: None,
             diagnosis: None,
             last_words: None,
@@ -196,7 +169,7 @@ impl Session {
             decoder: Decoder::new(),
             scanner: Scanner::new(),
             console_open: true,
-            console_marks: Marks::Expected,
+            console_marks: Marks::Unknown,
             console_text: ConsoleText::default(),
             actions: Vec::new(),
         }
@@ -205,7 +178,8 @@ impl Session {
     /// When the session wants a [`Input::Tick`] at the latest.
     #[must_use]
     pub fn deadline(&self) -> Duration {
-        let judging = self.records.iter().filter_map(|record| record.wait_for_console(&self.limits));
+        let patience = self.console_patience();
+        let judging = self.records.iter().filter_map(|record| record.wait_for_console(patience));
         judging.chain([self.watchdog.deadline()]).min().unwrap_or(Duration::MAX)
     }
 
@@ -329,10 +303,14 @@ impl Session {
                 let index = self.running_test(test)?;
                 self.records[index].report(at, outcome);
                 self.running = None;
-                // A verdict that came while stacks were being fetched is late,
-                // but the limit was the test's: it stands as passed over.
                 if self.phase == Phase::Talking {
                     self.watchdog.between_tests(at, self.limits.no_output);
+                } else {
+                    // It came while stacks were being fetched. The test was over
+                    // its limit all the same, and the next one must not begin in
+                    // a guest that is about to be killed.
+                    self.late = Some(index);
+                    self.die(at);
                 }
             }
             Event::Diagnosis { text } => {
@@ -361,11 +339,13 @@ impl Session {
             match item {
                 Item::Marker(Marker::Begin { id, at, .. }) => {
                     self.log_console(at);
+                    // What the kernel survived so far did not end it.
+                    self.fatal = None;
                     self.console_test = self.records.iter().position(|record| record.test.id == id);
                 }
                 Item::Marker(Marker::End { id, at, .. }) => {
                     self.log_console(at);
-                    self.console_marks = Marks::Expected;
+                    self.console_marks = Marks::Seen;
                     if let Some(record) = self.records.iter_mut().find(|record| record.test.id == id) {
                         record.console_ended = true;
                     }
@@ -385,14 +365,25 @@ impl Session {
         }
     }
 
+    /// How long a reported test waits for the end of its kernel log.
+    fn console_patience(&self) -> Duration {
+        match self.console_marks {
+            Marks::Unknown => self.limits.console,
+            Marks::Seen => self.limits.late_console,
+            Marks::Missing => Duration::ZERO,
+        }
+    }
+
     fn finding(&mut self, finding: Finding) {
-        let fatal = matches!(finding.kind, FindingKind::Panic | FindingKind::Oops | FindingKind::Bug);
+        // What our command line (`oops=panic`) makes the end of the kernel.
+        let fatal = matches!(finding.kind, FindingKind::Panic | FindingKind::Oops);
         // A panic that only repeats what led to it (`Fatal exception`) does not
         // displace the first cause.
         if fatal && self.fatal.is_none() {
             self.fatal = Some(finding.clone());
         }
-        match self.console_test {
+        let by_time = self.running.filter(|_| self.console_marks == Marks::Missing);
+        match self.console_test.or(by_time) {
             Some(at) if !self.records[at].is_judged() => self.records[at].findings.push(finding),
             _ => self.actions.push(Action::BootFinding(finding)),
         }
@@ -400,16 +391,16 @@ impl Session {
 
     /// Gives verdicts to tests that reported and whose part of the kernel log is complete.
     fn judge_reported(&mut self, at: Duration) {
+        let patience = self.console_patience();
         for index in 0..self.records.len() {
             let record = &self.records[index];
-            if !record.is_reported() {
+            if !record.is_reported() || self.late == Some(index) {
                 continue;
             }
-            let waited = record.wait_for_console(&self.limits).is_none_or(|until| until <= at);
-            let ended = record.console_ended;
-            let missing = waited && !ended && self.console_open;
-            if ended || !self.console_open || waited || self.console_marks == Marks::Missing {
-                if missing && self.console_marks == Marks::Expected {
+            let waited = record.wait_for_console(patience).is_none_or(|until| until <= at);
+            let missing = waited && !record.console_ended && self.console_open;
+            if waited || !self.console_open {
+                if missing && self.console_marks != Marks::Missing {
                     self.console_marks = Marks::Missing;
                     let text = "the kernel log does not show our markers, so findings are attributed by time\n\
                                 hint: the kernel needs CONFIG_SERIAL_8250_CONSOLE=y";
@@ -435,7 +426,12 @@ impl Session {
                 self.watchdog.one_limit(at, self.limits.diagnosis);
                 self.actions.push(Action::Diagnose);
             }
-            Phase::Diagnosing | Phase::Leaving => self.die(at),
+            Phase::Leaving => {
+                let text = "the guest did not power off after its goodbye and was killed";
+                self.actions.push(Action::Notice(text.to_owned()));
+                self.die(at);
+            }
+            Phase::Diagnosing => self.die(at),
             Phase::Dying => self.finish(at),
             Phase::Ended => {}
         }
@@ -479,8 +475,10 @@ impl Session {
             self.scanner.finish();
             self.console_items();
         }
+        let rest = self.console_text.end();
+        self.log_console(rest);
         self.judge_reported(at);
-        let running = self.running.take();
+        let running = self.running.take().or(self.late.take());
         let verdict = running.map(|_| self.verdict_of_the_dead());
         if let (Some(index), Some(verdict)) = (running, verdict) {
             let judged = self.records[index].judge_as(at, verdict);
@@ -519,10 +517,11 @@ impl Session {
             return Verdict::Fail(Failure { kind: FailureKind::Panic, message: finding.title.clone() });
         }
         match &self.cause {
-            Some(Cause::TestTimeout { what, .. }) => {
-                let diagnosis = match &self.diagnosis {
-                    Some(text) => format!("\n{}", text.trim_end()),
-                    None => "\nthe guest did not answer when asked for stacks".to_owned(),
+            Some(Cause::TestTimeout { test, what }) => {
+                let diagnosis = match (&self.diagnosis, self.is_late(*test)) {
+                    (Some(text), _) => format!("\n{}", text.trim_end()),
+                    (None, true) => "\nit ended while the guest was asked for stacks".to_owned(),
+                    (None, false) => "\nthe guest did not answer when asked for stacks".to_owned(),
                 };
                 Verdict::Fail(Failure { kind: FailureKind::Timeout, message: format!("{what}{diagnosis}") })
             }
@@ -538,24 +537,34 @@ impl Session {
         }
     }
 
+    fn is_late(&self, test: u32) -> bool {
+        self.records.iter().any(|record| record.test.id == test && record.is_reported())
+    }
+
     fn end(&self) -> BootEnd {
         let said_hello = self.watchdog.reached_hello();
         let status = match &self.cause {
-            None => return BootEnd::Clean,
+            None => {
+                return match &self.fatal {
+                    Some(finding) => BootEnd::Panicked { title: finding.title.clone() },
+                    None => BootEnd::Clean,
+                };
+            }
             Some(Cause::Interrupted) => {
                 return BootEnd::Killed { reason: "interrupted by the user".to_owned() };
             }
             Some(Cause::Host(reason)) => return BootEnd::Killed { reason: reason.clone() },
             Some(Cause::Lost { status }) => status.clone(),
             Some(Cause::Protocol(reason)) => Some(format!("it broke the protocol: {reason}")),
-            Some(Cause::BootTimeout) => Some(format!("it said no hello within {:.0?}", self.limits.boot)),
+            Some(Cause::BootTimeout) => Some(format!("{NO_HELLO} within {:.0?}", self.limits.boot)),
             Some(Cause::TestTimeout { what, .. }) => Some(what.clone()),
         };
         let status = status.unwrap_or_else(|| "its channels closed".to_owned());
         if !said_hello {
             let mut reason = match (&self.fatal, &self.last_words) {
-                (Some(finding), _) => finding.title.clone(),
-                (None, Some(words)) => words.clone(),
+                // The guest's own words know what is missing.
+                (_, Some(words)) => words.clone(),
+                (Some(finding), None) => finding.title.clone(),
                 (None, None) => status,
             };
             if let Some(hint) = boot_hint(&reason) {
@@ -589,53 +598,9 @@ fn boot_hint(reason: &str) -> Option<&'static str> {
             "the kernel needs CONFIG_VIRTIO_PCI=y and CONFIG_VIRTIO_CONSOLE=y, or its modules directory must be given",
         ),
         (
-            "it said no hello",
+            NO_HELLO,
             "console.log shows how far it came; an empty one means no CONFIG_SERIAL_8250_CONSOLE or an accelerator that does not work",
         ),
     ];
     known.iter().find(|(words, _)| reason.contains(words)).map(|(_, hint)| *hint)
-}
-
-/// Verdict from what a workload said and what the kernel log shows.
-pub(super) fn verdict(
-    outcome: &Outcome,
-    findings: &[Finding],
-    required: &[String],
-    samples: &BTreeMap<String, Vec<f64>>,
-) -> Verdict {
-    let trouble = |message: String| Verdict::Error(Trouble { kind: TroubleKind::Workload, message });
-    if let Outcome::Fail { message } = outcome {
-        return Verdict::Fail(Failure { kind: FailureKind::Assertion, message: message.clone() });
-    }
-    let valid: Vec<_> = findings.iter().filter(|finding| finding.kind != FindingKind::Blind).collect();
-    if let Some(first) = valid.first() {
-        let more = match valid.len() {
-            1 => String::new(),
-            n => format!(" (and {} more)", n - 1),
-        };
-        let kind = if first.kind == FindingKind::Panic { FailureKind::Panic } else { FailureKind::Finding };
-        return Verdict::Fail(Failure { kind, message: format!("{}{more}", first.title) });
-    }
-    if let Some(blind) = findings.first() {
-        return trouble(format!(
-            "the result is not valid, a detector of the kernel gave up: {}",
-            blind.title
-        ));
-    }
-    match outcome {
-        Outcome::Pass { checks: 0 } => {
-            trouble("the workload reported a pass without any assertion".to_owned())
-        }
-        Outcome::Pass { checks } => {
-            match required.iter().find(|metric| samples.get(*metric).is_none_or(Vec::is_empty)) {
-                Some(metric) => trouble(format!("the workload passed but reported no sample of `{metric}`")),
-                None => Verdict::Pass { checks: *checks },
-            }
-        }
-        Outcome::Skip { reason } => Verdict::Skip { reason: reason.clone() },
-        Outcome::Error { message } => trouble(message.clone()),
-        Outcome::Fail { message } => {
-            Verdict::Fail(Failure { kind: FailureKind::Assertion, message: message.clone() })
-        }
-    }
 }

@@ -19,7 +19,6 @@ fn nonce() -> Nonce {
 fn test(id: u32) -> SessionTest {
     SessionTest {
         id,
-        name: format!("smoke/test-{id}"),
         timeout: SECOND * 30,
         known_metrics: vec!["time".to_owned()],
         required_metrics: Vec::new(),
@@ -307,15 +306,72 @@ fn a_silent_test_is_killed_before_its_limit() {
 }
 
 #[test]
-fn a_verdict_that_comes_while_stacks_are_fetched_is_taken_but_ends_the_boot() {
+fn a_pass_that_comes_while_stacks_are_fetched_is_a_timeout_and_the_next_test_does_not_begin() {
     let mut talk = Talk::new(2);
     talk.hello();
     talk.start(0);
     talk.wait(SECOND * 15);
     talk.finish(0, PASS);
-    talk.wait(SECOND * 2);
-    assert_eq!(talk.verdict(), &Verdict::Pass { checks: 3 });
+    talk.start(1);
+    talk.say(&Event::Diagnosis { text: "stacks of the next test".to_owned() });
+    let (kind, message) = talk.failure();
+    assert_eq!(kind, FailureKind::Timeout);
+    assert_eq!(message, "no sign of life for 15s\nit ended while the guest was asked for stacks");
+    assert_eq!(talk.judged()[0].id, 0);
     assert!(matches!(talk.end(), BootEnd::Killed { .. }), "{:?}", talk.end());
+}
+
+#[test]
+fn a_report_that_the_kernel_survived_is_not_the_reason_of_a_later_death() {
+    let mut talk = Talk::new(2);
+    talk.hello();
+    talk.start(0);
+    talk.console("[    1.500000] BUG: Bad page state in process x  pfn:1\n");
+    talk.finish(0, PASS);
+    talk.start(1);
+    talk.input(Input::Exited { status: "signal: 9 (SIGKILL)".to_owned() });
+    talk.die();
+    let judged = talk.judged();
+    assert!(matches!(&judged[0].verdict, Verdict::Fail(failure) if failure.kind == FailureKind::Finding));
+    assert!(matches!(&judged[1].verdict, Verdict::Error(trouble) if trouble.kind == TroubleKind::Lost));
+}
+
+#[test]
+fn a_guest_that_only_prints_between_two_tests_is_not_waited_for_for_ever() {
+    let mut talk = Talk::new(1);
+    talk.hello();
+    for _ in 0..20 {
+        talk.wait(SECOND);
+        if talk.actions.iter().any(|action| matches!(action, Action::Ended(_))) {
+            break;
+        }
+        talk.console("[    5.000000] unrelated chatter\n");
+    }
+    assert!(matches!(talk.end(), BootEnd::Lost { .. }), "{:?}", talk.end());
+}
+
+#[test]
+fn the_last_words_of_a_dying_kernel_are_kept_with_the_test() {
+    let mut talk = Talk::new(1);
+    talk.hello();
+    talk.start(0);
+    talk.console("[    2.000000] whole line\n[    2.000001] half a li");
+    talk.die();
+    assert!(talk.judged()[0].log.ends_with("half a li"), "{}", talk.judged()[0].log);
+}
+
+#[test]
+fn a_late_marker_is_waited_for_where_markers_come() {
+    let mut talk = Talk::new(2);
+    talk.hello();
+    talk.start(0);
+    talk.finish(0, PASS);
+    talk.start(1);
+    talk.say(&Event::Finished { test: 1, outcome: PASS, elapsed_ns: 1 });
+    talk.wait(SECOND * 2);
+    assert_eq!(talk.judged().len(), 1);
+    talk.console("[    3.000000] kregress: end 1 pass\n");
+    assert_eq!(talk.judged().len(), 2);
 }
 
 #[test]

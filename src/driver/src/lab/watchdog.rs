@@ -15,8 +15,11 @@ pub struct Limits {
     pub leaving: Duration,
     /// For the rest of the kernel log of a guest that is dead.
     pub last_words: Duration,
-    /// For a test's end marker in the kernel log after its report.
+    /// For a test's end marker in the kernel log after its report, where no
+    /// marker was seen yet: there may be none.
     pub console: Duration,
+    /// The same where markers were seen: it will come.
+    pub late_console: Duration,
 }
 
 impl Limits {
@@ -33,6 +36,7 @@ impl Limits {
             leaving: seconds(5.0),
             last_words: seconds(1.0),
             console: seconds(0.5),
+            late_console: seconds(10.0),
         }
     }
 }
@@ -64,11 +68,11 @@ impl Watchdog {
         (self.until, self.limit, self.silence) = (at + limit, limit, Some(silence));
     }
 
-    /// No test runs: only silence counts.
-    pub(super) fn between_tests(&mut self, at: Duration, silence: Duration) {
+    /// No test runs. A guest that only prints is not alive here: the next test
+    /// must begin within the limit.
+    pub(super) fn between_tests(&mut self, at: Duration, limit: Duration) {
         self.hello = true;
-        self.last_sign = at;
-        (self.until, self.limit, self.silence) = (Duration::MAX, Duration::MAX, Some(silence));
+        self.one_limit(at, limit);
     }
 
     pub(super) fn leaving(&mut self, at: Duration, limit: Duration) {

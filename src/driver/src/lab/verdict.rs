@@ -1,0 +1,53 @@
+//! The verdict of a test that reported: its own words, what the kernel log
+//! holds, and what it measured. Pure.
+
+use std::collections::BTreeMap;
+
+use kregress_wire::Outcome;
+
+use crate::console::{Finding, FindingKind};
+use crate::model::{Failure, FailureKind, Trouble, TroubleKind, Verdict};
+
+/// Verdict from what a workload said and what the kernel log shows.
+pub(super) fn verdict(
+    outcome: &Outcome,
+    findings: &[Finding],
+    required: &[String],
+    samples: &BTreeMap<String, Vec<f64>>,
+) -> Verdict {
+    let trouble = |message: String| Verdict::Error(Trouble { kind: TroubleKind::Workload, message });
+    let fail =
+        |message: &String| Verdict::Fail(Failure { kind: FailureKind::Assertion, message: message.clone() });
+    if let Outcome::Fail { message } = outcome {
+        return fail(message);
+    }
+    let valid: Vec<_> = findings.iter().filter(|finding| finding.kind != FindingKind::Blind).collect();
+    if let Some(first) = valid.first() {
+        let more = match valid.len() {
+            1 => String::new(),
+            n => format!(" (and {} more)", n - 1),
+        };
+        let kind = if first.kind == FindingKind::Panic { FailureKind::Panic } else { FailureKind::Finding };
+        return Verdict::Fail(Failure { kind, message: format!("{}{more}", first.title) });
+    }
+    if let Some(blind) = findings.first() {
+        return trouble(format!(
+            "the result is not valid, a detector of the kernel gave up: {}",
+            blind.title
+        ));
+    }
+    match outcome {
+        Outcome::Pass { checks: 0 } => {
+            trouble("the workload reported a pass without any assertion".to_owned())
+        }
+        Outcome::Pass { checks } => {
+            match required.iter().find(|metric| samples.get(*metric).is_none_or(Vec::is_empty)) {
+                Some(metric) => trouble(format!("the workload passed but reported no sample of `{metric}`")),
+                None => Verdict::Pass { checks: *checks },
+            }
+        }
+        Outcome::Skip { reason } => Verdict::Skip { reason: reason.clone() },
+        Outcome::Error { message } => trouble(message.clone()),
+        Outcome::Fail { message } => fail(message),
+    }
+}
