@@ -1,1 +1,189 @@
-//! (in progress)
+//! The command line. The only file that names clap.
+//!
+//! Turns words into requests; what they mean is for `commands`.
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::list::{Format as ListFormat, ListKind};
+use crate::commands::report::ReportFormat;
+use crate::commands::{self, Context, MessageFormat};
+use crate::report::look::Look;
+
+/// What clap needs to know of our exit codes: usage errors are 2.
+pub const USAGE: u8 = 2;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "kregress",
+    version,
+    about = "Did this change break, leak, deadlock or slow down network namespaces or zerocopy?",
+    after_help = "Exit codes: 0 passed, 1 a test failed, 2 usage or configuration, 3 harness or host failed, 130 interrupted.",
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Shared {
+    /// Machine to boot on: accel=auto|kvm|tcg, backend=qemu|virtme-ng, cpus=N, memory=SIZE
+    #[arg(long, global = true, value_name = "KEY=VALUE,...")]
+    machine: Option<String>,
+    /// Directory of the run directories
+    #[arg(long, global = true, value_name = "DIR", default_value = "results")]
+    results: PathBuf,
+    /// Configuration in place of kregress.yaml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What stdout carries: text for people or one JSON event per line
+    #[arg(long, global = true, value_enum, default_value_t = Message::Human)]
+    message_format: Message,
+    /// Parallel compilations [default: one per CPU]
+    #[arg(long, short = 'j', global = true, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// Seed of everything random
+    #[arg(long, global = true, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Message {
+    Human,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what this host can do, and what to install
+    Doctor,
+    /// List kernels, suites, tests and metrics
+    List {
+        /// Only these
+        #[arg(value_enum)]
+        what: Option<ListWhat>,
+    },
+    /// Build kernels, or find them in the store
+    Build {
+        /// Names of kregress.yaml, paths to images, or TREE@REVISION [default: the default kernel]
+        #[arg(value_name = "KERNEL")]
+        kernels: Vec<String>,
+    },
+    /// Boot kernels and run tests
+    Run {
+        /// Suites, tests, or patterns with `*` [default: smoke]
+        #[arg(value_name = "SUITE|TEST")]
+        tests: Vec<String>,
+        /// Kernel to boot, may be given several times [default: the default kernel]
+        #[arg(long = "kernel", short = 'k', value_name = "KERNEL")]
+        kernels: Vec<String>,
+        /// Boots of each kernel; the boot is the unit of all statistics
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        boots: u32,
+    },
+    /// Show a run again
+    Report {
+        /// Directory, name or unique beginning of a name [default: the latest run]
+        run: Option<String>,
+        /// How
+        #[arg(long, value_enum, default_value_t = Report::Human)]
+        format: Report,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ListWhat {
+    Kernels,
+    Suites,
+    Tests,
+    Metrics,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Report {
+    Human,
+    Junit,
+    Json,
+}
+
+/// Parses the command line and runs the command. Gives the exit code.
+#[must_use]
+pub fn main(args: Vec<OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; clap says which stream is meant.
+            // A closed stream leaves nobody to tell.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(USAGE);
+        }
+    };
+    let shared = cli.shared;
+    let context = Context {
+        argv: args.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        machine: shared.machine,
+        results: shared.results,
+        config: shared.config,
+        messages: match shared.message_format {
+            Message::Human => MessageFormat::Human,
+            Message::Json => MessageFormat::Json,
+        },
+        jobs: shared.jobs,
+        seed: shared.seed,
+    };
+    let list_format = match context.messages {
+        MessageFormat::Human => ListFormat::Human,
+        MessageFormat::Json => ListFormat::Json,
+    };
+    let result = match cli.command {
+        Command::Doctor => commands::doctor::run(&context),
+        Command::List { what } => {
+            let kind = what.map_or(ListKind::All, |what| match what {
+                ListWhat::Kernels => ListKind::Kernels,
+                ListWhat::Suites => ListKind::Suites,
+                ListWhat::Tests => ListKind::Tests,
+                ListWhat::Metrics => ListKind::Metrics,
+            });
+            context
+                .project()
+                .and_then(|project| commands::list::run(&project, kind, list_format, &mut anstream::stdout()))
+                .map(|()| commands::PASSED)
+        }
+        Command::Build { kernels } => commands::build::run(&context, &kernels),
+        Command::Run { tests, kernels, boots } => commands::run::run(&context, &tests, &kernels, boots),
+        Command::Report { run, format } => {
+            let format = match format {
+                Report::Human => ReportFormat::Human,
+                Report::Junit => ReportFormat::Junit,
+                Report::Json => ReportFormat::Json,
+            };
+            {
+                let look = Look::of_stdout();
+                commands::report::run(&context.results, run.as_deref(), format, look, &mut std::io::stdout())
+                    .map(|_| commands::PASSED)
+            }
+        }
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => commands::fail(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

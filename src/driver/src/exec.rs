@@ -7,12 +7,13 @@
 //! Whoever starts a long-lived child must therefore do so on the thread that
 //! also waits for it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Output;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
@@ -20,9 +21,21 @@ use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_
 /// First argument that turns this binary into the supervisor of a process tree.
 pub const SUPERVISE: &str = "__supervise";
 
+/// The binary that understands [`SUPERVISE`].
+static SUPERVISOR: OnceLock<PathBuf> = OnceLock::new();
+
+/// Says which binary understands [`SUPERVISE`]; called once by `main`.
+pub fn set_supervisor(binary: PathBuf) {
+    // A second call could only repeat the first.
+    let _ = SUPERVISOR.set(binary);
+}
+
 /// How long a group may take to obey SIGTERM before it gets SIGKILL. From
 /// experience: make needs a few tenths of a second to remove half-written files.
 const GRACE: Duration = Duration::from_secs(3);
+
+/// How long a supervisor may take to end its tree, its own grace included.
+const SUPERVISOR_GRACE: Duration = Duration::from_secs(10);
 
 /// Interval at which a group on its way out is looked at.
 const POLL: Duration = Duration::from_millis(20);
@@ -167,13 +180,15 @@ impl Cmd {
 
     fn expression(&self) -> Result<duct::Expression, ExecError> {
         let (program, args) = match self.shape {
-            Shape::Single => (self.program.clone(), self.args.clone()),
-            Shape::Tree => {
-                let own = std::env::current_exe().map_err(|source| self.start_error(source))?;
+            // Only our own binary knows how to supervise; under a test harness
+            // the process group has to do.
+            Shape::Tree if SUPERVISOR.get().is_some() => {
+                let own = SUPERVISOR.get().map(OsString::from).unwrap_or_default();
                 let mut args = vec![OsString::from(SUPERVISE), self.program.clone()];
                 args.extend(self.args.iter().cloned());
-                (own.into_os_string(), args)
+                (own, args)
             }
+            Shape::Single | Shape::Tree => (self.program.clone(), self.args.clone()),
         };
         #[expect(clippy::disallowed_methods, reason = "this is the room for it")]
         let mut expression = duct::cmd(program, args).stdin_null().unchecked();
@@ -254,7 +269,7 @@ impl Cmd {
             .stdout_file(out)
             .start()
             .map_err(|source| self.start_error(source))?;
-        Running::new(handle, self.program_name())
+        Running::new(handle, self.program_name(), self.shape)
     }
 }
 
@@ -279,15 +294,16 @@ pub struct Running {
     handle: duct::Handle,
     group: Pid,
     program: String,
+    shape: Shape,
     ended: bool,
 }
 
 impl Running {
-    fn new(handle: duct::Handle, program: String) -> Result<Self, ExecError> {
+    fn new(handle: duct::Handle, program: String, shape: Shape) -> Result<Self, ExecError> {
         let pid =
             handle.pids().first().copied().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         match pid {
-            Some(group) => Ok(Self { handle, group, program, ended: false }),
+            Some(group) => Ok(Self { handle, group, program, shape, ended: false }),
             None => Err(ExecError::Start { program, source: io::Error::other("it has no process id") }),
         }
     }
@@ -320,19 +336,27 @@ impl Running {
             let _ = kill_process_group(self.group, Signal::KILL);
             return;
         }
+        let grace = match self.shape {
+            Shape::Single => GRACE,
+            Shape::Tree => SUPERVISOR_GRACE,
+        };
         let _ = kill_process_group(self.group, Signal::TERM);
-        let deadline = crate::clock::now() + GRACE;
-        while crate::clock::now() < deadline {
-            match self.handle.wait_timeout(POLL) {
-                Ok(Some(_)) | Err(_) => break,
-                Ok(None) => {}
-            }
+        if !matches!(self.handle.wait_timeout(grace), Ok(None)) {
+            self.ended = true;
         }
-        self.kill();
+        self.kill_group();
     }
 
-    /// Ends the group with SIGKILL and reaps the child.
+    /// Ends the group with SIGKILL and reaps the child. A tree is ended by its
+    /// supervisor, which therefore gets SIGTERM first.
     pub fn kill(&mut self) {
+        match self.shape {
+            Shape::Single => self.kill_group(),
+            Shape::Tree => self.stop(),
+        }
+    }
+
+    fn kill_group(&mut self) {
         let _ = kill_process_group(self.group, Signal::KILL);
         let _ = self.handle.wait();
         self.ended = true;
@@ -365,8 +389,13 @@ pub fn supervise(argv: &[OsString]) -> io::Result<u8> {
         signal_hook::consts::SIGCHLD,
     ])?;
     #[expect(clippy::disallowed_methods, reason = "this is the room for it")]
-    let mut command = std::process::Command::new::<&OsStr>(program);
-    let mut child = command.args(args).process_group(0).spawn()?;
+    let mut command = std::process::Command::new(program);
+    command.args(args).process_group(0);
+    // SAFETY: the closure runs between fork and exec and makes one system call.
+    unsafe {
+        command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+    }
+    let mut child = command.spawn()?;
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let group = group.ok_or_else(|| io::Error::other("the command has no process id"))?;
     let end = |signal| {
@@ -450,9 +479,24 @@ mod tests {
     fn dropping_a_child_ends_its_group() {
         let log = tempfile::tempfile().expect("log");
         let child = Cmd::new("sh").arg("-c").arg("sleep 1000 & wait").start(&log).expect("start");
-        let group = child.group;
-        rustix::process::test_kill_process_group(group).expect("alive");
+        let group = child.pid();
+        assert!(alive_in_group(group) > 0);
         drop(child);
-        rustix::process::test_kill_process_group(group).expect_err("gone");
+        // The leader is reaped; whoever else was killed may need a moment to die.
+        while alive_in_group(group) > 0 {
+            crate::clock::poll_interval(POLL);
+        }
+    }
+
+    /// Processes of a group that are not yet dead; an orphan that nobody has
+    /// reaped does not count (proc_pid_stat(5)).
+    fn alive_in_group(group: i32) -> usize {
+        let alive = |entry: std::fs::DirEntry| {
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+            let (state, group_of) = (fields.next()?, fields.nth(1)?);
+            (state != "Z" && state != "X" && group_of.parse() == Ok(group)).then_some(())
+        };
+        std::fs::read_dir("/proc").expect("proc").flatten().filter_map(alive).count()
     }
 }

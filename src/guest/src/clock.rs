@@ -29,3 +29,10 @@ pub fn poll_interval(interval: Duration) {
         left = rest;
     }
 }
+
+/// Length of the kernel's tick in nanoseconds, that is 1/`CONFIG_HZ`: the
+/// resolution of the coarse clocks (`KTIME_LOW_RES`, include/linux/hrtimer_defs.h).
+#[must_use]
+pub fn tick_ns() -> u64 {
+    nanoseconds(rustix::time::clock_getres(ClockId::MonotonicCoarse))
+}

@@ -51,7 +51,12 @@ pub struct Context<'a> {
 struct State<'a> {
     sink: &'a mut Sink<'a>,
     checks: u64,
+    last_progress_ns: Option<u64>,
 }
+
+/// Least time between two reports of progress: each one wakes the session,
+/// which costs the workload a processor for a moment.
+const PROGRESS_INTERVAL_NS: u64 = 500_000_000;
 
 impl std::fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -73,7 +78,13 @@ impl<'a> Context<'a> {
     ) -> Self {
         let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
         let deadline_ns = clock::monotonic_ns().saturating_add(limit);
-        Self { test, params, seed, deadline_ns, state: RefCell::new(State { sink, checks: 0 }) }
+        Self {
+            test,
+            params,
+            seed,
+            deadline_ns,
+            state: RefCell::new(State { sink, checks: 0, last_progress_ns: None }),
+        }
     }
 
     /// A parameter that the workload declares as a number.
@@ -159,8 +170,12 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     ///
-    /// [`Stop::Error`] when the way to the host is gone.
+    /// [`Stop::Error`] for a value that is no number, which JSON cannot carry,
+    /// and when the way to the host is gone.
     pub fn samples(&self, metric: &str, values: Vec<f64>) -> WorkloadResult {
+        if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+            return Err(Stop::Error(format!("metric `{metric}` has a sample `{value}`")));
+        }
         // Far below the limit of a frame: a number takes at most 25 bytes of JSON.
         const BATCH: usize = 16_384;
         for batch in values.chunks(BATCH) {
@@ -178,17 +193,119 @@ impl<'a> Context<'a> {
         self.send(Event::Note { test: self.test, key: key.to_owned(), value: value.into() })
     }
 
-    /// Says that the test is alive and how far it is.
+    /// Says that the test is alive and how far it is. May be called at every
+    /// step: most calls do nothing, the one for the last step always tells.
     ///
     /// # Errors
     ///
     /// [`Stop::Error`] when the way to the host is gone.
     pub fn progress(&self, done: u64, total: u64) -> WorkloadResult {
+        let now = clock::monotonic_ns();
+        let last = self.state.borrow().last_progress_ns;
+        if done < total && last.is_some_and(|last| now.saturating_sub(last) < PROGRESS_INTERVAL_NS) {
+            return Ok(());
+        }
+        self.state.borrow_mut().last_progress_ns = Some(now);
         self.send(Event::Progress { test: self.test, done, total })
     }
 
     fn send(&self, event: Event) -> WorkloadResult {
         (self.state.borrow_mut().sink)(event)
             .map_err(|error| Stop::Error(format!("the way to the host is gone: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(entries: &[(&str, Value)]) -> BTreeMap<String, Value> {
+        entries.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    }
+
+    /// Runs `body` in a context; what it returned and the events it sent.
+    fn with<R>(params: &BTreeMap<String, Value>, body: impl FnOnce(&Context<'_>) -> R) -> (R, Vec<Event>) {
+        let mut events = Vec::new();
+        let mut sink = |event| {
+            events.push(event);
+            Ok(())
+        };
+        let result = body(&Context::new(3, params, 9, Duration::from_secs(3600), &mut sink));
+        (result, events)
+    }
+
+    #[test]
+    fn a_parameter_of_the_wrong_kind_is_an_error_of_the_plan() {
+        let params = params(&[("count", Value::Int(-1)), ("mode", Value::Text("fork".into()))]);
+        let ((), _) = with(&params, |context| {
+            assert_eq!(context.int("count"), Ok(-1));
+            assert_eq!(context.choice("mode"), Ok("fork"));
+            let error = |name| context.count(name).expect_err("wrong").to_string();
+            assert_eq!(error("count"), "parameter `count` is -1, which is below 0");
+            assert_eq!(error("mode"), r#"parameter `mode` is Some(Text("fork")), a number was expected"#);
+            assert_eq!(error("none"), "parameter `none` is None, a number was expected");
+            context.choice("count").expect_err("a number is no word");
+        });
+    }
+
+    #[test]
+    fn checks_are_counted_whether_they_hold_or_not() {
+        let (checks, _) = with(&params(&[]), |context| {
+            context.check(true, String::new).expect("holds");
+            let broken = context.check(false, || "broken".into());
+            assert_eq!(broken, Err(Stop::Fail("broken".into())));
+            context.checked(5);
+            context.checks()
+        });
+        assert_eq!(checks, 7);
+    }
+
+    #[test]
+    fn many_samples_travel_in_order_in_frames_that_fit() {
+        let all: Vec<f64> = (0..40_000).map(f64::from).collect();
+        let (result, events) = with(&params(&[]), |context| context.samples("time", all.clone()));
+        result.expect("sent");
+        let mut seen = Vec::new();
+        for event in events {
+            assert!(serde_json::to_vec(&event).expect("serialise").len() <= kregress_wire::MAX_PAYLOAD);
+            let Event::Samples { test: 3, values, .. } = event else { panic!("{event:?}") };
+            seen.extend(values);
+        }
+        assert_eq!(seen, all);
+    }
+
+    #[test]
+    fn a_sample_that_is_no_number_never_reaches_the_wire() {
+        for value in [f64::NAN, f64::INFINITY] {
+            let (result, events) = with(&params(&[]), |context| context.sample("time", value));
+            assert!(matches!(result, Err(Stop::Error(_))), "{result:?}");
+            assert_eq!(events, []);
+        }
+    }
+
+    #[test]
+    fn the_first_and_the_last_step_are_told_and_a_flood_between_is_not() {
+        let (result, events) =
+            with(&params(&[]), |context| (1..=1000).try_for_each(|done| context.progress(done, 1000)));
+        result.expect("sent");
+        let progress = |done| Event::Progress { test: 3, done, total: 1000 };
+        assert_eq!((events.first(), events.last()), (Some(&progress(1)), Some(&progress(1000))));
+        assert!(events.len() < 1000, "{}", events.len());
+    }
+
+    #[test]
+    fn a_host_that_is_gone_stops_the_workload() {
+        let params = params(&[]);
+        let mut sink = |_| Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        let context = Context::new(3, &params, 9, Duration::ZERO, &mut sink);
+        let result = context.note("key", "value");
+        assert_eq!(result, Err(Stop::Error("the way to the host is gone: broken pipe".into())));
+        assert_eq!(context.remaining(), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_numbers() {
+        let draw = |context: &Context<'_>| context.rng().u64(..);
+        assert_eq!(with(&params(&[]), draw).0, with(&params(&[]), draw).0);
     }
 }

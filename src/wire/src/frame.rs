@@ -85,6 +85,11 @@ impl<W: Write> Writer<W> {
         Self { inner, sequence: 0 }
     }
 
+    /// What the frames were written to.
+    pub fn get_ref(&self) -> &W {
+        &self.inner
+    }
+
     /// Sends one message with a single `write`, so that a frame is whole in
     /// the pipe or not there at all as far as the kernel allows.
     ///
@@ -109,6 +114,31 @@ impl<W: Write> Writer<W> {
         self.inner.write_all(&frame)?;
         self.inner.flush()?;
         self.sequence = self.sequence.wrapping_add(1);
+        Ok(())
+    }
+}
+
+impl<W: Write> Writer<W> {
+    /// Follows the last message by the beginning of a frame that never ends, in
+    /// `writes` writes. Where a channel holds back at most that many writes, all
+    /// messages have left it when this returns: QEMU forgets what the host has
+    /// not read yet when the guest powers off. No reader takes it for a message.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the stream does.
+    pub fn pad(&mut self, writes: usize) -> io::Result<()> {
+        let mut header = Vec::with_capacity(HEADER);
+        header.extend_from_slice(&MAGIC);
+        // More than is ever written of it.
+        let length = u32::try_from(MAX_PAYLOAD).map_err(io::Error::other)?;
+        header.extend_from_slice(&length.to_le_bytes());
+        header.extend_from_slice(&self.sequence.to_le_bytes());
+        header.extend_from_slice(&[0; 4]);
+        for at in 0..writes.min(MAX_PAYLOAD) {
+            self.inner.write_all(&[header.get(at).copied().unwrap_or(b' ')])?;
+            self.inner.flush()?;
+        }
         Ok(())
     }
 }
@@ -138,7 +168,8 @@ impl Decoder {
     }
 
     /// Bytes of an unfinished frame; not 0 at the end of the stream means that
-    /// the writer died in mid-sentence.
+    /// the writer died in mid-sentence, or has said goodbye and padded it
+    /// ([`Writer::pad`]).
     #[must_use]
     pub fn pending(&self) -> usize {
         self.buffer.len()
@@ -299,6 +330,22 @@ mod tests {
         let error = Writer::new(&mut bytes).send(&event).expect_err("too long");
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         assert!(bytes.is_empty());
+    }
+
+    #[test]
+    fn padding_is_never_a_message_nor_an_error() {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes);
+        writer.send(&Event::Bye).expect("send to memory");
+        let end = writer.inner.len();
+        writer.pad(300).expect("send to memory");
+        assert_eq!(bytes.len() - end, 300);
+        for cut in end..=bytes.len() {
+            let mut decoder = Decoder::new();
+            decoder.push(&bytes[..cut]);
+            assert_eq!(decoder.next_message(), Ok(Some(Event::Bye)));
+            assert_eq!(decoder.next_message::<Event>(), Ok(None));
+        }
     }
 
     proptest! {

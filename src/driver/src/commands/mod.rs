@@ -1,1 +1,131 @@
-//! (in progress)
+//! One thin file per subcommand: resolve what the user named, call the part
+//! that does it, turn the outcome into an exit code.
+
+pub mod build;
+pub mod doctor;
+pub mod list;
+pub mod report;
+pub mod run;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use crate::config::{self, MachineOptions, Project};
+use crate::kernel::BuildEnv;
+use crate::model::{KernelSpec, Machine};
+use crate::paths;
+
+/// Exit code of a run in which everything passed.
+pub const PASSED: u8 = 0;
+/// Exit code for wrong words and wrong configuration.
+pub const USAGE: u8 = 2;
+/// Exit code when the harness or its host failed.
+pub const HOST: u8 = 3;
+/// Exit code of an interrupted command.
+pub const INTERRUPTED: u8 = 130;
+
+/// What every command is told.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// As typed, program first.
+    pub argv: Vec<String>,
+    /// `--machine`.
+    pub machine: Option<String>,
+    /// `--results`.
+    pub results: PathBuf,
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--message-format`.
+    pub messages: MessageFormat,
+    /// `--jobs`.
+    pub jobs: Option<NonZeroUsize>,
+    /// `--seed`.
+    pub seed: u64,
+}
+
+/// What stdout carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageFormat {
+    /// Text.
+    Human,
+    /// One JSON event per line.
+    Json,
+}
+
+/// An error that is the user's to mend: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub struct Usage(pub anyhow::Error);
+
+/// Marks an error as one of usage or configuration.
+pub fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
+    anyhow::Error::new(Usage(error.into()))
+}
+
+impl Context {
+    /// Reads the configuration that applies here.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a [`Usage`] error when it is missing or wrong.
+    pub fn project(&self) -> anyhow::Result<Project> {
+        let here = std::env::current_dir()?;
+        config::load(self.config.as_deref(), &here).map_err(usage)
+    }
+
+    /// The machine: the configuration's, changed by `--machine`.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a [`Usage`] error when `--machine` cannot be read.
+    pub fn machine(&self, project: &Project) -> anyhow::Result<Machine> {
+        let options: MachineOptions = match &self.machine {
+            Some(text) => text.parse().map_err(usage)?,
+            None => MachineOptions::default(),
+        };
+        Ok(options.over(project.machine))
+    }
+
+    /// Kernels as named, or the default one.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a [`Usage`] error for a name that means nothing.
+    pub fn kernels(&self, project: &Project, names: &[String]) -> anyhow::Result<Vec<KernelSpec>> {
+        let default = [project.default_kernel.to_string()];
+        let names = if names.is_empty() { &default } else { names };
+        let resolve = |name: &String| {
+            let request = project.parse_request(name)?;
+            project.resolve(&request)
+        };
+        names.iter().map(|name| resolve(name).map_err(usage)).collect()
+    }
+
+    /// What builds need.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no cache directory.
+    pub fn build_env(&self, project: &Project) -> anyhow::Result<BuildEnv> {
+        let fragments = project.fragments.iter().map(|file| (file.name.clone(), file.text.clone())).collect();
+        let mut env = BuildEnv::new(paths::cache()?, fragments);
+        env.jobs = self.jobs.unwrap_or(env.jobs);
+        Ok(env)
+    }
+}
+
+/// Says what went wrong and gives the exit code.
+#[must_use]
+pub fn fail(error: &anyhow::Error) -> u8 {
+    let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    // The reader went away, for instance `head`: not our failure.
+    if error.chain().any(broken_pipe) {
+        return PASSED;
+    }
+    anstream::eprintln!("error: {error:#}");
+    if error.chain().any(|cause| cause.is::<Usage>()) { USAGE } else { HOST }
+}

@@ -1,11 +1,35 @@
 //! From the bytes of a kernel console to findings. Pure: no I/O, no clocks.
+//!
+//! `line` makes clean lines of bytes, `rules` knows which of them begin a
+//! report, `block` collects a report, `stack` and `title` read and name it, and
+//! `scanner` puts them together. New formats cost a rule and a log in
+//! `testdata/console`.
+
+mod block;
+#[cfg(test)]
+mod corpus;
+mod line;
+mod rules;
+mod scanner;
+mod stack;
+#[cfg(test)]
+mod tests;
+mod title;
+
+pub use rules::allowances;
+pub use scanner::Scanner;
+
+/// Functions of a stack that make a fingerprint. With more, callers that have
+/// nothing to do with the bug tell equal bugs apart.
+const FINGERPRINT: usize = 5;
 
 /// Something in the kernel log that must not be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// Which class of wrong.
     pub kind: FindingKind,
-    /// The line that names it, without time stamps.
+    /// The line that names it, without time stamps, addresses, process numbers
+    /// and offsets: equal bugs have equal titles.
     pub title: String,
     /// Function names of its stack, innermost first; may be empty.
     pub stack: Vec<String>,
@@ -13,6 +37,19 @@ pub struct Finding {
     pub start: u64,
     /// Byte offset behind its last line.
     pub end: u64,
+}
+
+impl Finding {
+    /// What equal bugs have in common, whatever they were called: the five
+    /// innermost functions, joined with `:`, without those that only wait or take
+    /// a lock for the others; the title where there is no stack.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        if self.stack.is_empty() {
+            return self.title.clone();
+        }
+        stack::cause(&self.stack).iter().take(FINGERPRINT).map(String::as_str).collect::<Vec<_>>().join(":")
+    }
 }
 
 /// Classes of findings.
@@ -36,9 +73,29 @@ pub enum FindingKind {
     Leak,
     /// The OOM killer or a failed allocation.
     Memory,
+    /// The kernel began anew in the middle of the log.
+    Reboot,
+    /// A detector gave up or the log has a hole: that nothing was found after
+    /// it proves nothing.
+    Blind,
 }
 
 impl FindingKind {
+    /// Every kind, in the order of the declaration.
+    pub const ALL: [Self; 11] = [
+        Self::Panic,
+        Self::Oops,
+        Self::Bug,
+        Self::Warning,
+        Self::Lockdep,
+        Self::Sanitizer,
+        Self::Hang,
+        Self::Leak,
+        Self::Memory,
+        Self::Reboot,
+        Self::Blind,
+    ];
+
     /// As written in results.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -52,6 +109,43 @@ impl FindingKind {
             Self::Hang => "hang",
             Self::Leak => "leak",
             Self::Memory => "memory",
+            Self::Reboot => "reboot",
+            Self::Blind => "blind",
         }
     }
+}
+
+/// What a [`Scanner`] hands out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// A finding, complete or as far as it came.
+    Finding(Finding),
+    /// A line that the guest wrote into the kernel log.
+    Marker(Marker),
+}
+
+/// A line of the guest in the kernel log, behind [`kregress_wire::MARKER`]. The
+/// guest is not trusted: whoever can write `/dev/kmsg` there can write these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Marker {
+    /// `begin ID NAME`: what follows belongs to this test.
+    Begin {
+        /// [`kregress_wire::PlannedTest::id`].
+        id: u32,
+        /// [`kregress_wire::PlannedTest::name`].
+        name: String,
+        /// Byte offset behind the marker's line.
+        at: u64,
+    },
+    /// `end ID WORD`: what follows belongs to no test.
+    End {
+        /// [`kregress_wire::PlannedTest::id`].
+        id: u32,
+        /// How it ended.
+        word: String,
+        /// Byte offset of the marker's line.
+        at: u64,
+    },
+    /// Anything else.
+    Other(String),
 }

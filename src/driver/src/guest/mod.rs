@@ -1,1 +1,12 @@
-//! (in progress)
+//! What a guest is made of, and how it is started: the initramfs, the command
+//! lines of QEMU and virtme-ng, the choice of the accelerator.
+//!
+//! Command lines and choices are pure functions. Nothing here judges a test.
+
+pub mod accel;
+pub mod closure;
+pub mod initramfs;
+pub mod modules;
+pub mod qemu;
+pub mod tools;
+pub mod virtme;

@@ -83,3 +83,34 @@ pub fn obtain(
     progress(BuildEvent::Ready(kernel.info.clone()));
     Ok(kernel)
 }
+
+/// The kernel of an entry if it needs no building: one of the store, or one
+/// that was never built by us.
+///
+/// # Errors
+///
+/// As [`obtain`].
+pub fn stored(spec: &KernelSpec, env: &BuildEnv) -> Result<Option<Kernel>, KernelError> {
+    match &spec.source {
+        Source::Image { .. } | Source::Deb(_) => obtain(spec, env, &mut |_| ()).map(Some),
+        Source::Git { .. } | Source::Directory(_) | Source::Tarball(_) => {
+            build::stored(spec, env).map_err(|problem| problem.of(&spec.name))
+        }
+    }
+}
+
+impl Kernel {
+    /// The compressed image, for those who boot nothing else: the image itself,
+    /// or the one that was built along with it.
+    #[must_use]
+    pub fn bzimage(&self) -> Option<PathBuf> {
+        if self.format == ImageFormat::BzImage {
+            return Some(self.image.clone());
+        }
+        let dir = self.image.parent()?;
+        ["bzImage", "arch/x86/boot/bzImage"]
+            .map(|name| dir.join(name))
+            .into_iter()
+            .find(|path| path.is_file())
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kregress_wire::Hello;
 
-use super::{Accel, KernelName, Machine, Test, TestId, Verdict};
+use super::{Accel, KernelName, Machine, SuiteName, Test, TestId, Verdict};
 use crate::console::Finding;
 
 /// Name of a run and of its directory.
@@ -53,6 +53,8 @@ pub struct RunInfo {
     pub kernels: Vec<KernelName>,
     /// Tests in order of execution.
     pub tests: Vec<Test>,
+    /// File of each suite, relative to the project: where reports point to.
+    pub suite_files: BTreeMap<SuiteName, String>,
     /// Boots asked for of each kernel.
     pub boots: u32,
     /// Facts about the host: CPU model, kernel, QEMU.

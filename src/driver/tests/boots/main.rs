@@ -1,1 +1,8 @@
-fn main() {}
+//! Real boots under TCG, on kernels of the store and on a distribution's.
+//!
+//! `make test` runs these; they take minutes and need QEMU, virtme-ng, a
+//! compiler, and `KREGRESS_TEST_DEB`, the package of a prebuilt kernel.
+
+mod death;
+mod kernels;
+mod rig;

@@ -40,29 +40,22 @@ pub(super) fn build(
     env: &BuildEnv,
     progress: &mut dyn FnMut(BuildEvent),
 ) -> Result<Kernel, KernelProblem> {
-    let recipe = Recipe::read(spec, env)?;
-    env.cache.create()?;
-    let tree = source::identify(&spec.source, env)?;
-    let compiler = Compiler::probe(&env.tools, &env.cache.hasher())?;
-    let request = Asked {
-        source: &tree.identity,
-        fragments: &recipe.asked(),
-        base: recipe.base_digest().as_deref(),
-        compiler: &compiler.identity(),
-        flags: &make::FLAGS,
-    }
-    .request();
-    let mut build = Build { spec, env, progress, recipe, tree, compiler, request };
-    if let Some((entry, answer)) = env.cache.store().recall(request) {
-        return Ok(build.kernel(&entry, &answer, Found::Stored));
+    let mut build = Build::ask(spec, env, progress)?;
+    if let Some(kernel) = build.stored() {
+        return Ok(kernel);
     }
     compiler::check_tools(&env.tools)?;
     let (_lock, was_busy) = build.lock()?;
-    if was_busy && let Some((entry, answer)) = env.cache.store().recall(request) {
+    if was_busy && let Some(kernel) = build.stored() {
         // The one that we waited for has built just this.
-        return Ok(build.kernel(&entry, &answer, Found::Stored));
+        return Ok(kernel);
     }
     build.build()
+}
+
+/// Finds the kernel of an entry in the store, and builds nothing.
+pub(super) fn stored(spec: &KernelSpec, env: &BuildEnv) -> Result<Option<Kernel>, KernelProblem> {
+    Ok(Build::ask(spec, env, &mut |_| ())?.stored())
 }
 
 /// Where a kernel came from.
@@ -82,7 +75,34 @@ struct Build<'a> {
     request: Digest,
 }
 
-impl Build<'_> {
+impl<'a> Build<'a> {
+    /// Finds out what is asked for, without building anything.
+    fn ask(
+        spec: &'a KernelSpec,
+        env: &'a BuildEnv,
+        progress: &'a mut dyn FnMut(BuildEvent),
+    ) -> Result<Self, KernelProblem> {
+        let recipe = Recipe::read(spec, env)?;
+        env.cache.create()?;
+        let tree = source::identify(&spec.source, env)?;
+        let compiler = Compiler::probe(&env.tools, &env.cache.hasher())?;
+        let request = Asked {
+            source: &tree.identity,
+            fragments: &recipe.asked(),
+            base: recipe.base_digest().as_deref(),
+            compiler: &compiler.identity(),
+            flags: &make::FLAGS,
+        }
+        .request();
+        Ok(Self { spec, env, progress, recipe, tree, compiler, request })
+    }
+
+    /// The answer to just this request, if it was given before.
+    fn stored(&self) -> Option<Kernel> {
+        let (entry, answer) = self.env.cache.store().recall(self.request)?;
+        Some(self.kernel(&entry, &answer, Found::Stored))
+    }
+
     fn step(&mut self, what: impl Into<String>) {
         (self.progress)(BuildEvent::Step { kernel: self.spec.name.clone(), what: what.into() });
     }

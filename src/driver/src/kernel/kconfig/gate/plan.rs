@@ -2,9 +2,8 @@
 //! through dependencies, for hints. It may find nothing; it never claims more than
 //! that the terms it knows would hold.
 
-use super::super::tree::{Comparison, Expr, Term, Values, is_constant};
-use super::super::value::ConfigValue;
-use super::super::value::{Symbol, Tristate};
+use super::super::tree::{Comparison, Definition, Expr, Term, Values, is_constant};
+use super::super::value::{ConfigValue, Symbol, Tristate};
 use super::explain::{View, needed};
 
 /// Symbols looked at for one hint. Bounds the time; hints that need more steps
@@ -140,6 +139,9 @@ impl Search<'_> {
         let level = needed(info.kind, &value);
         let mut best: Option<Plan> = None;
         for definition in info.definitions.iter().filter(|definition| definition.prompt.is_some()) {
+            if self.taken(name, definition, plan) {
+                continue;
+            }
             let conditions: Vec<_> = view.tree.conditions(definition).map(|(_, expr)| expr).collect();
             self.keep(&mut best, |search| search.all(&conditions, level, plan));
         }
@@ -150,6 +152,22 @@ impl Search<'_> {
             plan.asked.push(name.to_owned());
         }
         Some(plan)
+    }
+
+    /// Whether another member of the definition's choice is asked for or planned.
+    fn taken(&mut self, name: &str, definition: &Definition, plan: &Plan) -> bool {
+        let view = self.view;
+        let Some(choice) = definition.choice else { return false };
+        for member in view.tree.choice(choice).iter().filter(|member| *member != name) {
+            if view.merged.get(member).is_some_and(|want| want.value == ConfigValue::Yes) {
+                self.obstacle.get_or_insert(Obstacle::Opposed(member.clone()));
+                return true;
+            }
+            if plan.get(member) == Some(Tristate::Yes) {
+                return true;
+            }
+        }
+        false
     }
 
     /// By what selects it or what its defaults follow.

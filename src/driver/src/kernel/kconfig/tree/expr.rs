@@ -103,6 +103,28 @@ impl Expr {
         Self::Or(terms)
     }
 
+    /// y where the expression is n, and n where it is m or y: other than `!`, this
+    /// does not let m through.
+    pub(super) fn equals_no(self) -> Self {
+        match self {
+            Self::Term(term) => Self::Compare(Comparison::Equal, term, Term::Symbol("n".to_owned())),
+            Self::Compare(..) => Self::Not(Box::new(self)),
+            Self::Not(inner) => inner.exceeds_no(),
+            Self::And(terms) => joined(terms.into_iter().map(Self::equals_no), Self::or),
+            Self::Or(terms) => joined(terms.into_iter().map(Self::equals_no), Self::and),
+        }
+    }
+
+    fn exceeds_no(self) -> Self {
+        match self {
+            Self::Term(term) => Self::Compare(Comparison::Unequal, term, Term::Symbol("n".to_owned())),
+            Self::Compare(..) => self,
+            Self::Not(inner) => inner.equals_no(),
+            Self::And(terms) => joined(terms.into_iter().map(Self::exceeds_no), Self::and),
+            Self::Or(terms) => joined(terms.into_iter().map(Self::exceeds_no), Self::or),
+        }
+    }
+
     fn into_conjuncts(self) -> Vec<Self> {
         match self {
             Self::And(terms) => terms,
@@ -180,6 +202,11 @@ impl Expr {
             Self::And(inner) | Self::Or(inner) => inner.iter().for_each(|expr| expr.collect(terms)),
         }
     }
+}
+
+/// Joins terms with [`Expr::and`] or [`Expr::or`]; a lone term stays as it is.
+pub(super) fn joined(terms: impl IntoIterator<Item = Expr>, join: impl Fn(Expr, Expr) -> Expr) -> Expr {
+    terms.into_iter().reduce(join).unwrap_or_else(|| Expr::Term(Term::Symbol("y".to_owned())))
 }
 
 fn not(value: Tristate) -> Tristate {

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::expr::{Comparison, Expr, Term};
+use super::expr::{Comparison, Expr, Term, joined};
 use super::lexer::{Token, Variables, tokens};
 use super::{
     Choice, Default, Definition, KconfigTree, Kind, Limits, Need, Place, Prompt, Scope, Select, TreeError,
@@ -409,14 +409,15 @@ impl Cursor<'_> {
         }
     }
 
-    /// `on EXPRESSION`, since 7.0 also `on EXPRESSION if EXPRESSION`.
+    /// `on EXPRESSION`, and since commit 76df6815dab7 of 2026 `on EXPRESSION if
+    /// CONDITION`, which is `EXPRESSION || CONDITION = n`.
     fn dependency(&mut self) -> Parsed<Expr> {
         if !self.take("on") {
             return Err(format!("`on` was expected, not {}", describe(self.peek())));
         }
         let expression = self.expression()?;
         Ok(match self.condition()? {
-            Some(condition) => Expr::Not(Box::new(condition)).or(expression),
+            Some(condition) => expression.or(condition.equals_no()),
             None => expression,
         })
     }
@@ -435,7 +436,7 @@ impl Cursor<'_> {
         while self.take_sign("||") {
             terms.push(self.conjunction(depth)?);
         }
-        Ok(flat(terms, Expr::or))
+        Ok(joined(terms, Expr::or))
     }
 
     fn conjunction(&mut self, depth: usize) -> Parsed<Expr> {
@@ -443,7 +444,7 @@ impl Cursor<'_> {
         while self.take_sign("&&") {
             terms.push(self.operand(depth)?);
         }
-        Ok(flat(terms, Expr::and))
+        Ok(joined(terms, Expr::and))
     }
 
     fn operand(&mut self, depth: usize) -> Parsed<Expr> {
@@ -485,13 +486,6 @@ impl Cursor<'_> {
         self.at += 1;
         Ok(term)
     }
-}
-
-/// Joins terms; the lone term stays as it is.
-fn flat(terms: Vec<Expr>, join: impl Fn(Expr, Expr) -> Expr) -> Expr {
-    let mut terms = terms.into_iter();
-    let first = terms.next().unwrap_or(Expr::Term(Term::Symbol("y".to_owned())));
-    terms.fold(first, join)
 }
 
 fn describe(token: Option<&Token>) -> String {

@@ -296,9 +296,17 @@ fn unknown_attributes_are_skipped() {
 }
 
 #[test]
-fn a_conditional_dependency_is_an_implication() {
-    let tree = parse("config A\n\tbool\n\tdepends on B if C\n").unwrap();
-    assert_eq!(conditions(&tree, "A"), "depends on !C || B");
+fn a_conditional_dependency_holds_where_its_condition_is_n() {
+    let dependency = |text: &str| {
+        let tree = parse(&format!("config A\n\tbool\n\tdepends on {text}\n")).unwrap();
+        conditions(&tree, "A")
+    };
+    assert_eq!(dependency("B if C"), "depends on B || C = n");
+    assert_eq!(dependency("B if C && !D"), "depends on B || C = n || D != n");
+    assert_eq!(dependency("B && C if D || E < 2"), "depends on (B && C) || (D = n && !(E < 2))");
+    assert_eq!(value("N if M"), "n");
+    assert_eq!(value("M if M"), "m");
+    assert_eq!(value("N if N"), "y");
 }
 
 #[test]

@@ -35,6 +35,30 @@ endchoice
 }
 
 #[test]
+fn a_hint_does_not_ask_for_two_members_of_a_choice() {
+    let kconfig = "
+choice
+	prompt \"Preemption\"
+config VOLUNTARY
+	bool \"voluntary\"
+config FULL
+	bool \"full\"
+endchoice
+config LATENCY
+	bool \"latency\"
+	depends on FULL
+";
+    let config = "CONFIG_VOLUNTARY=y\n# CONFIG_FULL is not set\n";
+    let message = refused(kconfig, &["CONFIG_LATENCY=y"], config);
+    assert!(message.ends_with("hint: add `CONFIG_FULL=y`"), "{message}");
+    let message = refused(kconfig, &["CONFIG_LATENCY=y", "CONFIG_VOLUNTARY=y"], config);
+    assert!(
+        message.ends_with("hint: `CONFIG_VOLUNTARY=y` at kconfigs/links.config:4 is in the way"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_number_out_of_range_says_the_range() {
     let kconfig = "
 config BIG

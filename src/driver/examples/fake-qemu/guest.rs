@@ -1,0 +1,563 @@
+//! The guest from its first boot message to its end, as its script has it.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kregress::clock;
+use kregress_wire::{
+    CONTROL_PORT, Decoder, Event, Hello, MARKER, Nonce, Outcome, PLAN_PATH, PROTOCOL, Plan, PlannedTest,
+    Request,
+};
+
+use crate::args::{Accel, Reset};
+use crate::link::Link;
+use crate::log::Log;
+use crate::qmp::Cpus;
+use crate::script::{Behaviour, Boot, Farewell, Script, Splat};
+use crate::{cpio, samples, splats};
+
+/// How it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The guest powered off, or panicked with `panic=-1` and `-no-reboot`: QEMU
+    /// exits with 0 in either case.
+    Off,
+    /// Nothing happens any more.
+    Hang,
+    /// The same, and SIGTERM does not end it.
+    HangStubborn,
+    /// QEMU exits with this code.
+    Exit(u8),
+    /// QEMU dies of SIGKILL.
+    Kill,
+}
+
+/// The machine as the guest sees it.
+pub(crate) struct Guest {
+    pub(crate) script: Script,
+    pub(crate) kernel: PathBuf,
+    pub(crate) cmdline: String,
+    pub(crate) accel: Accel,
+    pub(crate) processors: u32,
+    pub(crate) memory: u64,
+    pub(crate) reset: Reset,
+    pub(crate) initrd: Option<Vec<u8>>,
+    pub(crate) log: Log,
+    pub(crate) control: Option<Link>,
+    pub(crate) requests: Option<Box<dyn Read + Send>>,
+    pub(crate) output: Option<Box<dyn Write + Send>>,
+    pub(crate) cpus: Arc<Cpus>,
+}
+
+impl Guest {
+    /// Runs it. Its channels stay open as long as `self` lives.
+    pub(crate) fn run(&mut self) -> End {
+        let end = self.boot().and_then(|plan| self.session(&plan)).unwrap_or_else(|end| end);
+        if end == End::HangStubborn {
+            crate::ignore_signals();
+            self.cpus.ignore_nmi();
+        }
+        if matches!(end, End::Hang | End::HangStubborn) {
+            self.cpus.freeze();
+        }
+        end
+    }
+
+    /// Boots up to the plan.
+    fn boot(&mut self) -> Result<Plan, End> {
+        let boot = self.script.boot.clone();
+        match &boot {
+            Boot::Silent => return Err(End::Hang),
+            Boot::HangUnderKvm if self.accel == Accel::Kvm => return Err(End::Hang),
+            _ => {}
+        }
+        let messages = self.boot_messages();
+        let (first, rest) = messages.split_at(messages.len() / 2);
+        self.log.print(&first.join("\n"));
+        match boot {
+            Boot::HangEarly => return Err(End::Hang),
+            Boot::PanicEarly => return Err(self.panic("corrupted stack end detected inside scheduler")),
+            _ => {}
+        }
+        self.log.advance(700_000);
+        self.log.print(&rest.join("\n"));
+        if boot == Boot::NoInitrdSupport {
+            return Err(self.no_root());
+        }
+        let plan = self.find_plan()?;
+        self.log.print("Run /init as init process");
+        match boot {
+            Boot::NoPort => {
+                self.log.print(&format!(
+                    "{MARKER}no virtio-serial port `{CONTROL_PORT}`: the kernel has no /sys/class/virtio-ports\n\
+                     {MARKER}hint: it needs CONFIG_VIRTIO_CONSOLE=y and CONFIG_VIRTIO_PCI=y, or these modules in the guest image"
+                ));
+                return Err(self.power_off());
+            }
+            Boot::PowerOff => return Err(self.power_off()),
+            Boot::Slow(ms) => {
+                clock::poll_interval(Duration::from_millis(ms));
+                self.log.advance(ms * 1000);
+            }
+            _ => {}
+        }
+        Ok(plan)
+    }
+
+    fn boot_messages(&self) -> Vec<String> {
+        let Script { release, .. } = &self.script;
+        let (clock, processors, cmdline) = (self.clocksource(), self.processors, &self.cmdline);
+        let kib = self.memory >> 10;
+        let text = format!(
+            "Linux version {release} (kregress@kregress) (gcc (Debian 12.2.0-14+deb12u1) 12.2.0) #1 SMP PREEMPT_DYNAMIC\n\
+             Command line: {cmdline}\n\
+             x86/fpu: x87 FPU will use FXSAVE\n\
+             BIOS-provided physical RAM map:\n\
+             DMI: QEMU Standard PC (i440FX + PIIX, 1996), BIOS 1.16.3-debian-1.16.3-2 04/01/2014\n\
+             Memory: {kib}K/{kib}K available (14336K kernel code, 2150K rwdata, 4096K rodata, 1024K init, 512K bss)\n\
+             rcu: Preemptible hierarchical RCU implementation.\n\
+             Spectre V2 : Mitigation: Retpolines\n\
+             smp: Bringing up secondary CPUs ...\n\
+             smp: Brought up 1 node, {processors} CPUs\n\
+             NET: Registered PF_NETLINK/PF_ROUTE protocol family\n\
+             clocksource: Switched to clocksource {clock}\n\
+             NET: Registered PF_INET protocol family\n\
+             TCP: Hash tables configured (established 8192 bind 8192)\n\
+             NET: Registered PF_UNIX/PF_LOCAL protocol family\n\
+             Unpacking initramfs...\n\
+             Serial: 8250/16550 driver, 4 ports, IRQ sharing enabled\n\
+             NET: Registered PF_INET6 protocol family\n\
+             NET: Registered PF_PACKET protocol family\n\
+             Freeing unused kernel image (initmem) memory: 1024K"
+        );
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn clocksource(&self) -> &'static str {
+        match self.accel {
+            Accel::Kvm => "kvm-clock",
+            Accel::Tcg => "tsc",
+        }
+    }
+
+    fn find_plan(&self) -> Result<Plan, End> {
+        let Some(initrd) = &self.initrd else { return Err(self.no_root()) };
+        let find = |path| {
+            cpio::find(initrd, path).map_err(|error| {
+                self.log.print(&format!("Initramfs unpacking failed: {error}"));
+                self.no_root()
+            })
+        };
+        if find("init")?.is_none() {
+            return Err(self.no_root());
+        }
+        let plan = find(PLAN_PATH.trim_start_matches('/'))?;
+        let plan = plan.ok_or_else(|| "No such file or directory (os error 2)".to_owned());
+        let plan = plan.and_then(|json| serde_json::from_slice(json).map_err(|error| error.to_string()));
+        plan.map_err(|reason| {
+            self.log.print(&format!("{MARKER}cannot read {PLAN_PATH}: {reason}"));
+            self.power_off()
+        })
+    }
+
+    fn power_off(&self) -> End {
+        self.log.print("reboot: Power down");
+        End::Off
+    }
+
+    fn panic(&self, cause: &str) -> End {
+        self.log.print(&splats::panic(cause, &self.script.release));
+        match (reboots_after_panic(&self.cmdline), self.reset) {
+            (true, Reset::Exit) => End::Off,
+            (true, Reset::Reboot) => {
+                // Once is enough to be noticed.
+                self.log.print(&self.boot_messages().join("\n"));
+                End::Hang
+            }
+            (false, _) => End::Hang,
+        }
+    }
+
+    fn no_root(&self) -> End {
+        self.log.print(
+            "VFS: Cannot open root device \"\" or unknown-block(0,0): error -6\n\
+             Please append a correct \"root=\" boot option; here are the available partitions:",
+        );
+        self.panic("VFS: Unable to mount root fs on unknown-block(0,0)")
+    }
+
+    /// Talks to the host. An error of the channel is the end of the talk, and
+    /// of everything: like a guest whose port blocks for ever.
+    fn session(&mut self, plan: &Plan) -> Result<End, End> {
+        let (Some(link), Some(requests)) = (self.control.clone(), self.requests.take()) else {
+            self.log.print(&format!(
+                "{MARKER}no virtio-serial port `{CONTROL_PORT}` within 15 s: /sys/class/virtio-ports holds no named port\n\
+                 {MARKER}hint: the kernel needs CONFIG_VIRTIO_PCI=y, and QEMU a virtserialport of this name"
+            ));
+            return Ok(self.power_off());
+        };
+        let mut session = Session { guest: self, plan, link, alive: Arc::new(AtomicBool::new(true)) };
+        session.listen(requests);
+        session.hello()?;
+        for at in 0..plan.tests.len() {
+            session.test(at)?;
+        }
+        session.farewell()
+    }
+}
+
+/// The talk with the host.
+struct Session<'a> {
+    guest: &'a mut Guest,
+    plan: &'a Plan,
+    link: Link,
+    /// The agent answers requests.
+    alive: Arc<AtomicBool>,
+}
+
+impl Session<'_> {
+    /// Answers requests in the background.
+    fn listen(&self, mut requests: Box<dyn Read + Send>) {
+        let (link, alive) = (self.link.clone(), Arc::clone(&self.alive));
+        std::thread::spawn(move || {
+            let mut decoder = Decoder::new();
+            let mut chunk = [0; 4096];
+            while let Ok(count @ 1..) = requests.read(&mut chunk) {
+                decoder.push(&chunk[..count]);
+                while let Ok(Some(Request::Diagnose)) = decoder.next_message() {
+                    if alive.load(Ordering::Relaxed) {
+                        let _ = link.send(&Event::Diagnosis { text: DIAGNOSIS.to_owned() });
+                    }
+                }
+            }
+        });
+    }
+
+    fn send(&self, event: &Event) -> Result<(), End> {
+        self.link.send(event).map_err(|_| End::Hang)
+    }
+
+    fn hello(&self) -> Result<(), End> {
+        let boot = &self.guest.script.boot;
+        match boot {
+            Boot::Garbage => return self.link.babble(GARBAGE).map_err(|_| End::Hang),
+            Boot::NoHello => return Ok(()),
+            _ => {}
+        }
+        let mut facts = BTreeMap::new();
+        for (name, value) in [
+            ("cmdline", self.guest.cmdline.as_str()),
+            ("clocksource", self.guest.clocksource()),
+            ("hz", "250"),
+        ] {
+            facts.insert(name.to_owned(), value.to_owned());
+        }
+        let yes = |name: &str| (name.to_owned(), "yes".to_owned());
+        let mut features: BTreeMap<_, _> = FEATURES.iter().map(|name| yes(name)).collect();
+        features.extend(self.guest.script.features.clone());
+        let hello = Event::Hello(Hello {
+            protocol: if *boot == Boot::WrongProtocol { PROTOCOL + 1 } else { PROTOCOL },
+            nonce: if *boot == Boot::WrongNonce {
+                Nonce::from_bytes([0xaa; 16])
+            } else {
+                self.plan.nonce.clone()
+            },
+            kernel_release: self.guest.script.release.clone(),
+            kernel_version: "#1 SMP PREEMPT_DYNAMIC".to_owned(),
+            cpus: self.guest.processors,
+            memory_bytes: self.guest.memory / 10 * 9,
+            uptime_ns: self.guest.log.now_ns(),
+            facts,
+            features,
+        });
+        self.send(&hello)?;
+        if *boot == Boot::HelloTwice {
+            self.send(&hello)?;
+        }
+        Ok(())
+    }
+
+    fn farewell(&mut self) -> Result<End, End> {
+        let farewell = self.guest.script.farewell.clone();
+        if farewell == Farewell::NoBye {
+            return Ok(self.guest.power_off());
+        }
+        self.send(&Event::Bye)?;
+        match farewell {
+            Farewell::NeverPowersOff => return Ok(End::Hang),
+            Farewell::Die(code) => return Ok(End::Exit(code)),
+            Farewell::LatePanic => return Ok(self.guest.panic("Fatal exception in interrupt")),
+            Farewell::LateSplat(splat) => self.splat(splat),
+            Farewell::PowerOff | Farewell::NoBye => {}
+        }
+        Ok(self.guest.power_off())
+    }
+
+    fn splat(&self, splat: Splat) {
+        self.guest.log.print(&splats::text(splat, &self.guest.script.release));
+    }
+
+    /// Runs the test at this place of the plan.
+    fn test(&mut self, at: usize) -> Result<(), End> {
+        let test = &self.plan.tests[at];
+        let behaviour = self.behaviour(test);
+        if behaviour == Behaviour::LeftOut {
+            return Ok(());
+        }
+        self.guest.log.begin(test.id, &test.name);
+        self.send(&Event::Started { test: test.id })?;
+        self.guest.log.advance(50_000);
+        let outcome = self.act(at, &behaviour)?;
+        self.finish(test, &outcome)?;
+        match behaviour {
+            Behaviour::FinishedTwice => {
+                self.send(&Event::Finished { test: test.id, outcome, elapsed_ns: 50_000_000 })?;
+            }
+            Behaviour::LateSamples => self.samples(test)?,
+            Behaviour::SlowDrip(_) => self.link.drip(Duration::ZERO),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn behaviour(&self, test: &PlannedTest) -> Behaviour {
+        let script = &self.guest.script;
+        let found = script.tests.iter().find(|(pattern, _)| samples::matches(pattern, &test.name));
+        match found.map_or(Behaviour::Pass, |(_, behaviour)| behaviour.clone()) {
+            Behaviour::InTurn(all) => {
+                let turn = turn(&self.guest.kernel, test.id, all.len());
+                all.get(turn).or(all.last()).cloned().unwrap_or(Behaviour::Pass)
+            }
+            behaviour => behaviour,
+        }
+    }
+
+    fn finish(&self, test: &PlannedTest, outcome: &Outcome) -> Result<(), End> {
+        let word = match outcome {
+            Outcome::Pass { .. } => "pass",
+            Outcome::Fail { .. } => "fail",
+            Outcome::Skip { .. } => "skip",
+            Outcome::Error { .. } => "error",
+        };
+        self.guest.log.end(test.id, word);
+        self.send(&Event::Finished { test: test.id, outcome: outcome.clone(), elapsed_ns: 50_000_000 })
+    }
+
+    fn samples(&self, test: &PlannedTest) -> Result<(), End> {
+        for (metric, values) in samples::of(&self.guest.script, test) {
+            self.send(&Event::Samples { test: test.id, metric, values })?;
+        }
+        Ok(())
+    }
+
+    /// What a well-behaved test does before its end.
+    fn work(&mut self, test: &PlannedTest) -> Result<(), End> {
+        if let Some(output) = &mut self.guest.output {
+            let _ = writeln!(output, "{}: working", test.name);
+        }
+        self.send(&Event::Progress { test: test.id, done: 1, total: 2 })?;
+        self.samples(test)?;
+        self.send(&Event::Note {
+            test: test.id,
+            key: "completion".to_owned(),
+            value: "tracepoints".to_owned(),
+        })?;
+        self.send(&Event::Progress { test: test.id, done: 2, total: 2 })
+    }
+
+    /// Does what the behaviour says up to the end of the test, which it returns.
+    fn act(&mut self, at: usize, behaviour: &Behaviour) -> Result<Outcome, End> {
+        let plan = self.plan;
+        let test = &plan.tests[at];
+        let pass = Outcome::Pass { checks: 7 };
+        let broken = |_| End::Hang;
+        match behaviour {
+            Behaviour::Slow(ms) => {
+                self.guest.log.advance(ms * 1000);
+                clock::poll_interval(Duration::from_millis(*ms));
+            }
+            Behaviour::Fail(message) => {
+                self.work(test)?;
+                return Ok(Outcome::Fail { message: message.clone() });
+            }
+            Behaviour::Skip(reason) => return Ok(Outcome::Skip { reason: reason.clone() }),
+            Behaviour::Error(message) => return Ok(Outcome::Error { message: message.clone() }),
+            Behaviour::PassWithoutChecks => {
+                self.work(test)?;
+                return Ok(Outcome::Pass { checks: 0 });
+            }
+            Behaviour::PassWithoutSamples => return Ok(pass),
+            Behaviour::Splat(splat) => self.splat(*splat),
+            Behaviour::Panic => return Err(self.guest.panic("Fatal exception")),
+            Behaviour::Hang | Behaviour::HangStubborn => {
+                self.alive.store(false, Ordering::Relaxed);
+                return Err(if *behaviour == Behaviour::Hang { End::Hang } else { End::HangStubborn });
+            }
+            Behaviour::Stuck => return Err(End::Hang),
+            Behaviour::PowerOff => return Err(self.guest.power_off()),
+            Behaviour::Die(code) => return Err(End::Exit(*code)),
+            Behaviour::Kill9 => return Err(End::Kill),
+            Behaviour::Babble => self.link.babble(GARBAGE).map_err(broken)?,
+            Behaviour::HalfFrame => {
+                self.link.cut_next();
+                self.finish(test, &pass)?;
+                return Err(End::Exit(1));
+            }
+            Behaviour::DuplicateFrame => self.link.repeat().map_err(broken)?,
+            Behaviour::DamagedFrame => self.link.damage_next(),
+            Behaviour::HugeFrame => {
+                let announced = [b"KRG1".as_slice(), &(1_u32 << 30).to_le_bytes(), &[0; 8]].concat();
+                self.link.babble(&announced).map_err(broken)?;
+            }
+            Behaviour::StrangeMessage => {
+                let message = serde_json::json!({ "promise": { "test": test.id } });
+                self.link.send_other(&message).map_err(broken)?;
+            }
+            Behaviour::Forged => {
+                let other = plan.tests.get(at + 1).unwrap_or(test).id;
+                self.send(&Event::Finished { test: other, outcome: pass, elapsed_ns: 1 })?;
+                return Err(End::Hang);
+            }
+            Behaviour::UnknownTestId => {
+                let unknown = plan.tests.iter().map(|test| test.id).max().unwrap_or(0).wrapping_add(1000);
+                self.send(&Event::Finished { test: unknown, outcome: pass.clone(), elapsed_ns: 1 })?;
+            }
+            Behaviour::UnknownMetric => {
+                let metric = "no-such-metric".to_owned();
+                self.send(&Event::Samples { test: test.id, metric, values: vec![1.0] })?;
+            }
+            Behaviour::ForgedMarkers => {
+                for other in plan.tests.iter().filter(|other| other.id != test.id) {
+                    self.guest.log.end(test.id, "pass");
+                    self.guest.log.begin(other.id, &other.name);
+                    self.splat(Splat::Warning);
+                    self.guest.log.end(other.id, "pass");
+                }
+            }
+            Behaviour::HostileText => {
+                self.guest.log.print(HOSTILE);
+                if let Some(output) = &mut self.guest.output {
+                    let _ = output.write_all(HOSTILE.as_bytes());
+                }
+                let (key, value) = (HOSTILE.to_owned(), HOSTILE.to_owned());
+                self.send(&Event::Note { test: test.id, key, value })?;
+                return Ok(Outcome::Fail { message: HOSTILE.to_owned() });
+            }
+            Behaviour::FloodConsole(mib) => {
+                let line = "veth0: entered promiscuous mode ".repeat(8);
+                let lines = format!("[   12.000000] {line}\r\n").repeat(256);
+                for _ in 0..(mib << 20).div_ceil(lines.len() as u64) {
+                    self.guest.log.raw(lines.as_bytes());
+                }
+            }
+            Behaviour::FloodLine(mib) => {
+                let piece = [b'x'; 1 << 16];
+                for _ in 0..mib << 4 {
+                    self.guest.log.raw(&piece);
+                }
+                self.guest.log.raw(b"\r\n");
+            }
+            Behaviour::FloodOutput(mib) => {
+                let piece = [b'y'; 1 << 16];
+                for _ in 0..mib << 4 {
+                    self.guest
+                        .output
+                        .as_mut()
+                        .map_or(Ok(()), |output| output.write_all(&piece))
+                        .map_err(broken)?;
+                }
+            }
+            Behaviour::FloodSamples(frames) => {
+                let metric = samples::of(&self.guest.script, test).into_iter().next();
+                let metric = metric.map_or_else(|| "drain_time".to_owned(), |(metric, _)| metric);
+                for _ in 0..*frames {
+                    let (metric, values) = (metric.clone(), vec![1.5; 1000]);
+                    self.send(&Event::Samples { test: test.id, metric, values })?;
+                }
+            }
+            Behaviour::FloodNotes(notes) => {
+                for number in 0..*notes {
+                    let (key, value) = (format!("note-{number}"), "x".repeat(1000));
+                    self.send(&Event::Note { test: test.id, key, value })?;
+                }
+            }
+            Behaviour::SlowDrip(ms) => self.link.drip(Duration::from_millis(*ms)),
+            Behaviour::EndlessProgress => {
+                for done in 0.. {
+                    self.send(&Event::Progress { test: test.id, done, total: u64::MAX })?;
+                    clock::poll_interval(Duration::from_millis(5));
+                }
+            }
+            Behaviour::ByeWithoutFinish => {
+                self.send(&Event::Bye)?;
+                return Err(self.guest.power_off());
+            }
+            Behaviour::Pass
+            | Behaviour::FinishedTwice
+            | Behaviour::LateSamples
+            | Behaviour::LeftOut
+            | Behaviour::InTurn(_) => {}
+        }
+        self.work(test)?;
+        Ok(pass)
+    }
+}
+
+/// Whether the kernel resets the machine when it has panicked: not without
+/// `panic=` on its command line.
+pub(crate) fn reboots_after_panic(cmdline: &str) -> bool {
+    cmdline.split_whitespace().any(|word| word.strip_prefix("panic=").is_some_and(|seconds| seconds != "0"))
+}
+
+/// How often this test has run on this kernel before, counted by files beside
+/// the image; stops at `limit`.
+fn turn(kernel: &Path, test: u32, limit: usize) -> usize {
+    let claim = |turn: &usize| {
+        let mut name = kernel.as_os_str().to_owned();
+        name.push(format!(".test-{test}.turn-{turn}"));
+        OpenOptions::new().write(true).create_new(true).open(name).is_ok()
+    };
+    (0..limit).find(claim).unwrap_or(limit)
+}
+
+/// Features that the fake has unless its script says otherwise.
+const FEATURES: &[&str] = &[
+    "net-ns",
+    "user-ns",
+    "ucount",
+    "ipv6",
+    "xfrm",
+    "slabinfo",
+    "stacks",
+    "sysrq",
+    "tracing",
+    "tcp-zerocopy-receive",
+    "so-zerocopy",
+    "io-uring",
+    "netns-cookie",
+];
+
+/// No frames, and no text either.
+const GARBAGE: &[u8] = b"\x00\xff\x1b[31mthis is no frame\x1b[0m\x80\x81";
+
+/// Whatever might leave the place where it is shown.
+const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\n::error file=x::not yours\n::set-env name=PATH::/tmp\n\
+    ##[group]x\n]]></failure></testcase><!-- \u{202e}desrever\u{200b} &amp; &#0; \0 \u{fffe} \u{85} ../../etc/passwd $(id) `id`";
+
+const DIAGNOSIS: &str = "\
+task 118 (kregress), state D, waits in rwsem_down_read_slowpath
+  rwsem_down_read_slowpath
+  down_read_killable
+  copy_net_ns
+  create_new_namespaces
+worker kworker/u8:2+netns, state D
+  rcu_barrier
+  netdev_run_todo
+  default_device_exit_batch
+  cleanup_net
+";

@@ -1,0 +1,135 @@
+//! `kregress report`: shows a run that was made before, or one that goes on.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::report::look::Look;
+use crate::report::{human, json, junit};
+use crate::results::{self, Summary};
+
+/// In which form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportFormat {
+    /// The table that also stands at the end of a run.
+    Human,
+    /// JUnit XML.
+    Junit,
+    /// The record as `run.json` has it, with an error for every verdict that
+    /// never came.
+    Json,
+}
+
+/// Writes a report of the run `which` (its name, the beginning of its name, or
+/// a path), by default the latest in `results_dir`. Nothing on disk is changed.
+///
+/// The summary is for whoever wants to know; the command itself has done its
+/// work when the report is written, whatever it says.
+///
+/// # Errors
+///
+/// Fails when there is no such run, its record cannot be read, or `out` fails.
+/// A reader who has seen enough and closed the pipe is no error.
+pub fn run(
+    results_dir: &Path,
+    which: Option<&str>,
+    format: ReportFormat,
+    look: Look,
+    out: &mut dyn Write,
+) -> anyhow::Result<Summary> {
+    let dir = results::find(results_dir, which)?;
+    let run = results::load(&dir)?;
+    // Made first and written in one go, so that a report is whole or not there.
+    let mut text = Vec::new();
+    match format {
+        ReportFormat::Human => human::write(&run, look, &mut text)?,
+        ReportFormat::Junit => junit::write(&run, &mut text)?,
+        ReportFormat::Json => json::write(&run, &mut text)?,
+    }
+    match out.write_all(&text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(anyhow::anyhow!("cannot write the report: {error}"))
+        }
+        _ => Ok(Summary::of(&run)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::{Recorder, RunDir, testing};
+
+    /// A results directory with a run that passed and, later, one that was killed.
+    fn results() -> tempfile::TempDir {
+        let results = tempfile::tempdir().expect("results");
+        let events = testing::whole_run(&["stable"], &["smoke/a"], 1);
+        for count in [events.len(), 4] {
+            let dir = RunDir::create(results.path()).expect("create");
+            let mut recorder = Recorder::new(dir).expect("open");
+            for event in &events[..count] {
+                recorder.record(event).expect("record");
+            }
+        }
+        results
+    }
+
+    fn report(results: &Path, which: Option<&str>, format: ReportFormat) -> (String, Summary) {
+        let mut bytes = Vec::new();
+        let summary = run(results, which, format, Look::PLAIN, &mut bytes).expect("report");
+        (String::from_utf8(bytes).expect("utf-8"), summary)
+    }
+
+    fn names(results: &Path) -> Vec<String> {
+        let entries =
+            std::fs::read_dir(results).expect("list").map(|entry| entry.expect("entry").file_name());
+        let mut names: Vec<String> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
+        names.retain(|name| !name.starts_with('.'));
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn every_format_shows_a_run_by_its_name() {
+        let results = results();
+        let all: Vec<(String, Summary)> = names(results.path())
+            .iter()
+            .map(|name| {
+                let (human, summary) = report(results.path(), Some(name), ReportFormat::Human);
+                assert!(human.contains(name), "{human}");
+                let (junit, _) = report(results.path(), Some(name), ReportFormat::Junit);
+                assert!(junit.starts_with("<?xml") && junit.ends_with("</testsuites>\n"), "{junit}");
+                let (json, _) = report(results.path(), Some(name), ReportFormat::Json);
+                let json: serde_json::Value = serde_json::from_str(&json).expect("json");
+                (json["state"].as_str().expect("state").to_owned(), summary)
+            })
+            .collect();
+        let mut codes: Vec<_> = all.iter().map(|(state, it)| (state.as_str(), it.exit_code())).collect();
+        codes.sort_unstable();
+        assert_eq!(codes, [("finished", 0), ("unfinished", 3)]);
+    }
+
+    #[test]
+    fn a_run_that_is_not_there_is_an_error_with_a_hint() {
+        let results = results();
+        let error = run(results.path(), Some("1999"), ReportFormat::Human, Look::PLAIN, &mut Vec::new());
+        let error = error.expect_err("no such run").to_string();
+        assert!(error.starts_with("there is no run `1999`") && error.contains("\nhint: "), "{error}");
+    }
+
+    #[test]
+    fn a_reader_who_has_seen_enough_is_no_error_and_a_full_disk_is_one() {
+        struct Fails(io::ErrorKind);
+        impl Write for Fails {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(self.0.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let results = results();
+        let try_with =
+            |kind| run(results.path(), None, ReportFormat::Human, Look::PLAIN, &mut Fails(kind)).is_ok();
+        assert!(try_with(io::ErrorKind::BrokenPipe));
+        assert!(!try_with(io::ErrorKind::StorageFull));
+    }
+}

@@ -1,0 +1,166 @@
+//! `kregress run`: build or find kernels, boot them, run tests, record.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+
+use super::{Context, MessageFormat, usage};
+use crate::guest::accel::Decision;
+use crate::kernel::{self, BuildEnv, Kernel};
+use crate::lab::{self, BootNumbers, Lab, Measurement};
+use crate::model::{BuildEvent, KernelSpec, Machine, Observer, RunEvent, RunInfo, TroubleKind};
+use crate::report::{human, json::JsonEvents, junit, look::Look, progress::Progress};
+use crate::results::{self, Recorder};
+use crate::{clock, config, interrupt, paths};
+
+/// Passes events on to several observers, each of which hears every event.
+struct Fan<'a>(Vec<&'a mut dyn Observer>);
+
+impl Observer for Fan<'_> {
+    fn observe(&mut self, event: &RunEvent) -> anyhow::Result<()> {
+        let mut result = Ok(());
+        for observer in &mut self.0 {
+            // The first failure counts, but nobody is left out for it.
+            let heard = observer.observe(event);
+            if result.is_ok() {
+                result = heard;
+            }
+        }
+        result
+    }
+}
+
+/// Runs the command. Gives the exit code.
+///
+/// # Errors
+///
+/// Fails on wrong words, and when the host cannot carry a run at all.
+pub fn run(context: &Context, tests: &[String], kernels: &[String], boots: u32) -> anyhow::Result<u8> {
+    let project = context.project()?;
+    let machine = context.machine(&project)?;
+    let specs = context.kernels(&project, kernels)?;
+    let tests = config::select(&project.suites, tests).map_err(usage)?;
+    let cache = paths::cache()?;
+    let lab = Lab::equip(machine.backend, &cache)?;
+    interrupt::listen().context("cannot listen for Ctrl-C")?;
+
+    let started = clock::now();
+    let directory = results::RunDir::create(&context.results)?;
+    let info = RunInfo {
+        id: directory.id().clone(),
+        directory: directory.path().to_owned(),
+        command: context.argv.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_unix: clock::unix_seconds(),
+        seed: context.seed,
+        machine,
+        kernels: specs.iter().map(|spec| spec.name.clone()).collect(),
+        tests,
+        suite_files: project.suites.iter().map(|suite| (suite.name.clone(), suite.file.clone())).collect(),
+        boots,
+        host: host_facts(&lab),
+    };
+    let mut recorder = Recorder::new(directory)?;
+    let mut progress = Progress::new(Look::of_stderr());
+    let mut events = JsonEvents::new(std::io::stdout());
+    let mut observers: Vec<&mut dyn Observer> = vec![&mut recorder, &mut progress];
+    if context.messages == MessageFormat::Json {
+        observers.push(&mut events);
+    }
+    let mut fan = Fan(observers);
+    fan.observe(&RunEvent::RunStarted(info.clone()))?;
+
+    let env = context.build_env(&project)?;
+    let mut numbers = BootNumbers::default();
+    let mut ready = Vec::new();
+    for spec in &specs {
+        match obtain(&lab, &env, spec, machine, &mut fan)? {
+            Ok(kernel) => ready.push((spec, kernel)),
+            Err(reason) => {
+                fan.observe(&RunEvent::KernelFailed { kernel: spec.name.clone(), reason: reason.clone() })?;
+                let kind = match interrupt::requested() {
+                    true => TroubleKind::Interrupted,
+                    false => TroubleKind::NotReached,
+                };
+                for _ in 0..boots {
+                    let message = format!("there is no kernel to boot: {reason}");
+                    lab::not_run(&info.tests, &spec.name, None, kind, &message, &mut fan)?;
+                }
+            }
+        }
+    }
+    // Boots of different kernels interleave, so that a slow minute of the host
+    // does not fall on one of them alone.
+    for _ in 0..boots {
+        for (spec, (kernel, decision)) in &ready {
+            let measurement = Measurement {
+                kernel,
+                cmdline: &spec.cmdline,
+                tests: &info.tests,
+                machine,
+                decision: decision.clone(),
+                seed: context.seed,
+                run_dir: &info.directory,
+            };
+            lab::measure(&lab, &measurement, &mut numbers, &mut fan)?;
+        }
+    }
+    let elapsed = clock::now().saturating_duration_since(started);
+    fan.observe(&RunEvent::RunFinished { elapsed, interrupted: interrupt::requested() })?;
+    drop(fan);
+    let results::Finished { run, saved } = recorder.finish()?;
+    let junit = junit::save(&run);
+    if context.messages == MessageFormat::Human {
+        human::write(&run, Look::of_stdout(), &mut std::io::stdout().lock())?;
+    }
+    saved?;
+    junit?;
+    Ok(results::Summary::of(&run).exit_code())
+}
+
+/// A kernel with the accelerator that it boots under, or the reason why not.
+fn obtain(
+    lab: &Lab,
+    env: &BuildEnv,
+    spec: &KernelSpec,
+    machine: Machine,
+    observer: &mut dyn Observer,
+) -> anyhow::Result<Result<(Kernel, Decision), String>> {
+    let mut lost = None;
+    let kernel = kernel::obtain(spec, env, &mut |event: BuildEvent| {
+        if let Err(error) = observer.observe(&RunEvent::Build(event)) {
+            lost.get_or_insert(error);
+        }
+    });
+    if let Some(error) = lost {
+        return Err(error.context("cannot record the build"));
+    }
+    let kernel = match kernel {
+        Ok(kernel) => kernel,
+        Err(error) => return Ok(Err(format!("{:#}", anyhow::Error::from(error)))),
+    };
+    let decision = match lab.decide(&kernel, machine) {
+        Ok(decision) => decision,
+        Err(error) => return Ok(Err(format!("{:#}", anyhow::Error::from(error)))),
+    };
+    observer.observe(&RunEvent::Notice(format!("{}: {}", spec.name, decision.reason)))?;
+    Ok(Ok((kernel, decision)))
+}
+
+/// Facts about this host that every number is recorded with.
+fn host_facts(lab: &Lab) -> BTreeMap<String, String> {
+    let file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = file("/proc/cpuinfo");
+    let model = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map(|(_, name)| name);
+    let cpus = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let facts = [
+        ("cpu", model.unwrap_or("unknown").to_owned()),
+        ("cpus", cpus.to_string()),
+        ("kernel", file("/proc/sys/kernel/osrelease").trim().to_owned()),
+        ("qemu", lab.qemu_version().to_owned()),
+    ];
+    facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}

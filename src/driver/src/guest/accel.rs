@@ -1,0 +1,280 @@
+//! Which accelerator a boot uses, and why.
+//!
+//! A device file proves nothing: there are hosts where `/dev/kvm` opens, KVM
+//! initialises, a toy payload runs, and every real kernel hangs. So the choice
+//! rests on a canary: the kernel itself, booted once under KVM with a short
+//! limit. The verdict is kept per boot of the host, QEMU and kernel.
+//!
+//! Decides; the canary's boot is carried out by the lab.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::model::{Accel, AccelChoice};
+
+/// How long the canary may take to say hello. From experience: a KVM guest
+/// needs a third of a second, on a loaded nested host three.
+pub const CANARY_LIMIT: Duration = Duration::from_secs(10);
+
+/// An accelerator, and the words that explain it to the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What the boots use.
+    pub accel: Accel,
+    /// Why, as a sentence without subject: `KVM does not work: ...`.
+    pub reason: String,
+}
+
+/// KVM was demanded and is not to be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`accel=kvm` was asked for, but {0}\nhint: `--machine accel=tcg` works everywhere; `kregress doctor` tells more about KVM"
+)]
+pub struct KvmUnavailable(pub String);
+
+/// State of `/dev/kvm`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Device {
+    /// There is none.
+    Absent,
+    /// It does not open.
+    Denied(String),
+    /// It opens, which says little.
+    Opens,
+}
+
+impl Device {
+    /// Looks at `/dev/kvm`.
+    #[must_use]
+    pub fn of_this_host() -> Self {
+        match OpenOptions::new().read(true).write(true).open("/dev/kvm") {
+            Ok(_) => Self::Opens,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::Absent,
+            Err(error) => Self::Denied(error.to_string()),
+        }
+    }
+}
+
+/// What became of the canary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Canary {
+    /// It said hello.
+    Sang {
+        /// Milliseconds from the start of QEMU.
+        after_ms: u64,
+    },
+    /// It did not.
+    Died {
+        /// What was seen.
+        reason: String,
+    },
+}
+
+/// Decides; boots the canary only where its verdict matters.
+///
+/// # Errors
+///
+/// The outer error is the canary's: the host could not even try. The inner one
+/// is the answer that KVM was demanded and is not to be had.
+pub fn decide<E>(
+    choice: AccelChoice,
+    device: &Device,
+    canary: impl FnOnce() -> Result<Canary, E>,
+) -> Result<Result<Decision, KvmUnavailable>, E> {
+    let (demanded, fallback) = match choice {
+        AccelChoice::Only(Accel::Tcg) => {
+            return Ok(Ok(Decision { accel: Accel::Tcg, reason: "TCG as asked for".to_owned() }));
+        }
+        AccelChoice::Only(Accel::Kvm) => (true, ""),
+        AccelChoice::Auto => (false, "TCG: "),
+    };
+    let problem = match device {
+        Device::Absent => "this host has no /dev/kvm".to_owned(),
+        Device::Denied(error) => format!("/dev/kvm does not open: {error}"),
+        Device::Opens => match canary()? {
+            Canary::Sang { after_ms } => {
+                let reason = format!("KVM: the kernel came up in {after_ms} ms");
+                return Ok(Ok(Decision { accel: Accel::Kvm, reason }));
+            }
+            Canary::Died { reason } => {
+                format!("/dev/kvm opens but the kernel does not boot under it: {reason}")
+            }
+        },
+    };
+    if demanded {
+        return Ok(Err(KvmUnavailable(problem)));
+    }
+    Ok(Ok(Decision { accel: Accel::Tcg, reason: format!("{fallback}{problem}") }))
+}
+
+/// Where verdicts of canaries are kept.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    dir: PathBuf,
+}
+
+impl Memory {
+    /// Verdicts below the cache directory.
+    #[must_use]
+    pub fn within(cache: &Path) -> Self {
+        Self { dir: cache.join("probe") }
+    }
+
+    /// Key of a verdict: it holds until the host reboots, QEMU changes, or
+    /// another kernel is meant.
+    #[must_use]
+    pub fn key(host_boot: &str, qemu: &str, kernel: &str) -> String {
+        let mut hasher = Sha256::new();
+        for part in [host_boot, qemu, kernel] {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        hasher.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A verdict that was kept; one that cannot be read is asked for anew.
+    #[must_use]
+    pub fn recall(&self, key: &str) -> Option<Canary> {
+        serde_json::from_slice(&std::fs::read(self.dir.join(key)).ok()?).ok()
+    }
+
+    /// Keeps a verdict.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the cache cannot be written.
+    pub fn keep(&self, key: &str, canary: &Canary) -> io::Result<()> {
+        std::fs::create_dir_all(&self.dir)?;
+        let file = tempfile::NamedTempFile::new_in(&self.dir)?;
+        serde_json::to_writer(&file, canary).map_err(io::Error::other)?;
+        file.persist(self.dir.join(key)).map(drop).map_err(|error| error.error)
+    }
+}
+
+/// Identity of this boot of the host.
+#[must_use]
+pub fn host_boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// How many times slower than a KVM guest a boot is expected to be, for its
+/// time limits, with the reasons. `debug` are the option names of the kernel
+/// that are switched on. Factors from experience and from the kernel's own
+/// documentation of these options.
+#[must_use]
+pub fn slowdown(accel: Accel, enabled: &dyn Fn(&str) -> bool) -> (f64, Vec<&'static str>) {
+    let known = [
+        ("KASAN", 3.0, "KASAN"),
+        ("KCSAN", 5.0, "KCSAN"),
+        ("PROVE_LOCKING", 3.0, "lockdep"),
+        ("DEBUG_KMEMLEAK", 2.0, "kmemleak"),
+        ("NET_NS_REFCNT_TRACKER", 1.5, "reference tracking"),
+    ];
+    let (mut factor, mut reasons) = match accel {
+        Accel::Kvm => (1.0, Vec::new()),
+        Accel::Tcg => (4.0, vec!["TCG"]),
+    };
+    for (symbol, times, reason) in known {
+        if enabled(symbol) {
+            factor *= times;
+            reasons.push(reason);
+        }
+    }
+    (factor, reasons)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    fn decided(choice: AccelChoice, device: &Device, canary: Canary) -> Result<Decision, KvmUnavailable> {
+        decide(choice, device, || Ok::<_, Infallible>(canary)).expect("infallible")
+    }
+
+    fn dead() -> Canary {
+        Canary::Died { reason: "no hello within 10s".to_owned() }
+    }
+
+    #[test]
+    fn a_device_that_opens_but_hangs_every_kernel_means_tcg_and_says_so() {
+        let decision = decided(AccelChoice::Auto, &Device::Opens, dead()).expect("a fallback");
+        assert_eq!(decision.accel, Accel::Tcg);
+        insta::assert_snapshot!(decision.reason, @"TCG: /dev/kvm opens but the kernel does not boot under it: no hello within 10s");
+    }
+
+    #[test]
+    fn a_kernel_that_boots_under_kvm_means_kvm() {
+        let decision =
+            decided(AccelChoice::Auto, &Device::Opens, Canary::Sang { after_ms: 300 }).expect("kvm");
+        assert_eq!(decision.accel, Accel::Kvm);
+    }
+
+    #[test]
+    fn no_device_means_tcg_without_a_canary() {
+        let decision =
+            decide(AccelChoice::Auto, &Device::Absent, || Err("must not boot")).expect("no canary");
+        assert_eq!(decision.expect("a fallback").accel, Accel::Tcg);
+    }
+
+    #[test]
+    fn tcg_as_asked_for_needs_no_canary() {
+        let choice = AccelChoice::Only(Accel::Tcg);
+        let decision = decide(choice, &Device::Opens, || Err("must not boot")).expect("no canary");
+        assert_eq!(decision.expect("tcg").accel, Accel::Tcg);
+    }
+
+    #[test]
+    fn kvm_that_was_demanded_is_never_replaced() {
+        for (device, canary) in [
+            (Device::Absent, dead()),
+            (Device::Denied("Permission denied (os error 13)".to_owned()), dead()),
+            (Device::Opens, dead()),
+        ] {
+            let error = decided(AccelChoice::Only(Accel::Kvm), &device, canary).expect_err("refused");
+            assert!(error.to_string().contains("hint: `--machine accel=tcg`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_verdict_is_kept_per_host_boot_qemu_and_kernel() {
+        let dir = tempfile::tempdir().expect("dir");
+        let memory = Memory::within(dir.path());
+        let key = Memory::key("boot", "qemu 7.2", "kernel");
+        assert_eq!(memory.recall(&key), None);
+        memory.keep(&key, &dead()).expect("keep");
+        assert_eq!(memory.recall(&key), Some(dead()));
+        for other in [
+            Memory::key("reboot", "qemu 7.2", "kernel"),
+            Memory::key("boot", "qemu 8.0", "kernel"),
+            Memory::key("boot", "qemu 7.2", "other"),
+            Memory::key("bootqemu 7.2", "", "kernel"),
+        ] {
+            assert_eq!(memory.recall(&other), None);
+        }
+    }
+
+    #[test]
+    fn a_damaged_verdict_is_asked_for_anew() {
+        let dir = tempfile::tempdir().expect("dir");
+        let memory = Memory::within(dir.path());
+        memory.keep("key", &dead()).expect("keep");
+        std::fs::write(dir.path().join("probe/key"), "{").expect("damage");
+        assert_eq!(memory.recall("key"), None);
+    }
+
+    #[test]
+    fn limits_grow_with_the_accelerator_and_with_debug_options() {
+        assert_eq!(slowdown(Accel::Kvm, &|_| false), (1.0, vec![]));
+        assert_eq!(slowdown(Accel::Tcg, &|_| false), (4.0, vec!["TCG"]));
+        let (factor, reasons) = slowdown(Accel::Tcg, &|symbol| symbol == "KASAN");
+        assert_eq!((factor, reasons), (12.0, vec!["TCG", "KASAN"]));
+    }
+}

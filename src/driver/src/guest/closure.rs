@@ -1,0 +1,204 @@
+//! Which files an ELF program needs to run: its interpreter and its shared
+//! libraries, and theirs.
+//!
+//! Reads files, decides nothing else. Follows what the dynamic linker does
+//! (ld.so(8)): `DT_RUNPATH` or `DT_RPATH`, then the directories of
+//! `/etc/ld.so.conf`, then the default ones. `LD_LIBRARY_PATH` is left out: the
+//! guest does not have it.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use object::elf;
+use object::read::elf::{Dyn as _, ElfFile64, FileHeader as _, ProgramHeader as _};
+
+/// Directories that the dynamic linker searches without being told.
+const DEFAULT_DIRS: [&str; 6] =
+    ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"];
+
+/// Why a program cannot be packed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClosureError {
+    /// A file cannot be read.
+    #[error("cannot read `{path}`: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// A file is no ELF program for x86-64.
+    #[error("`{path}` is not an x86-64 ELF file: {reason}")]
+    NotElf {
+        /// The file.
+        path: PathBuf,
+        /// The parser's words.
+        reason: String,
+    },
+    /// A library is nowhere to be found.
+    #[error(
+        "`{wanted_by}` needs `{library}`, which is in none of the linker's directories\nhint: `ldd {wanted_by}` shows where it comes from"
+    )]
+    MissingLibrary {
+        /// `DT_NEEDED` entry.
+        library: String,
+        /// File that has it.
+        wanted_by: PathBuf,
+    },
+}
+
+/// What one ELF file asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Needs {
+    interpreter: Option<PathBuf>,
+    libraries: Vec<String>,
+    search: Vec<PathBuf>,
+}
+
+/// Parses an ELF image; `origin` is its directory, for `$ORIGIN`.
+fn needs(data: &[u8], origin: &Path) -> Result<Needs, object::Error> {
+    let file = ElfFile64::<object::Endianness>::parse(data)?;
+    let endian = file.endian();
+    let header = file.elf_header();
+    let mut found = Needs::default();
+    for segment in header.program_headers(endian, data)? {
+        if let Some(interpreter) = segment.interpreter(endian, data)? {
+            let path = interpreter.strip_suffix(b"\0").unwrap_or(interpreter);
+            found.interpreter = Some(PathBuf::from(String::from_utf8_lossy(path).into_owned()));
+        }
+    }
+    let sections = header.sections(endian, data)?;
+    let Some((dynamic, strings_index)) = sections.dynamic(endian, data)? else { return Ok(found) };
+    let strings = sections.strings(endian, data, strings_index)?;
+    for entry in dynamic {
+        let tag = entry.tag32(endian);
+        let text = || entry.string(endian, strings).map(|text| String::from_utf8_lossy(text).into_owned());
+        match tag {
+            Some(elf::DT_NEEDED) => found.libraries.push(text()?),
+            Some(elf::DT_RUNPATH | elf::DT_RPATH) => {
+                let origin = origin.to_string_lossy();
+                found.search.extend(
+                    text()?.split(':').filter(|dir| !dir.is_empty()).map(|dir| {
+                        PathBuf::from(dir.replace("$ORIGIN", &origin).replace("${ORIGIN}", &origin))
+                    }),
+                );
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Directories named by `/etc/ld.so.conf` and the files that it includes. A
+/// file that includes itself is read once.
+fn configured_dirs(conf: &Path) -> Vec<PathBuf> {
+    let (mut dirs, mut seen) = (Vec::new(), BTreeSet::new());
+    read_configured_dirs(conf, &mut seen, &mut dirs);
+    dirs
+}
+
+fn read_configured_dirs(conf: &Path, seen: &mut BTreeSet<PathBuf>, dirs: &mut Vec<PathBuf>) {
+    if !seen.insert(conf.to_owned()) {
+        return;
+    }
+    let Ok(text) = std::fs::read_to_string(conf) else { return };
+    for line in text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()) {
+        if let Some(pattern) = line.strip_prefix("include").map(str::trim) {
+            for path in glob::glob(pattern).into_iter().flatten().flatten() {
+                read_configured_dirs(&path, seen, dirs);
+            }
+        } else if line.starts_with('/') {
+            dirs.push(PathBuf::from(line));
+        }
+    }
+}
+
+/// Where a library goes in the guest, which has neither `ld.so.conf` nor
+/// `ld.so.cache`: where it is, if its linker looks there unasked, else beside
+/// libc, where it certainly does.
+fn guest_place(found: &Path, library: &str) -> PathBuf {
+    let defaults = DEFAULT_DIRS.map(Path::new);
+    if found.parent().is_some_and(|dir| defaults.contains(&dir)) {
+        return found.to_owned();
+    }
+    let libc = defaults.into_iter().find(|dir| dir.join("libc.so.6").is_file());
+    libc.unwrap_or(Path::new("/lib64")).join(library)
+}
+
+/// Every file that `program` needs at run time, itself included: the path in
+/// the guest, and the path here whose content belongs there.
+///
+/// # Errors
+///
+/// Fails when a file cannot be read or a library cannot be found.
+pub fn elf_closure(program: &Path, guest_path: &Path) -> Result<BTreeMap<PathBuf, PathBuf>, ClosureError> {
+    let system = configured_dirs(Path::new("/etc/ld.so.conf"));
+    let mut files = BTreeMap::from([(guest_path.to_owned(), program.to_owned())]);
+    let mut queue = VecDeque::from([program.to_owned()]);
+    while let Some(path) = queue.pop_front() {
+        let read_error = |source| ClosureError::Read { path: path.clone(), source };
+        let real = std::fs::canonicalize(&path).map_err(read_error)?;
+        let data = std::fs::read(&real).map_err(read_error)?;
+        let origin = real.parent().unwrap_or(Path::new("/"));
+        let wanted = needs(&data, origin)
+            .map_err(|error| ClosureError::NotElf { path: path.clone(), reason: error.to_string() })?;
+        if let Some(interpreter) = wanted.interpreter
+            && !files.contains_key(&interpreter)
+        {
+            files.insert(interpreter.clone(), interpreter.clone());
+            queue.push_back(interpreter);
+        }
+        for library in wanted.libraries {
+            let dirs = wanted.search.iter().chain(&system).cloned().chain(DEFAULT_DIRS.map(PathBuf::from));
+            let found = dirs.map(|dir| dir.join(&library)).find(|candidate| candidate.is_file());
+            let found = found.ok_or_else(|| ClosureError::MissingLibrary {
+                library: library.clone(),
+                wanted_by: path.clone(),
+            })?;
+            let target = guest_place(&found, &library);
+            if let Entry::Vacant(place) = files.entry(target) {
+                place.insert(found.clone());
+                queue.push_back(found);
+            }
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closure_of_a_dynamic_program_has_its_interpreter_and_libc() {
+        let own = std::env::current_exe().expect("own path");
+        let files = elf_closure(&own, Path::new("/init")).expect("closure");
+        assert_eq!(files.get(Path::new("/init")), Some(&own));
+        let names: Vec<_> = files.keys().filter_map(|path| path.file_name()?.to_str()).collect();
+        assert!(names.iter().any(|name| name.starts_with("ld-linux")), "{names:?}");
+        assert!(names.contains(&"libc.so.6"), "{names:?}");
+    }
+
+    #[test]
+    fn a_text_file_is_not_a_program() {
+        let file = tempfile::NamedTempFile::new().expect("file");
+        std::fs::write(file.path(), "#!/bin/sh\n").expect("write");
+        let error = elf_closure(file.path(), Path::new("/init")).expect_err("text");
+        assert!(error.to_string().contains("is not an x86-64 ELF file"), "{error}");
+    }
+
+    #[test]
+    fn included_files_of_the_linker_configuration_are_followed() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("a.conf"), "/opt/a\n# /opt/comment\n").expect("write");
+        std::fs::write(
+            path("ld.so.conf"),
+            format!("include {}/*.conf\n/opt/b # why\n", dir.path().display()),
+        )
+        .expect("write");
+        assert_eq!(configured_dirs(&path("ld.so.conf")), [PathBuf::from("/opt/a"), PathBuf::from("/opt/b")]);
+    }
+}

@@ -1,0 +1,195 @@
+//! The guest's root file system: an uncompressed newc cpio with our own binary
+//! as `/init`, what it links to, kernel modules, and the plan.
+//!
+//! Every byte is a function of its inputs: no times, no owners, sorted names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use cpio::newc::{Builder, trailer};
+use kregress_wire::{PLAN_PATH, Plan};
+
+use super::closure::{ClosureError, elf_closure};
+use crate::exec::{Cmd, ExecError};
+
+/// List of modules to load, one absolute guest path per line, in order.
+const MODULES_LIST: &str = "/kregress/modules.list";
+
+const DIRECTORY: u32 = 0o040_755;
+const PROGRAM: u32 = 0o100_755;
+const DEVICE: u32 = 0o020_600;
+
+/// Why an image cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum InitramfsError {
+    /// Our own binary cannot be packed.
+    #[error(transparent)]
+    Closure(#[from] ClosureError),
+    /// A file cannot be read.
+    #[error("cannot read `{path}` for the guest image: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// A compressed module cannot be unpacked.
+    #[error("cannot unpack the module `{path}`: {source}")]
+    Unpack {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ExecError,
+    },
+    /// The image cannot be written.
+    #[error("cannot write the guest image: {0}")]
+    Write(#[from] io::Error),
+}
+
+/// What goes into the image.
+#[derive(Debug, Clone)]
+pub struct Contents<'a> {
+    /// Our binary.
+    pub init: &'a Path,
+    /// Modules in the order of loading.
+    pub modules: &'a [PathBuf],
+    /// What the guest shall do.
+    pub plan: &'a Plan,
+}
+
+/// Writes the image.
+///
+/// # Errors
+///
+/// Fails when an input cannot be read or the output cannot be written.
+pub fn write(contents: &Contents<'_>, out: &mut dyn Write) -> Result<(), InitramfsError> {
+    let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
+    for (guest, host) in elf_closure(contents.init, Path::new("/init"))? {
+        let data = std::fs::read(&host).map_err(|source| InitramfsError::Read { path: host, source })?;
+        files.insert(guest, data);
+    }
+    let mut list = String::new();
+    for module in contents.modules {
+        let (name, data) = module_file(module)?;
+        let guest = Path::new("/kregress/modules").join(name);
+        list.push_str(&format!("{}\n", guest.display()));
+        files.insert(guest, data);
+    }
+    files.insert(PathBuf::from(MODULES_LIST), list.into_bytes());
+    let plan = serde_json::to_vec(contents.plan).map_err(io::Error::other)?;
+    files.insert(PathBuf::from(PLAN_PATH), plan);
+    archive(&files, out)?;
+    Ok(())
+}
+
+/// Name and content of a module, unpacked: not every kernel can do it itself.
+fn module_file(path: &Path) -> Result<(String, Vec<u8>), InitramfsError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let tool = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("xz") => "xz",
+        Some("zst") => "zstd",
+        Some("gz") => "gzip",
+        _ => {
+            let read_error = |source| InitramfsError::Read { path: path.to_owned(), source };
+            return Ok((name, std::fs::read(path).map_err(read_error)?));
+        }
+    };
+    let unpack_error = |source| InitramfsError::Unpack { path: path.to_owned(), source };
+    let command = Cmd::new(tool).arg("-dc").arg(path);
+    let output = command.run().map_err(unpack_error)?;
+    if !output.status.success() {
+        return Err(unpack_error(ExecError::Failed {
+            command: command.display(),
+            status: output.status.to_string(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }));
+    }
+    let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
+    Ok((stem.to_owned(), output.stdout))
+}
+
+fn archive(files: &BTreeMap<PathBuf, Vec<u8>>, mut out: &mut dyn Write) -> io::Result<()> {
+    let mut directories = BTreeSet::from([PathBuf::from("/dev")]);
+    for path in files.keys() {
+        directories.extend(path.ancestors().skip(1).filter(|dir| dir.parent().is_some()).map(PathBuf::from));
+    }
+    let name = |path: &Path| path.to_string_lossy().trim_start_matches('/').to_owned();
+    let mut inode = 1;
+    let mut entry = |name: String, mode: u32| {
+        inode += 1;
+        Builder::new(&name).ino(inode).mode(mode).nlink(1)
+    };
+    for directory in &directories {
+        out = entry(name(directory), DIRECTORY).write(out, 0).finish()?;
+    }
+    // The kernel opens it as the standard streams of init.
+    let console = entry("dev/console".to_owned(), DEVICE).rdev_major(5).rdev_minor(1);
+    out = console.write(out, 0).finish()?;
+    for (path, data) in files {
+        let size = u32::try_from(data.len())
+            .map_err(|_| io::Error::other(format!("`{}` is larger than 4 GiB", path.display())))?;
+        let mut writer = entry(name(path), PROGRAM).write(out, size);
+        writer.write_all(data)?;
+        out = writer.finish()?;
+    }
+    trailer(out)?.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use kregress_wire::Nonce;
+
+    use super::*;
+
+    fn image() -> Vec<u8> {
+        let plan = Plan { protocol: 1, nonce: Nonce::from_bytes([7; 16]), seed: 1, tests: vec![] };
+        let init = std::env::current_exe().expect("own path");
+        let mut out = Vec::new();
+        write(&Contents { init: &init, modules: &[], plan: &plan }, &mut out).expect("image");
+        out
+    }
+
+    fn names(image: &[u8]) -> Vec<(String, u32)> {
+        let mut names = Vec::new();
+        let mut rest = image;
+        loop {
+            let reader = cpio::newc::Reader::new(rest).expect("entry");
+            if reader.entry().is_trailer() {
+                return names;
+            }
+            names.push((reader.entry().name().to_owned(), reader.entry().mode()));
+            rest = reader.finish().expect("data");
+        }
+    }
+
+    #[test]
+    fn the_image_has_init_console_plan_and_every_parent_directory() {
+        let names = names(&image());
+        let mode = |name: &str| names.iter().find(|(found, _)| found == name).map(|(_, mode)| *mode);
+        assert_eq!(mode("init"), Some(PROGRAM));
+        assert_eq!(mode("dev/console"), Some(DEVICE));
+        assert_eq!(mode("kregress"), Some(DIRECTORY));
+        assert_eq!(mode("kregress/plan.json"), Some(PROGRAM));
+        for (name, _) in &names {
+            if let Some((parent, _)) = name.rsplit_once('/') {
+                assert_eq!(mode(parent), Some(DIRECTORY), "parent of {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_image_is_a_function_of_its_inputs() {
+        assert!(image() == image(), "two images of the same contents differ");
+    }
+
+    #[test]
+    fn a_directory_comes_before_what_lies_in_it() {
+        let names = names(&image());
+        for (at, (name, _)) in names.iter().enumerate() {
+            if let Some((parent, _)) = name.rsplit_once('/') {
+                assert!(names[..at].iter().any(|(earlier, _)| earlier == parent), "{name} before {parent}");
+            }
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The QEMU command line of the default backend. Pure functions.
+
+use std::path::{Path, PathBuf};
+
+use kregress_wire::{CONTROL_PORT, OUTPUT_PORT};
+
+use crate::exec::Cmd;
+use crate::model::Accel;
+
+/// Oldest QEMU that we drive: the first with `-accel` properties, socket
+/// chardevs by path and PVH entry as we use them, and the oldest that we test.
+pub const OLDEST: (u32, u32) = (6, 2);
+
+/// Unix sockets on which we listen and to which QEMU connects: no TCP port, no
+/// name that a second run could take.
+#[derive(Debug, Clone)]
+pub struct Sockets {
+    /// Frames.
+    pub control: PathBuf,
+    /// Raw output of tests.
+    pub output: PathBuf,
+    /// Kernel log.
+    pub console: PathBuf,
+}
+
+impl Sockets {
+    /// The three sockets in a directory of their own.
+    #[must_use]
+    pub fn within(dir: &Path) -> Self {
+        let path = |name: &str| dir.join(name);
+        Self { control: path("control"), output: path("output"), console: path("console") }
+    }
+}
+
+/// What a boot needs of QEMU.
+#[derive(Debug, Clone)]
+pub struct Launch<'a> {
+    /// The QEMU binary.
+    pub qemu: &'a Path,
+    /// Accelerator, decided.
+    pub accel: Accel,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Memory in bytes.
+    pub memory: u64,
+    /// Bootable image.
+    pub kernel: &'a Path,
+    /// The guest image.
+    pub initrd: &'a Path,
+    /// Channels.
+    pub sockets: &'a Sockets,
+    /// Kernel entry's own words for the kernel command line.
+    pub cmdline: &'a [String],
+}
+
+/// What every guest has on its kernel command line.
+///
+/// `panic=-1` with `-no-reboot` turns a panic into QEMU's end at once;
+/// `oops=panic` keeps a wounded kernel from giving verdicts. `nokaslr` and
+/// `mitigations=off` take away differences between boots. `slab_nomerge` keeps
+/// net_namespace a slab of its own. `no_timer_check`: on a loaded host TCG
+/// misses the kernel's test of the timer interrupt, which then complains of the
+/// BIOS. The sysctl makes a leaked device reference shout after a second rather
+/// than ten.
+pub(super) const CMDLINE: [&str; 10] = [
+    "oops=panic",
+    "nokaslr",
+    "mitigations=off",
+    "slab_nomerge",
+    "no_timer_check",
+    "printk.devkmsg=on",
+    "softlockup_panic=1",
+    "unknown_nmi_panic=1",
+    "sysctl.kernel.hung_task_timeout_secs=60",
+    "sysctl.net.core.netdev_unregister_timeout_secs=1",
+];
+
+fn kernel_cmdline(extra: &[String]) -> String {
+    // Level 8: lockdep says at level 7 that its tables are full.
+    let first = ["console=ttyS0", "loglevel=8", "panic=-1"];
+    let words: Vec<_> = first.into_iter().chain(CMDLINE).chain(extra.iter().map(String::as_str)).collect();
+    words.join(" ")
+}
+
+/// Device that carries the kernel log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConsoleDevice {
+    /// The first UART, which works from the first line of the kernel on.
+    Uart,
+    /// A virtio console, for machines whose first UART is not ours: the 8250
+    /// driver registers one console only. It shows the whole log, but only once
+    /// the kernel has found it.
+    Virtio,
+}
+
+/// Options that attach our channels.
+#[must_use]
+pub fn channel_args(sockets: &Sockets, console: ConsoleDevice) -> Vec<String> {
+    let chardev = |id: &str, path: &Path| {
+        // A comma in a value is doubled (qemu(1)).
+        let path = path.to_string_lossy().replace(',', ",,");
+        ["-chardev".to_owned(), format!("socket,id={id},path={path}")]
+    };
+    let port = |id: &str, name: &str| {
+        ["-device".to_owned(), format!("virtserialport,bus=kregress.0,chardev={id},name={name}")]
+    };
+    let mut args = Vec::new();
+    args.extend(chardev("kregress-console", &sockets.console));
+    if console == ConsoleDevice::Uart {
+        args.extend(["-serial", "chardev:kregress-console"].map(str::to_owned));
+    }
+    args.extend(chardev("kregress-control", &sockets.control));
+    args.extend(chardev("kregress-output", &sockets.output));
+    args.extend(["-device", "virtio-serial-pci,id=kregress"].map(str::to_owned));
+    if console == ConsoleDevice::Virtio {
+        args.extend(["-device", "virtconsole,bus=kregress.0,chardev=kregress-console"].map(str::to_owned));
+    }
+    args.extend(port("kregress-control", CONTROL_PORT));
+    args.extend(port("kregress-output", OUTPUT_PORT));
+    args
+}
+
+/// The whole command.
+#[must_use]
+pub fn command(launch: &Launch<'_>) -> Cmd {
+    let mebibytes = launch.memory >> 20;
+    let (accel, cpu) = match launch.accel {
+        Accel::Kvm => ("kvm", "host"),
+        // Distributions that compile for x86-64-v3 need more than qemu64.
+        Accel::Tcg => ("tcg", "max"),
+    };
+    let fixed = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "kregress"];
+    Cmd::new(launch.qemu)
+        .args(fixed)
+        .args(["-machine", "pc", "-accel", accel, "-cpu", cpu])
+        .args(["-smp".to_owned(), launch.cpus.to_string(), "-m".to_owned(), format!("{mebibytes}M")])
+        .args(["-kernel".as_ref(), launch.kernel.as_os_str(), "-initrd".as_ref(), launch.initrd.as_os_str()])
+        .args(["-append".to_owned(), kernel_cmdline(launch.cmdline)])
+        .args(channel_args(launch.sockets, ConsoleDevice::Uart))
+        .args(["-device", "virtio-rng-pci"])
+}
+
+/// Version in the output of `qemu-system-x86_64 --version`.
+#[must_use]
+pub fn parse_version(output: &str) -> Option<(u32, u32)> {
+    let version = output.lines().next()?.split_once("version ")?.1;
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(accel: Accel, cmdline: &[String]) -> String {
+        let sockets = Sockets::within(Path::new("/s,1"));
+        let launch = Launch {
+            qemu: Path::new("qemu-system-x86_64"),
+            accel,
+            cpus: 2,
+            memory: 1 << 30,
+            kernel: Path::new("/store/vmlinux"),
+            initrd: Path::new("/run/initrd"),
+            sockets: &sockets,
+            cmdline,
+        };
+        command(&launch).argv().join("\n")
+    }
+
+    #[test]
+    fn the_command_line_under_tcg() {
+        insta::assert_snapshot!(line(Accel::Tcg, &["quiet".to_owned()]), @r#"
+        qemu-system-x86_64
+        -nodefaults
+        -no-user-config
+        -display
+        none
+        -no-reboot
+        -name
+        kregress
+        -machine
+        pc
+        -accel
+        tcg
+        -cpu
+        max
+        -smp
+        2
+        -m
+        1024M
+        -kernel
+        /store/vmlinux
+        -initrd
+        /run/initrd
+        -append
+        console=ttyS0 loglevel=8 panic=-1 oops=panic nokaslr mitigations=off slab_nomerge no_timer_check printk.devkmsg=on softlockup_panic=1 unknown_nmi_panic=1 sysctl.kernel.hung_task_timeout_secs=60 sysctl.net.core.netdev_unregister_timeout_secs=1 quiet
+        -chardev
+        socket,id=kregress-console,path=/s,,1/console
+        -serial
+        chardev:kregress-console
+        -chardev
+        socket,id=kregress-control,path=/s,,1/control
+        -chardev
+        socket,id=kregress-output,path=/s,,1/output
+        -device
+        virtio-serial-pci,id=kregress
+        -device
+        virtserialport,bus=kregress.0,chardev=kregress-control,name=org.kregress.control
+        -device
+        virtserialport,bus=kregress.0,chardev=kregress-output,name=org.kregress.output
+        -device
+        virtio-rng-pci
+        "#);
+    }
+
+    #[test]
+    fn kvm_takes_the_hosts_cpu() {
+        let line = line(Accel::Kvm, &[]);
+        assert!(line.contains("-accel\nkvm\n-cpu\nhost\n"), "{line}");
+    }
+
+    #[test]
+    fn versions_of_qemu_are_read() {
+        let debian = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)\nCopyright (c) ...";
+        assert_eq!(parse_version(debian), Some((7, 2)));
+        assert_eq!(parse_version("QEMU emulator version 10.0.2"), Some((10, 0)));
+        assert_eq!(parse_version("something else"), None);
+    }
+}

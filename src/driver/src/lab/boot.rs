@@ -1,0 +1,352 @@
+//! Carries out one boot: starts the machine, moves bytes between its channels
+//! and the session, writes its logs, and leaves no process behind.
+//!
+//! Decides nothing: what bytes and deaths mean is the session's business. All
+//! of it happens on one thread, because the machine dies with the thread that
+//! started it.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use kregress_wire::{Event, Request, Writer};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::session::{Action, Input, Session};
+use crate::clock;
+use crate::exec::{Cmd, ExecError, Running};
+use crate::guest::qemu::Sockets;
+use crate::interrupt;
+use crate::results::BootDir;
+
+/// Longest time between two looks at the process and at Ctrl-C while no channel
+/// says anything.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Largest console or output log on disk, in bytes. From experience: an honest
+/// boot with debug options writes less than 5 MB.
+const LOG_CAP: u64 = 64 << 20;
+
+/// Why a boot could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The machine could not be started.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// A file of the boot cannot be made.
+    #[error("cannot create `{path}`: {source}")]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// Waiting on the channels failed.
+    #[error("cannot wait for the guest's channels: {0}")]
+    Wait(io::Error),
+}
+
+/// Listening ends of the three channels.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    control: UnixListener,
+    output: UnixListener,
+    console: UnixListener,
+}
+
+impl Listeners {
+    /// Listens on the sockets, before the machine is started.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a socket cannot be made.
+    pub(super) fn bind(sockets: &Sockets) -> Result<Self, BootError> {
+        let bind = |path: &Path| {
+            let create_error = |source| BootError::Create { path: path.to_owned(), source };
+            let listener = UnixListener::bind(path).map_err(create_error)?;
+            listener.set_nonblocking(true).map_err(create_error)?;
+            Ok::<_, BootError>(listener)
+        };
+        Ok(Self {
+            control: bind(&sockets.control)?,
+            output: bind(&sockets.output)?,
+            console: bind(&sockets.console)?,
+        })
+    }
+}
+
+/// A log on disk with a bound.
+struct CappedLog {
+    file: File,
+    written: u64,
+}
+
+impl CappedLog {
+    fn create(path: PathBuf) -> Result<Self, BootError> {
+        let file = File::create(&path).map_err(|source| BootError::Create { path, source })?;
+        Ok(Self { file, written: 0 })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.written >= LOG_CAP {
+            return Ok(());
+        }
+        let room = usize::try_from(LOG_CAP - self.written).unwrap_or(usize::MAX);
+        let part = &bytes[..bytes.len().min(room)];
+        self.file.write_all(part)?;
+        self.written += part.len() as u64;
+        if self.written >= LOG_CAP {
+            self.file.write_all(b"\n[kregress: the log reached its limit, the rest is not kept]\n")?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Control,
+    Output,
+    Console,
+}
+
+struct Channel {
+    role: Role,
+    stream: UnixStream,
+}
+
+/// A machine that is running, with its channels and logs.
+pub(super) struct Boot {
+    machine: Running,
+    listeners: Vec<(Role, UnixListener)>,
+    channels: Vec<Channel>,
+    requests: Option<Writer<UnixStream>>,
+    console_log: CappedLog,
+    output_log: CappedLog,
+    event_log: CappedLog,
+    machine_log: PathBuf,
+    started: Instant,
+    exited: bool,
+}
+
+impl Boot {
+    /// Starts the machine; its logs go to `dir`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a log cannot be made or the program cannot be started.
+    pub(super) fn start(command: &Cmd, listeners: Listeners, dir: &BootDir) -> Result<Self, BootError> {
+        let machine_log = dir.machine();
+        let create_error = |source| BootError::Create { path: machine_log.clone(), source };
+        let log = File::create(&machine_log).map_err(create_error)?;
+        let console_log = CappedLog::create(dir.console())?;
+        let output_log = CappedLog::create(dir.output())?;
+        let event_log = CappedLog::create(dir.events())?;
+        let started = clock::now();
+        let machine = command.start(&log)?;
+        let Listeners { control, output, console } = listeners;
+        Ok(Self {
+            machine,
+            listeners: vec![(Role::Control, control), (Role::Output, output), (Role::Console, console)],
+            channels: Vec::new(),
+            requests: None,
+            console_log,
+            output_log,
+            event_log,
+            machine_log,
+            started,
+            exited: false,
+        })
+    }
+
+    /// Time since the start of the machine.
+    #[must_use]
+    pub(super) fn elapsed(&self) -> Duration {
+        clock::now().saturating_duration_since(self.started)
+    }
+
+    /// Feeds the session until it ends; every action but those that are for the
+    /// machine is handed to `act`. The machine is dead when this returns.
+    ///
+    /// # Errors
+    ///
+    /// Fails when waiting does. What `act` returns as an error is told to the
+    /// session as trouble of the host, and the session then ends in good order.
+    pub(super) fn run(
+        mut self,
+        session: &mut Session,
+        act: &mut dyn FnMut(Duration, Action) -> anyhow::Result<()>,
+    ) -> Result<Duration, BootError> {
+        let mut queue: Vec<Action> = Vec::new();
+        let mut trouble: Option<String> = None;
+        let mut asked_to_stop = false;
+        loop {
+            let mut ended = false;
+            for action in std::mem::take(&mut queue) {
+                match action {
+                    Action::Kill => {
+                        self.machine.kill();
+                        self.exited = true;
+                    }
+                    Action::Diagnose => self.ask(&Request::Diagnose),
+                    Action::Heard(event) => {
+                        if let Err(error) = self.log_event(&event) {
+                            trouble.get_or_insert(format!("cannot write the logs of the boot: {error}"));
+                        }
+                    }
+                    action => {
+                        ended |= matches!(action, Action::Ended(_));
+                        if let Err(error) = act(self.elapsed(), action)
+                            && trouble.is_none()
+                        {
+                            trouble = Some(format!("{error:#}"));
+                        }
+                    }
+                }
+            }
+            if ended {
+                self.machine.kill();
+                return Ok(self.elapsed());
+            }
+            if let Some(reason) = trouble.take() {
+                queue.extend(session.step(self.elapsed(), Input::HostTrouble(reason)));
+                continue;
+            }
+            if interrupt::requested() && !asked_to_stop {
+                asked_to_stop = true;
+                queue.extend(session.step(self.elapsed(), Input::Interrupt));
+                continue;
+            }
+            let wait = session.deadline().saturating_sub(self.elapsed()).min(LOOK);
+            for role in self.wait_for_bytes(wait)? {
+                let inputs = self.receive(role);
+                for received in inputs {
+                    let at = self.elapsed();
+                    let input = match &received {
+                        Received::Bytes(bytes) if role == Role::Control => Input::Control(bytes),
+                        Received::Bytes(bytes) if role == Role::Output => Input::Output(bytes),
+                        Received::Bytes(bytes) => Input::Console(bytes),
+                        Received::Closed if role == Role::Control => Input::ControlClosed,
+                        Received::Closed if role == Role::Console => Input::ConsoleClosed,
+                        Received::Closed => Input::Tick,
+                        Received::LogFailed(reason) => Input::HostTrouble(reason.clone()),
+                    };
+                    queue.extend(session.step(at, input));
+                }
+            }
+            if !self.exited
+                && let Some(status) = self.machine.wait_timeout(Duration::ZERO)?
+            {
+                self.exited = true;
+                let status = format!("{status}{}", self.machine_words());
+                queue.extend(session.step(self.elapsed(), Input::Exited { status }));
+            }
+            // A machine that ended before it opened its console will never close it.
+            if self.exited && self.channels.iter().all(|channel| channel.role != Role::Console) {
+                queue.extend(session.step(self.elapsed(), Input::ConsoleClosed));
+            }
+            queue.extend(session.step(self.elapsed(), Input::Tick));
+        }
+    }
+
+    /// One line per message, with the time since the start of the machine.
+    fn log_event(&mut self, event: &Event) -> io::Result<()> {
+        let at_ms = u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut line = serde_json::to_vec(&serde_json::json!({ "at_ms": at_ms, "message": event }))?;
+        line.push(b'\n');
+        self.event_log.write(&line)
+    }
+
+    fn ask(&mut self, request: &Request) {
+        // A guest that does not read is why we ask; it is then simply not
+        // answered, and the session's own limit ends the wait.
+        if let Some(writer) = &mut self.requests {
+            let _ = writer.send(request);
+        }
+    }
+
+    /// Last line of what QEMU or vng said, which explains an early end.
+    fn machine_words(&self) -> String {
+        let Ok(bytes) = std::fs::read(&self.machine_log) else { return String::new() };
+        let text = String::from_utf8_lossy(&bytes);
+        match text.lines().rev().find(|line| !line.trim().is_empty()) {
+            Some(line) => format!(", its last words: {}", line.trim().chars().take(300).collect::<String>()),
+            None => String::new(),
+        }
+    }
+
+    /// Waits until a channel has something, and accepts connections on the way.
+    fn wait_for_bytes(&mut self, limit: Duration) -> Result<Vec<Role>, BootError> {
+        let timeout = Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
+        let listening = self.listeners.iter().map(|(_, listener)| PollFd::new(listener, PollFlags::IN));
+        let open = self.channels.iter().map(|channel| PollFd::new(&channel.stream, PollFlags::IN));
+        let mut fds: Vec<_> = listening.chain(open).collect();
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(BootError::Wait(error.into())),
+        }
+        let awake: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(fds);
+        let (listeners, channels) = awake.split_at(self.listeners.len());
+        let ready = self.channels.iter().zip(channels).filter(|(_, awake)| **awake);
+        let ready: Vec<_> = ready.map(|(channel, _)| channel.role).collect();
+        let mut still = Vec::new();
+        for ((role, listener), awake) in std::mem::take(&mut self.listeners).into_iter().zip(listeners) {
+            match (awake, listener.accept()) {
+                (true, Ok((stream, _))) => self.open(role, stream).map_err(BootError::Wait)?,
+                _ => still.push((role, listener)),
+            }
+        }
+        self.listeners = still;
+        Ok(ready)
+    }
+
+    fn open(&mut self, role: Role, stream: UnixStream) -> io::Result<()> {
+        stream.set_nonblocking(true)?;
+        if role == Role::Control {
+            self.requests = Some(Writer::new(stream.try_clone()?));
+        }
+        self.channels.push(Channel { role, stream });
+        Ok(())
+    }
+
+    fn receive(&mut self, role: Role) -> Vec<Received> {
+        let Some(at) = self.channels.iter().position(|channel| channel.role == role) else {
+            return Vec::new();
+        };
+        let mut buffer = vec![0; 64 << 10];
+        match self.channels[at].stream.read(&mut buffer) {
+            Ok(0) => {}
+            Ok(n) => {
+                buffer.truncate(n);
+                let logged = match role {
+                    Role::Console => self.console_log.write(&buffer),
+                    Role::Output => self.output_log.write(&buffer),
+                    Role::Control => Ok(()),
+                };
+                let mut received = vec![Received::Bytes(buffer)];
+                if let Err(error) = logged {
+                    received.push(Received::LogFailed(format!("cannot write the logs of the boot: {error}")));
+                }
+                return received;
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                return Vec::new();
+            }
+            // A reset is an end like any other.
+            Err(_) => {}
+        }
+        self.channels.remove(at);
+        if role == Role::Control {
+            self.requests = None;
+        }
+        vec![Received::Closed]
+    }
+}
+
+enum Received {
+    Bytes(Vec<u8>),
+    Closed,
+    LogFailed(String),
+}

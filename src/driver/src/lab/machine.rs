@@ -1,0 +1,287 @@
+//! What the lab is equipped with, and how it turns a measurement into a machine
+//! that can be started: guest image, command line, sockets, logs.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kregress_wire::{Nonce, PROTOCOL, Plan};
+
+use super::Measurement;
+use super::boot::{Boot, BootError, Listeners};
+use super::scratch::Scratch;
+use super::session::{Action, Session};
+use super::watchdog::Limits;
+use crate::exec::{Cmd, shell_line};
+use crate::guest::accel::{self, CANARY_LIMIT, Canary, Decision, Device, KvmUnavailable, Memory};
+use crate::guest::initramfs::{self, Contents, InitramfsError};
+use crate::guest::modules::{self, ModulesError};
+use crate::guest::qemu::{self, Sockets};
+use crate::guest::tools::{self, Qemu, ToolError};
+use crate::guest::virtme;
+use crate::kernel::Kernel;
+use crate::model::{Accel, Backend, BootEnd, BootId, Machine};
+use crate::results::{BootDir, ResultsError};
+
+/// Everything that boots need from the host.
+#[derive(Debug)]
+pub struct Lab {
+    own: PathBuf,
+    qemu: Qemu,
+    vng: Option<PathBuf>,
+    cache: PathBuf,
+}
+
+/// Why a machine cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// A tool is missing.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// The guest image cannot be made.
+    #[error(transparent)]
+    Initramfs(#[from] InitramfsError),
+    /// The kernel's modules cannot be used.
+    #[error(transparent)]
+    Modules(#[from] ModulesError),
+    /// The boot could not be carried out.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// A file or directory cannot be made.
+    #[error("cannot create `{path}`: {source}")]
+    Create {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The directory of the boot cannot be made.
+    #[error(transparent)]
+    Results(#[from] ResultsError),
+    /// The kernel does not fit the backend.
+    #[error(
+        "the kernel `{kernel}` has no bzImage, and virtme-ng boots nothing else\nhint: use `--machine backend=qemu`, or name the bzImage instead of `{image}`"
+    )]
+    NoBzImage {
+        /// Name of the kernel.
+        kernel: String,
+        /// What it has.
+        image: PathBuf,
+    },
+    /// KVM was demanded.
+    #[error(transparent)]
+    Kvm(#[from] KvmUnavailable),
+}
+
+/// A machine that can be started.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// The exact command.
+    pub(super) command: Cmd,
+    listeners: Listeners,
+    dir: BootDir,
+    scratch: Scratch,
+}
+
+impl Lab {
+    /// Looks for what the backend needs.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a tool is missing or too old.
+    pub fn equip(backend: Backend, cache: &Path) -> Result<Self, ToolError> {
+        let vng = match backend {
+            Backend::Qemu => None,
+            Backend::VirtmeNg => Some(tools::vng(cache)?),
+        };
+        Ok(Self { own: tools::own_binary()?, qemu: tools::qemu()?, vng, cache: cache.to_owned() })
+    }
+
+    /// First line of `qemu --version`, for the record.
+    #[must_use]
+    pub fn qemu_version(&self) -> &str {
+        &self.qemu.version
+    }
+
+    pub(super) fn nonce(&self) -> Nonce {
+        let mut bytes = [0; 16];
+        // Not a secret from an attacker on this host, but unlike any other boot's.
+        let mut rng = fastrand::Rng::new();
+        bytes.fill_with(|| rng.u8(..));
+        Nonce::from_bytes(bytes)
+    }
+
+    /// Factor on the time limits of a boot.
+    pub(super) fn slowdown(&self, measurement: &Measurement<'_>) -> f64 {
+        let config = measurement.kernel.config.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+        let enabled = |symbol: &str| {
+            let line = format!("CONFIG_{symbol}=y");
+            config.as_ref().is_some_and(|text| text.lines().any(|found| found == line))
+        };
+        let (factor, _) = accel::slowdown(measurement.decision.accel, &enabled);
+        match measurement.machine.backend {
+            Backend::Qemu => factor,
+            // The host's userland over 9p: eight to twenty times our boot time,
+            // but tests run as fast as elsewhere.
+            Backend::VirtmeNg => factor * 2.0,
+        }
+    }
+
+    /// Writes the guest image and the plan, opens the sockets, makes the command.
+    pub(super) fn prepare(
+        &self,
+        measurement: &Measurement<'_>,
+        plan: &Plan,
+        dir: &BootDir,
+    ) -> Result<Prepared, LabError> {
+        let create_error = |path: &Path| {
+            let path = path.to_owned();
+            move |source| LabError::Create { path, source }
+        };
+        dir.create()?;
+        let run = self.cache.join("run");
+        let scratch = Scratch::new(&run).map_err(create_error(&run))?;
+        let sockets = Sockets::within(scratch.path());
+        let listeners = Listeners::bind(&sockets)?;
+        let plan_path = dir.plan();
+        let text =
+            serde_json::to_vec_pretty(plan).map_err(io::Error::other).map_err(create_error(&plan_path))?;
+        std::fs::write(&plan_path, text).map_err(create_error(&plan_path))?;
+        let Machine { cpus, memory, backend, .. } = measurement.machine;
+        let kernel = measurement.kernel;
+        let accel = measurement.decision.accel;
+        let command = match backend {
+            Backend::Qemu => {
+                let initrd = scratch.path().join("initrd");
+                self.write_initrd(kernel, plan, &initrd)?;
+                let launch = qemu::Launch {
+                    qemu: &self.qemu.path,
+                    accel,
+                    cpus,
+                    memory,
+                    kernel: &kernel.image,
+                    initrd: &initrd,
+                    sockets: &sockets,
+                    cmdline: measurement.cmdline,
+                };
+                qemu::command(&launch)
+            }
+            Backend::VirtmeNg => {
+                let image = kernel.bzimage().ok_or_else(|| LabError::NoBzImage {
+                    kernel: kernel.info.name.to_string(),
+                    image: kernel.image.clone(),
+                })?;
+                let vng = self.vng.as_deref().ok_or(ToolError::Vng)?;
+                let launch = virtme::Launch {
+                    vng,
+                    path: &tools::path_with(vng),
+                    qemu: &self.qemu.path,
+                    agent: &self.own,
+                    plan: &plan_path,
+                    accel,
+                    cpus,
+                    memory,
+                    kernel: &image,
+                    sockets: &sockets,
+                    cmdline: measurement.cmdline,
+                };
+                virtme::command(&launch)
+            }
+        };
+        let path = dir.command();
+        let line = format!("{}\n", shell_line(&command.argv()));
+        std::fs::write(&path, line).map_err(create_error(&path))?;
+        Ok(Prepared { command, listeners, dir: dir.clone(), scratch })
+    }
+
+    fn write_initrd(&self, kernel: &Kernel, plan: &Plan, path: &Path) -> Result<(), LabError> {
+        let create_error = |source| LabError::Create { path: path.to_owned(), source };
+        let modules = match &kernel.modules {
+            Some(dir) => modules::plan(dir)?,
+            None => Vec::new(),
+        };
+        let mut out = BufWriter::new(File::create(path).map_err(create_error)?);
+        initramfs::write(&Contents { init: &self.own, modules: &modules, plan }, &mut out)?;
+        out.flush().map_err(create_error)
+    }
+
+    /// Starts the machine and feeds the session until it ends. Gives the time
+    /// from start to end.
+    pub(super) fn carry_out(
+        &self,
+        prepared: Prepared,
+        session: &mut Session,
+        act: &mut dyn FnMut(Duration, Action) -> anyhow::Result<()>,
+    ) -> Result<Duration, BootError> {
+        let Prepared { command, listeners, dir, scratch } = prepared;
+        let result = Boot::start(&command, listeners, &dir)?.run(session, act);
+        drop(scratch);
+        result
+    }
+
+    /// Chooses the accelerator for a kernel, by booting it where that matters.
+    ///
+    /// # Errors
+    ///
+    /// Fails when KVM was demanded and does not work, or when the canary could
+    /// not even be started.
+    pub fn decide(&self, kernel: &Kernel, machine: Machine) -> Result<Decision, LabError> {
+        let decision =
+            accel::decide(machine.accel, &Device::of_this_host(), || self.canary(kernel, machine))?;
+        Ok(decision?)
+    }
+
+    /// Boots the kernel under KVM with an empty plan, or recalls that this was done.
+    fn canary(&self, kernel: &Kernel, machine: Machine) -> Result<Canary, LabError> {
+        let memory = Memory::within(&self.cache);
+        let key = Memory::key(&accel::host_boot(), &self.qemu.version, &kernel.info.identity);
+        if let Some(canary) = memory.recall(&key) {
+            return Ok(canary);
+        }
+        let canary = self.fly_canary(kernel, machine)?;
+        // A verdict that cannot be kept is asked for again, nothing worse. One
+        // that came from Ctrl-C says nothing of KVM.
+        if !crate::interrupt::requested() {
+            let _ = memory.keep(&key, &canary);
+        }
+        Ok(canary)
+    }
+
+    fn fly_canary(&self, kernel: &Kernel, machine: Machine) -> Result<Canary, LabError> {
+        let run = self.cache.join("run");
+        let logs = Scratch::new(&run).map_err(|source| LabError::Create { path: run, source })?;
+        let measurement = Measurement {
+            kernel,
+            cmdline: &[],
+            tests: &[],
+            machine: Machine { backend: Backend::Qemu, ..machine },
+            decision: Decision { accel: Accel::Kvm, reason: String::new() },
+            seed: 0,
+            run_dir: logs.path(),
+        };
+        let plan = Plan { protocol: PROTOCOL, nonce: self.nonce(), seed: 0, tests: Vec::new() };
+        let dir = BootDir::new(logs.path(), BootId(0));
+        let prepared = self.prepare(&measurement, &plan, &dir)?;
+        let limits =
+            Limits { boot: CANARY_LIMIT, last_words: Duration::from_millis(200), ..Limits::scaled(1.0) };
+        let mut session = Session::new(plan.nonce.clone(), Vec::new(), limits);
+        let (mut hello, mut end) = (None, None);
+        self.carry_out(prepared, &mut session, &mut |at, action| {
+            match action {
+                Action::Hello(_) => hello = Some(at),
+                Action::Ended(how) => end = Some(how),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(match (hello, end) {
+            (Some(at), _) => Canary::Sang { after_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX) },
+            (None, Some(BootEnd::NotBooted { reason })) => {
+                let first = reason.lines().next().unwrap_or_default().to_owned();
+                Canary::Died { reason: first }
+            }
+            (None, end) => Canary::Died { reason: format!("it ended as {end:?}") },
+        })
+    }
+}

@@ -1,0 +1,228 @@
+//! What a session knows of one test. Pure; everything the guest can make grow
+//! has a bound.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use kregress_wire::Outcome;
+
+use super::session::{SessionTest, verdict};
+use super::watchdog::Limits;
+use crate::console::Finding;
+use crate::model::Verdict;
+
+/// Bounds on what one test may make the host remember. From experience: the
+/// largest honest test reports 100 000 samples and a dozen notes.
+const MAX_SAMPLES: usize = 1_000_000;
+const MAX_NOTES: usize = 200;
+const MAX_NOTE_BYTES: usize = 16 << 10;
+const MAX_LOG_BYTES: usize = 64 << 10;
+
+/// A test with its verdict.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// Number in the plan.
+    pub id: u32,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Host time from start to report.
+    pub elapsed: Duration,
+    /// Samples by metric.
+    pub samples: BTreeMap<String, Vec<f64>>,
+    /// Facts about how it ran.
+    pub notes: BTreeMap<String, String>,
+    /// Findings between its markers.
+    pub findings: Vec<Finding>,
+    /// Last part of its kernel log and raw output.
+    pub log: String,
+}
+
+/// Keeps the last bytes of a stream.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    bytes: VecDeque<u8>,
+    dropped: bool,
+}
+
+impl Tail {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        let bytes = if bytes.len() > MAX_LOG_BYTES {
+            self.dropped = true;
+            &bytes[bytes.len() - MAX_LOG_BYTES..]
+        } else {
+            bytes
+        };
+        let excess = (self.bytes.len() + bytes.len()).saturating_sub(MAX_LOG_BYTES);
+        if excess > 0 {
+            self.dropped = true;
+            self.bytes.drain(..excess);
+        }
+        self.bytes.extend(bytes);
+    }
+
+    fn take(&mut self) -> String {
+        let bytes: Vec<u8> = std::mem::take(&mut self.bytes).into();
+        let text = String::from_utf8_lossy(&bytes);
+        if self.dropped {
+            format!("[... the beginning is in the boot's logs ...]\n{text}")
+        } else {
+            text.into_owned()
+        }
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    Planned,
+    Running { since: Duration },
+    Reported { since: Duration, at: Duration, outcome: Outcome },
+    Judged,
+}
+
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) test: SessionTest,
+    state: State,
+    samples: BTreeMap<String, Vec<f64>>,
+    sample_count: usize,
+    notes: BTreeMap<String, String>,
+    pub(super) findings: Vec<Finding>,
+    pub(super) log: Tail,
+    /// The end marker stood in the kernel log.
+    pub(super) console_ended: bool,
+}
+
+impl Record {
+    pub(super) fn new(test: SessionTest) -> Self {
+        Self {
+            test,
+            state: State::Planned,
+            samples: BTreeMap::new(),
+            sample_count: 0,
+            notes: BTreeMap::new(),
+            findings: Vec::new(),
+            log: Tail::default(),
+            console_ended: false,
+        }
+    }
+
+    pub(super) fn is_planned(&self) -> bool {
+        matches!(self.state, State::Planned)
+    }
+
+    pub(super) fn is_reported(&self) -> bool {
+        matches!(self.state, State::Reported { .. })
+    }
+
+    pub(super) fn is_judged(&self) -> bool {
+        matches!(self.state, State::Judged)
+    }
+
+    pub(super) fn start(&mut self, at: Duration) {
+        self.state = State::Running { since: at };
+    }
+
+    /// Until when a reported test waits for the end of its kernel log.
+    pub(super) fn wait_for_console(&self, limits: &Limits) -> Option<Duration> {
+        match self.state {
+            State::Reported { at, .. } if !self.console_ended => Some(at + limits.console),
+            _ => None,
+        }
+    }
+
+    pub(super) fn report(&mut self, at: Duration, outcome: Outcome) {
+        let since = match self.state {
+            State::Running { since } => since,
+            _ => at,
+        };
+        self.state = State::Reported { since, at, outcome };
+    }
+
+    pub(super) fn add_samples(&mut self, metric: &str, values: Vec<f64>) -> Result<(), String> {
+        if !self.test.known_metrics.iter().any(|known| known == metric) {
+            return Err(format!(
+                "it reported the metric `{}`, which its workload does not have",
+                shown(metric)
+            ));
+        }
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(format!("it reported a sample of `{metric}` that is no number"));
+        }
+        self.sample_count += values.len();
+        if self.sample_count > MAX_SAMPLES {
+            return Err(format!("it reported more than {MAX_SAMPLES} samples in one test"));
+        }
+        self.samples.entry(metric.to_owned()).or_default().extend(values);
+        Ok(())
+    }
+
+    pub(super) fn add_note(&mut self, key: String, value: String) -> Result<(), String> {
+        if self.notes.len() >= MAX_NOTES || key.len() + value.len() > MAX_NOTE_BYTES {
+            let limit = format!("{MAX_NOTES} notes of {MAX_NOTE_BYTES} bytes");
+            return Err(format!("it reported more than {limit} in one test"));
+        }
+        self.notes.insert(key, value);
+        Ok(())
+    }
+
+    /// Verdict of a test that reported; none of one that did not.
+    pub(super) fn judge(&mut self) -> Option<Judged> {
+        let State::Reported { since, at, outcome } = &self.state else { return None };
+        let elapsed = at.saturating_sub(*since);
+        let verdict = verdict(outcome, &self.findings, &self.test.required_metrics, &self.samples);
+        self.state = State::Judged;
+        Some(self.judged(elapsed, verdict))
+    }
+
+    /// Verdict of a test that did not report.
+    pub(super) fn judge_as(&mut self, at: Duration, verdict: Verdict) -> Judged {
+        let since = match std::mem::replace(&mut self.state, State::Judged) {
+            State::Running { since } | State::Reported { since, .. } => since,
+            State::Planned | State::Judged => at,
+        };
+        self.judged(at.saturating_sub(since), verdict)
+    }
+
+    fn judged(&mut self, elapsed: Duration, verdict: Verdict) -> Judged {
+        Judged {
+            id: self.test.id,
+            verdict,
+            elapsed,
+            samples: std::mem::take(&mut self.samples),
+            notes: std::mem::take(&mut self.notes),
+            findings: std::mem::take(&mut self.findings),
+            log: self.log.take(),
+        }
+    }
+}
+
+/// A name from the guest, fit for a message.
+fn shown(name: &str) -> String {
+    name.chars().take(60).flat_map(char::escape_default).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_keeps_the_end_and_says_what_it_dropped() {
+        let mut tail = Tail::default();
+        tail.push(&[b'a'; MAX_LOG_BYTES]);
+        tail.push(b"the end");
+        let text = tail.take();
+        assert!(text.starts_with("[... the beginning"), "{}", &text[..40]);
+        assert!(text.ends_with("athe end"));
+        assert_eq!(text.lines().last().map(str::len), Some(MAX_LOG_BYTES));
+    }
+
+    #[test]
+    fn one_push_above_the_bound_keeps_its_end() {
+        let mut tail = Tail::default();
+        tail.push(b"old");
+        let mut long = vec![b'x'; MAX_LOG_BYTES];
+        long.extend(b"end");
+        tail.push(&long);
+        assert!(tail.take().ends_with("xend"));
+    }
+}

@@ -1,0 +1,101 @@
+//! When patience ends: the limits of a boot, and which one passed. Pure.
+
+use std::time::Duration;
+
+/// Every limit of one boot, already scaled.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// From the start of QEMU to the hello.
+    pub boot: Duration,
+    /// Without a byte on any channel.
+    pub no_output: Duration,
+    /// For the answer to a request for stacks.
+    pub diagnosis: Duration,
+    /// From the goodbye to the end of QEMU.
+    pub leaving: Duration,
+    /// For the rest of the kernel log of a guest that is dead.
+    pub last_words: Duration,
+    /// For a test's end marker in the kernel log after its report.
+    pub console: Duration,
+}
+
+impl Limits {
+    /// Limits for a machine that is `slowdown` times slower than a KVM guest on
+    /// an idle host. The figures are from experience: a boot takes 1 s under
+    /// TCG, a loaded CI host takes ten times as long.
+    #[must_use]
+    pub fn scaled(slowdown: f64) -> Self {
+        let seconds = |base: f64| Duration::from_secs_f64(base * slowdown.max(1.0));
+        Self {
+            boot: seconds(15.0),
+            no_output: seconds(15.0),
+            diagnosis: seconds(2.0),
+            leaving: seconds(5.0),
+            last_words: seconds(1.0),
+            console: seconds(0.5),
+        }
+    }
+}
+
+/// The timers of one session.
+#[derive(Debug, Clone)]
+pub(super) struct Watchdog {
+    /// Absolute end of the current phase.
+    until: Duration,
+    limit: Duration,
+    /// Silence allowed, and the last sign of life.
+    silence: Option<Duration>,
+    last_sign: Duration,
+    hello: bool,
+}
+
+impl Watchdog {
+    pub(super) fn new(boot: Duration) -> Self {
+        Self { until: boot, limit: boot, silence: None, last_sign: Duration::ZERO, hello: false }
+    }
+
+    pub(super) fn sign_of_life(&mut self, at: Duration) {
+        self.last_sign = at;
+    }
+
+    /// One test runs: its own limit and the limit of silence hold together.
+    pub(super) fn test(&mut self, at: Duration, limit: Duration, silence: Duration) {
+        self.last_sign = at;
+        (self.until, self.limit, self.silence) = (at + limit, limit, Some(silence));
+    }
+
+    /// No test runs: only silence counts.
+    pub(super) fn between_tests(&mut self, at: Duration, silence: Duration) {
+        self.hello = true;
+        self.last_sign = at;
+        (self.until, self.limit, self.silence) = (Duration::MAX, Duration::MAX, Some(silence));
+    }
+
+    pub(super) fn leaving(&mut self, at: Duration, limit: Duration) {
+        self.one_limit(at, limit);
+    }
+
+    /// A phase with a limit of its own in which silence does not count.
+    pub(super) fn one_limit(&mut self, at: Duration, limit: Duration) {
+        (self.until, self.limit, self.silence) = (at + limit, limit, None);
+    }
+
+    pub(super) fn deadline(&self) -> Duration {
+        let silent = self.silence.map_or(Duration::MAX, |silence| self.last_sign.saturating_add(silence));
+        self.until.min(silent)
+    }
+
+    pub(super) fn reached_hello(&self) -> bool {
+        self.hello
+    }
+
+    /// Which limit the deadline belongs to, in words.
+    pub(super) fn what_passed(&self) -> String {
+        match self.silence {
+            Some(silence) if self.last_sign.saturating_add(silence) < self.until => {
+                format!("no sign of life for {silence:.0?}")
+            }
+            _ => format!("no end after {:.0?}", self.limit),
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! What is written to disk: `run.json` and the lines of `events.jsonl`.
+//!
+//! Owns the shape of the files and nothing else: no I/O, no decisions. The
+//! types are apart from the model, so that a change of the model does not
+//! change files that others read; `results/run.schema.json` and
+//! `results/event.schema.json` describe them, `results/README.md` explains
+//! them. A field may be added within [`VERSION`]; a field that goes, a new
+//! meaning or a new word in a fixed choice needs the next version.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kregress_wire::{Better, Kind, Unit, Value};
+use serde::{Deserialize, Serialize};
+
+use super::words::{AccelWord, BackendWord, FindingKindWord, VerdictWord, accel_choice, decimal, params};
+use crate::console::FindingKind;
+use crate::model::{Accel, AccelChoice, Backend, Verdict};
+
+/// Version of `run.json` and of the event lines together.
+pub const VERSION: u32 = 1;
+
+/// What a run set out to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Name of the run and of its directory.
+    pub id: String,
+    /// Absolute path of its directory when it was made. Where it was read from
+    /// may be elsewhere; readers of files replace it.
+    pub directory: PathBuf,
+    /// Version of the kregress that made it.
+    pub kregress: String,
+    /// Command line as typed, program first.
+    pub command: Vec<String>,
+    /// Seconds since 1970, UTC.
+    pub started_unix: i64,
+    /// Seed of everything random. Text on disk: many readers of JSON round
+    /// integers above 2^53.
+    #[serde(with = "decimal")]
+    pub seed: u64,
+    /// Machine as asked for.
+    pub machine: Machine,
+    /// Facts about the host.
+    pub host: BTreeMap<String, String>,
+    /// Boots asked for of each kernel: verdicts that each test has in the end.
+    pub boots_per_kernel: u32,
+    /// Kernels in the order of the command line.
+    pub kernels: Vec<String>,
+    /// Tests in order of execution.
+    pub tests: Vec<Test>,
+}
+
+/// Machine as asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// How instructions are executed.
+    #[serde(with = "accel_choice")]
+    pub accel: AccelChoice,
+    /// Who prepares the guest.
+    #[serde(with = "BackendWord")]
+    pub backend: Backend,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Guest memory in bytes.
+    pub memory_bytes: u64,
+}
+
+/// A planned test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Test {
+    /// Full name, `suite/test[param=value]`.
+    pub id: String,
+    /// Its suite.
+    pub suite: String,
+    /// The name without its suite.
+    pub name: String,
+    /// Name in the guest's registry.
+    pub workload: String,
+    /// Every parameter of the workload.
+    #[serde(with = "params")]
+    pub params: BTreeMap<String, Value>,
+    /// On an unloaded machine with KVM, in milliseconds.
+    pub timeout_ms: u64,
+    /// Metrics to show, in the order of the suite.
+    pub metrics: Vec<Metric>,
+    /// Suite file, relative to the project, if it is known.
+    pub file: Option<String>,
+    /// Line of the test in it, from 1.
+    pub line: u64,
+}
+
+/// A metric of a test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metric {
+    /// Name, unique within the test.
+    pub name: String,
+    /// What one sample is.
+    pub summary: String,
+    /// Unit of the samples.
+    pub unit: Unit,
+    /// Nature of the samples.
+    pub kind: Kind,
+    /// Which direction is an improvement.
+    pub better: Better,
+}
+
+/// A kernel that is ready to boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kernel {
+    /// As named in the run.
+    pub name: String,
+    /// What is booted.
+    pub image: String,
+    /// Key in the store, or hash of the image.
+    pub identity: String,
+    /// `uname -r` where it is known before the boot.
+    pub release: Option<String>,
+    /// Source, tree id, compiler and the like.
+    pub facts: BTreeMap<String, String>,
+}
+
+/// A launch of one kernel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Launch {
+    /// Number in the run, from 1, in the order of launch.
+    pub id: u32,
+    /// Which kernel.
+    pub kernel: String,
+    /// Accelerator in use.
+    #[serde(with = "AccelWord")]
+    pub accel: Accel,
+    /// Machine as asked for.
+    pub machine: Machine,
+    /// Exact command, program first.
+    pub command: Vec<String>,
+    /// Tests planned for this boot, by full name.
+    pub tests: Vec<String>,
+    /// Directory of the boot, relative to the run.
+    pub directory: String,
+    /// Factor on every time limit; none if it was no finite number.
+    pub slowdown: Option<f64>,
+}
+
+/// What the guest said of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guest {
+    /// `uname -r`.
+    pub kernel_release: String,
+    /// `uname -v`.
+    pub kernel_version: String,
+    /// CPUs online.
+    pub cpus: u32,
+    /// `MemTotal` in bytes.
+    pub memory_bytes: u64,
+    /// Guest's monotonic clock at its hello, in nanoseconds.
+    pub uptime_ns: u64,
+    /// Circumstances of every number: clock source, RCU settings, command line.
+    pub facts: BTreeMap<String, String>,
+    /// Probed features and what was found.
+    pub features: BTreeMap<String, String>,
+}
+
+/// Something in the kernel log that must not be there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Which class of wrong.
+    #[serde(with = "FindingKindWord")]
+    pub kind: FindingKind,
+    /// The line that names it.
+    pub title: String,
+    /// Function names of its stack, innermost first.
+    pub stack: Vec<String>,
+    /// Byte offset of its first line in the boot's console log.
+    pub start: u64,
+    /// Byte offset behind its last line.
+    pub end: u64,
+}
+
+/// The verdict of one test in one boot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TestResult {
+    /// Full name of the test.
+    pub test: String,
+    /// The kernel it was for.
+    pub kernel: String,
+    /// The boot that ran it; none if no boot reached it.
+    pub boot: Option<u32>,
+    /// `verdict` and what belongs to it.
+    #[serde(flatten, with = "VerdictWord")]
+    pub verdict: Verdict,
+    /// Host time from start to verdict, in nanoseconds.
+    pub elapsed_ns: u64,
+    /// Samples by metric, in the order in which they came; finite numbers only.
+    pub samples: BTreeMap<String, Vec<f64>>,
+    /// Facts about how it ran.
+    pub notes: BTreeMap<String, String>,
+    /// Findings in its part of the kernel log.
+    pub findings: Vec<Finding>,
+    /// Last lines of the kernel log and raw output that belong to it.
+    pub log: String,
+}
+
+/// How a boot ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "kebab-case")]
+pub enum BootEnd {
+    /// The guest said goodbye and powered off.
+    Clean,
+    /// The kernel panicked or died on its own.
+    Panicked {
+        /// Title of the finding.
+        reason: String,
+    },
+    /// The guest went away without a word.
+    Lost {
+        /// What was seen of it.
+        reason: String,
+    },
+    /// Killed by kregress.
+    Killed {
+        /// Which limit passed, or who asked.
+        reason: String,
+    },
+    /// Never reached its hello.
+    NotBooted {
+        /// What is known.
+        reason: String,
+    },
+}
+
+/// One thing that happened. `kernel-objects` and `test-progress` are told to
+/// whoever reads stdout, and are not kept in `events.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// First of a run.
+    RunStarted(Plan),
+    /// A step of having a kernel begins.
+    KernelStep {
+        /// Whose.
+        kernel: String,
+        /// What is being done.
+        what: String,
+    },
+    /// Compilation goes on.
+    KernelObjects {
+        /// Whose.
+        kernel: String,
+        /// Objects made.
+        done: u64,
+        /// Estimate of all; 0 when unknown.
+        estimated: u64,
+        /// Since compilation began, in milliseconds.
+        compiling_ms: u64,
+        /// Last line of the log.
+        line: String,
+    },
+    /// A kernel is there.
+    KernelReady(Kernel),
+    /// A kernel cannot be had.
+    KernelFailed {
+        /// Which.
+        kernel: String,
+        /// Why.
+        reason: String,
+    },
+    /// Something to know that changes no verdict.
+    Notice {
+        /// What.
+        text: String,
+    },
+    /// A QEMU was started.
+    BootStarted(Launch),
+    /// The guest said hello.
+    BootReady {
+        /// Which boot.
+        boot: u32,
+        /// What it said.
+        guest: Guest,
+        /// From `exec` of QEMU to the hello, in nanoseconds.
+        exec_to_hello_ns: u64,
+    },
+    /// A test began.
+    TestStarted {
+        /// Which boot.
+        boot: u32,
+        /// Full name of the test.
+        test: String,
+    },
+    /// A test goes on.
+    TestProgress {
+        /// Which boot.
+        boot: u32,
+        /// Full name of the test.
+        test: String,
+        /// Steps done.
+        done: u64,
+        /// Steps in all.
+        total: u64,
+    },
+    /// A test has its verdict.
+    TestFinished(TestResult),
+    /// The kernel log of a boot holds something outside of every test.
+    BootFinding {
+        /// Which boot.
+        boot: u32,
+        /// What.
+        finding: Finding,
+    },
+    /// A boot is over.
+    BootFinished {
+        /// Which boot.
+        boot: u32,
+        /// How.
+        end: BootEnd,
+        /// From `exec` of QEMU to its end, in nanoseconds.
+        lived_ns: u64,
+    },
+    /// Last of a run.
+    RunFinished {
+        /// The user asked to stop.
+        interrupted: bool,
+    },
+}
+
+/// One line of `events.jsonl` and of `--message-format json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// [`VERSION`] of the writer.
+    pub version: u32,
+    /// Number of the line, from 0, without gaps.
+    pub seq: u64,
+    /// Since the start of the run, in milliseconds.
+    pub elapsed_ms: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// A boot with everything that became of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Boot {
+    /// How it was launched.
+    #[serde(flatten)]
+    pub launch: Launch,
+    /// What the guest said; none if it never did.
+    pub guest: Option<Guest>,
+    /// From `exec` of QEMU to the hello, in nanoseconds.
+    pub exec_to_hello_ns: Option<u64>,
+    /// The test that runs, or ran when the record ends.
+    pub running: Option<String>,
+    /// Findings outside of every test.
+    pub findings: Vec<Finding>,
+    /// How it ended; none while it runs or if the run died first.
+    pub end: Option<BootEnd>,
+    /// From `exec` of QEMU to its end, in nanoseconds.
+    pub lived_ns: Option<u64>,
+}
+
+/// A kernel that cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelFailure {
+    /// Which.
+    pub kernel: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It goes on; in a file that nobody locks it means that the run was killed.
+    Running,
+    /// It came to its end.
+    Finished,
+    /// The user stopped it, and it ended in good order.
+    Interrupted,
+    /// It ended without saying so: killed, crashed, out of disk.
+    Unfinished,
+}
+
+/// A run as far as it is known: the content of `run.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// [`VERSION`] of the writer.
+    pub version: u32,
+    /// Where it stands.
+    pub state: State,
+    /// Event lines that this record sums up.
+    pub events: u64,
+    /// Time of the last of them, since the start, in milliseconds.
+    pub elapsed_ms: u64,
+    /// What it set out to do.
+    pub plan: Plan,
+    /// Kernels that were there, in the order in which they came.
+    pub kernels: Vec<Kernel>,
+    /// Kernels that could not be had.
+    pub failed_kernels: Vec<KernelFailure>,
+    /// In the order of launch.
+    pub boots: Vec<Boot>,
+    /// In the order in which they came. Complete unless `state` is `running`:
+    /// then one for each kernel, boot asked for and test.
+    pub results: Vec<TestResult>,
+    /// Things to know that change no verdict.
+    pub notices: Vec<String>,
+}
+
+impl Run {
+    /// The boot of this number.
+    #[must_use]
+    pub fn boot(&self, id: u32) -> Option<&Boot> {
+        self.boots.iter().find(|boot| boot.launch.id == id)
+    }
+
+    /// The kernel of this name, if it was there.
+    #[must_use]
+    pub fn kernel(&self, name: &str) -> Option<&Kernel> {
+        self.kernels.iter().find(|kernel| kernel.name == name)
+    }
+
+    /// Console log of a boot.
+    #[must_use]
+    pub fn console_log(&self, boot: &Boot) -> PathBuf {
+        self.plan.directory.join(Path::new(&boot.launch.directory)).join(super::dir::CONSOLE_LOG)
+    }
+}

@@ -1,0 +1,181 @@
+//! The words of the model's fixed choices on disk, and other values that are
+//! written in a form of their own. Pure.
+//!
+//! The compiler holds the words against the model: a variant that is missing
+//! here does not compile.
+
+use kregress_wire::Value;
+use serde::{Deserialize, Serialize};
+
+use crate::console::FindingKind;
+use crate::model::{Accel, AccelChoice, Backend, Failure, FailureKind, Trouble, TroubleKind, Verdict};
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Accel", rename_all = "kebab-case")]
+pub(super) enum AccelWord {
+    Kvm,
+    Tcg,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Backend", rename_all = "kebab-case")]
+pub(super) enum BackendWord {
+    Qemu,
+    VirtmeNg,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "FindingKind", rename_all = "kebab-case")]
+pub(super) enum FindingKindWord {
+    Panic,
+    Oops,
+    Bug,
+    Warning,
+    Lockdep,
+    Sanitizer,
+    Hang,
+    Leak,
+    Memory,
+    Reboot,
+    Blind,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "FailureKind", rename_all = "kebab-case")]
+pub(super) enum FailureKindWord {
+    Assertion,
+    Finding,
+    Panic,
+    Timeout,
+    Boot,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "TroubleKind", rename_all = "kebab-case")]
+pub(super) enum TroubleKindWord {
+    Workload,
+    Lost,
+    NotReached,
+    Protocol,
+    Host,
+    Unfinished,
+    Interrupted,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Failure")]
+pub(super) struct FailureFields {
+    #[serde(with = "FailureKindWord")]
+    kind: FailureKind,
+    message: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Trouble")]
+pub(super) struct TroubleFields {
+    #[serde(with = "TroubleKindWord")]
+    kind: TroubleKind,
+    message: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Verdict", tag = "verdict", rename_all = "kebab-case")]
+pub(super) enum VerdictWord {
+    Pass { checks: u64 },
+    Fail(#[serde(with = "FailureFields")] Failure),
+    Skip { reason: String },
+    Error(#[serde(with = "TroubleFields")] Trouble),
+}
+
+/// `auto`, or the name of an accelerator.
+pub(super) mod accel_choice {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Accel, AccelChoice};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    enum Word {
+        Auto,
+        Kvm,
+        Tcg,
+    }
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        choice: &AccelChoice,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let word = match choice {
+            AccelChoice::Auto => Word::Auto,
+            AccelChoice::Only(Accel::Kvm) => Word::Kvm,
+            AccelChoice::Only(Accel::Tcg) => Word::Tcg,
+        };
+        word.serialize(serializer)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<AccelChoice, D::Error> {
+        Ok(match Word::deserialize(deserializer)? {
+            Word::Auto => AccelChoice::Auto,
+            Word::Kvm => AccelChoice::Only(Accel::Kvm),
+            Word::Tcg => AccelChoice::Only(Accel::Tcg),
+        })
+    }
+}
+
+/// A 64 bit number as decimal text.
+pub(super) mod decimal {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(in super::super) fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(number)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse()
+            .map_err(|_| de::Error::custom(format!("`{text}` is no seed: a decimal number is expected")))
+    }
+}
+
+/// Parameters as plain JSON numbers and strings, without the tag that they
+/// carry on the wire.
+pub(super) mod params {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Value;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Plain {
+        Int(i64),
+        Text(String),
+    }
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        params: &BTreeMap<String, Value>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(params.iter().map(|(name, value)| {
+            let plain = match value {
+                Value::Int(number) => Plain::Int(*number),
+                Value::Text(text) => Plain::Text(text.clone()),
+            };
+            (name, plain)
+        }))
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, Value>, D::Error> {
+        let plain = BTreeMap::<String, Plain>::deserialize(deserializer)?;
+        let value = |plain| match plain {
+            Plain::Int(number) => Value::Int(number),
+            Plain::Text(text) => Value::Text(text),
+        };
+        Ok(plain.into_iter().map(|(name, plain)| (name, value(plain))).collect())
+    }
+}

@@ -1,0 +1,82 @@
+//! Runs the real binary and reads what it left behind.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// A results directory of its own, and a place for configuration files.
+pub(crate) struct Rig {
+    dir: tempfile::TempDir,
+}
+
+/// What one invocation left.
+pub(crate) struct Ran {
+    pub(crate) output: Output,
+    pub(crate) run_dir: PathBuf,
+    pub(crate) run: Value,
+}
+
+impl Rig {
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("directory") }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn results(&self) -> PathBuf {
+        self.dir.path().join("results")
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test starts the binary under test")]
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kregress"));
+        command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+        command.arg("--results").arg(self.results()).args(args).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `kregress` to its end and reads the newest run.
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        let output = self.command(args).output().expect("start kregress");
+        let run_dir = self.newest_run().unwrap_or_else(|| panic!("no run\n{}", text(&output)));
+        let run = read_json(&run_dir.join("run.json"));
+        Ran { output, run_dir, run }
+    }
+
+    pub(crate) fn spawn(&self, args: &[&str]) -> Child {
+        self.command(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("start kregress")
+    }
+
+    pub(crate) fn newest_run(&self) -> Option<PathBuf> {
+        let entries = std::fs::read_dir(self.results()).ok()?;
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.join("run.json").is_file()).max()
+    }
+}
+
+pub(crate) fn read_json(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+pub(crate) fn text(output: &Output) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    format!("status: {}\n--- stdout\n{out}\n--- stderr\n{err}", output.status)
+}
+
+/// Processes whose command line contains `needle`.
+pub(crate) fn processes_with(needle: &str) -> Vec<u32> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").expect("proc").flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let Ok(cmdline) = std::fs::read(entry.path().join("cmdline")) else { continue };
+        if String::from_utf8_lossy(&cmdline).contains(needle) && pid != std::process::id() {
+            found.push(pid);
+        }
+    }
+    found
+}

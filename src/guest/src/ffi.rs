@@ -1,0 +1,263 @@
+//! System calls that rustix does not offer, each behind a safe function.
+//!
+//! All `unsafe` of the harness is here, but for the calls of [`fork`]; what the
+//! results mean is decided elsewhere.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fd::AsFd;
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Moves the calling thread, and no other, into a new network namespace.
+pub(crate) fn unshare_net() -> rustix::io::Result<()> {
+    // SAFETY: `CLONE_NEWNET` changes only which network namespace later calls
+    // of this thread see. Memory and descriptor tables stay shared as they are.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }
+}
+
+/// Reads a plain number by `getsockopt`.
+fn get_socket_number<T: Copy + Default>(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+) -> io::Result<T> {
+    let mut value = T::default();
+    let mut length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
+    // SAFETY: `value` is writable and `length` tells its size; the callers below
+    // instantiate `T` with integers only, of which every bit pattern is valid.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw mut value).cast::<libc::c_void>(),
+            &raw mut length,
+        )
+    })?;
+    Ok(value)
+}
+
+/// Cookie of the network namespace that a socket belongs to: never given twice
+/// during one boot, unlike inode numbers. `ENOPROTOOPT` before Linux 5.14.
+pub(crate) fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
+    get_socket_number(socket.as_fd(), libc::SOL_SOCKET, libc::SO_NETNS_COOKIE)
+}
+
+/// Turns on `SO_ZEROCOPY`.
+pub(crate) fn set_zerocopy(socket: impl AsFd) -> io::Result<()> {
+    let one: libc::c_int = 1;
+    let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(io::Error::other)?;
+    // SAFETY: `one` is readable and of the length given.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ZEROCOPY,
+            (&raw const one).cast::<libc::c_void>(),
+            length,
+        )
+    })
+    .map(drop)
+}
+
+/// Asks whether `io_uring_setup` is there, without setting one up.
+pub(crate) fn probe_io_uring() -> io::Result<()> {
+    let null = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: the kernel answers a null pointer with `EFAULT` and does nothing.
+    let result = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1_u32, null) };
+    let error = if result < 0 { io::Error::last_os_error() } else { return Ok(()) };
+    // The call got as far as reading its argument.
+    if error.raw_os_error() == Some(libc::EFAULT) { Ok(()) } else { Err(error) }
+}
+
+/// Asks whether a file can be mapped for reading.
+pub(crate) fn probe_mmap(file: impl AsFd) -> io::Result<()> {
+    let length = rustix::param::page_size();
+    let anywhere = std::ptr::null_mut();
+    // SAFETY: the kernel chooses an address where nothing of ours is mapped.
+    let area = unsafe { mmap(anywhere, length, ProtFlags::READ, MapFlags::SHARED, file, 0) }?;
+    // SAFETY: exactly what was mapped above; nobody else knows of it.
+    unsafe { munmap(area, length) }?;
+    Ok(())
+}
+
+/// Processor time in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct CpuTime {
+    /// Spent in user mode.
+    pub(crate) user_ns: u64,
+    /// Spent in the kernel on behalf of the caller.
+    pub(crate) system_ns: u64,
+}
+
+impl std::ops::Add for CpuTime {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { user_ns: self.user_ns + other.user_ns, system_ns: self.system_ns + other.system_ns }
+    }
+}
+
+impl std::ops::Sub for CpuTime {
+    type Output = Self;
+
+    /// Never below 0: the kernel divides processor time into user and system by
+    /// sampling, and may correct a division afterwards.
+    fn sub(self, other: Self) -> Self {
+        Self {
+            user_ns: self.user_ns.saturating_sub(other.user_ns),
+            system_ns: self.system_ns.saturating_sub(other.system_ns),
+        }
+    }
+}
+
+/// Processor time of this process, its threads and its reaped children.
+pub(crate) fn cpu_time() -> io::Result<CpuTime> {
+    Ok(usage(libc::RUSAGE_SELF)? + usage(libc::RUSAGE_CHILDREN)?)
+}
+
+/// Processor time of the calling thread.
+pub(crate) fn thread_cpu_time() -> io::Result<CpuTime> {
+    usage(libc::RUSAGE_THREAD)
+}
+
+fn usage(who: libc::c_int) -> io::Result<CpuTime> {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: `usage` is writable and of the right type.
+    check(unsafe { libc::getrusage(who, usage.as_mut_ptr()) })?;
+    // SAFETY: getrusage succeeded, so it filled the structure.
+    let usage = unsafe { usage.assume_init() };
+    Ok(CpuTime { user_ns: nanoseconds(usage.ru_utime), system_ns: nanoseconds(usage.ru_stime) })
+}
+
+fn nanoseconds(time: libc::timeval) -> u64 {
+    let (seconds, micros) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_usec));
+    seconds.unwrap_or(0) * 1_000_000_000 + micros.unwrap_or(0) * 1_000
+}
+
+/// Which side of a [`fork`] a process is on.
+#[derive(Debug)]
+pub(crate) enum Fork {
+    /// The new process; it ends with [`exit_now`].
+    Child,
+    /// The old one.
+    Parent(Pid),
+}
+
+/// Duplicates the process.
+///
+/// # Safety
+///
+/// The process has one thread: in the child of a process with more, a lock may
+/// be held for ever by a thread that is not there.
+pub(crate) unsafe fn fork() -> io::Result<Fork> {
+    // SAFETY: the caller guarantees that there is one thread.
+    let pid = check(unsafe { libc::fork() })?;
+    Ok(Pid::from_raw(pid).map_or(Fork::Child, Fork::Parent))
+}
+
+/// Ends the process without running destructors or exit handlers: the way out
+/// for a child that shares its parent's open files.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` only ends the process.
+    unsafe { libc::_exit(code) }
+}
+
+/// A number that a process shares with the children that it forks.
+#[derive(Debug)]
+pub(crate) struct SharedNumber(NonNull<AtomicU64>);
+
+impl SharedNumber {
+    /// Starts at 0.
+    pub(crate) fn new() -> io::Result<Self> {
+        let (anywhere, length) = (std::ptr::null_mut(), size_of::<AtomicU64>());
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the kernel chooses an address where nothing of ours is mapped.
+        let area = unsafe { mmap_anonymous(anywhere, length, access, MapFlags::SHARED) }?;
+        NonNull::new(area.cast()).map(Self).ok_or_else(|| io::Error::other("mmap gave a null pointer"))
+    }
+
+    /// Sets it for everybody.
+    pub(crate) fn set(&self, value: u64) {
+        self.number().store(value, Ordering::Release);
+    }
+
+    /// What it is now.
+    pub(crate) fn get(&self) -> u64 {
+        self.number().load(Ordering::Acquire)
+    }
+
+    fn number(&self) -> &AtomicU64 {
+        // SAFETY: mapped, aligned to a page and zeroed by `new`, unmapped only
+        // by `drop`.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for SharedNumber {
+    fn drop(&mut self) {
+        // SAFETY: exactly what `new` mapped; no reference outlives `self`. If it
+        // fails the page stays until the process ends.
+        let _ = unsafe { munmap(self.0.as_ptr().cast(), size_of::<AtomicU64>()) };
+    }
+}
+
+/// Sets a network device of the caller's namespace up.
+pub(crate) fn bring_up(socket: impl AsFd, device: &str) -> io::Result<()> {
+    // SAFETY: `ifreq` is a plain C structure for which zeros are valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays 0: the name is a C string.
+    if device.len() >= request.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(device.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    let socket = socket.as_fd().as_raw_fd();
+    // SAFETY: `request` is a valid `ifreq` and outlives the call.
+    check(unsafe { libc::ioctl(socket, libc::SIOCGIFFLAGS, &raw mut request) })?;
+    // SAFETY: SIOCGIFFLAGS filled this member of the union.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    let up = libc::c_short::try_from(libc::IFF_UP).map_err(io::Error::other)?;
+    request.ifr_ifru.ifru_flags = flags | up;
+    // SAFETY: as above; the kernel only reads.
+    check(unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS, &raw mut request) }).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_name_without_room_for_its_end_is_refused() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("socket");
+        let error = bring_up(&socket, "sixteen-letters!").expect_err("too long");
+        assert_eq!(error.raw_os_error(), Some(libc::ENAMETOOLONG));
+        let error = bring_up(&socket, "no-such-device").expect_err("missing");
+        assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+    }
+
+    #[test]
+    fn a_shared_number_keeps_what_was_set() {
+        let number = SharedNumber::new().expect("mmap");
+        assert_eq!(number.get(), 0);
+        number.set(u64::MAX);
+        assert_eq!(number.get(), u64::MAX);
+    }
+
+    #[test]
+    fn processor_time_does_not_run_backwards() {
+        let before = cpu_time().expect("getrusage");
+        let after = cpu_time().expect("getrusage");
+        assert!(after.user_ns >= before.user_ns && after.system_ns >= before.system_ns);
+    }
+}

@@ -1,0 +1,140 @@
+//! The kernel's own record of its namespace cleanup: workqueue tracepoints in
+//! a trace instance of our own.
+//!
+//! Events and their text are the same from 6.1 to 6.18. Needs no tracer, only
+//! `CONFIG_ENABLE_DEFAULT_TRACERS` or any tracer at all.
+
+mod line;
+mod rounds;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+pub(crate) use line::Point;
+pub(crate) use rounds::{Drain, Rounds};
+
+/// Where tracefs may be; the second place is that of kernels and systems where
+/// only debugfs is mounted.
+const ROOTS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+
+/// Our instances begin with this, so that those of the dead are found.
+const PREFIX: &str = "kregress-";
+
+/// The events that tell a round of cleanup.
+const EVENTS: [&str; 3] = ["workqueue_queue_work", "workqueue_execute_start", "workqueue_execute_end"];
+
+/// Per processor. A round takes three lines of a hundred bytes; without a
+/// filter all other work of the kernel comes on top.
+const BUFFER_KB: &str = "512";
+
+/// Whether there is what an instance needs; if not, why.
+pub(crate) fn available() -> Result<(), String> {
+    root().map(drop)
+}
+
+fn root() -> Result<&'static Path, String> {
+    let has = |root: &&str, rest: &str| Path::new(root).join(rest).exists();
+    let Some(root) = ROOTS.iter().find(|root| has(root, "instances")) else {
+        return Err(format!("{}/instances does not exist; needs CONFIG_FTRACE", ROOTS[0]));
+    };
+    match EVENTS.iter().find(|event| !has(root, &format!("events/workqueue/{event}"))) {
+        Some(event) => {
+            Err(format!("no tracepoint `{event}`; needs CONFIG_ENABLE_DEFAULT_TRACERS or a tracer"))
+        }
+        None => Ok(Path::new(root)),
+    }
+}
+
+/// Removes the instances of processes that died; their names.
+pub(crate) fn remove_leftovers() -> Vec<String> {
+    let Ok(root) = root() else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(root.join("instances")) else { return Vec::new() };
+    entries
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            (name.starts_with(PREFIX) && fs::remove_dir(root.join("instances").join(&name)).is_ok())
+                .then_some(name)
+        })
+        .collect()
+}
+
+/// A trace instance that records cleanup rounds. Removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    directory: PathBuf,
+    pipe: Option<File>,
+    reader: line::Reader,
+    filtered: bool,
+}
+
+impl Instance {
+    /// Begins to record.
+    ///
+    /// # Errors
+    ///
+    /// Says what the kernel lacks.
+    pub(crate) fn start() -> Result<Self, String> {
+        let name = format!("{PREFIX}{}", std::process::id());
+        let directory = root()?.join("instances").join(name);
+        fs::create_dir(&directory)
+            .map_err(|error| format!("cannot create {}: {error}", directory.display()))?;
+        let mut instance = Self { directory, pipe: None, reader: line::Reader::default(), filtered: true };
+        instance.set("trace_clock", "mono")?;
+        instance.set("buffer_size_kb", BUFFER_KB)?;
+        for event in EVENTS {
+            let event = format!("events/workqueue/{event}");
+            // Understood since 6.3, in this form without quotes. Older kernels
+            // record all work; the reader picks ours.
+            let filter = format!("function.function == {}", line::FUNCTION);
+            instance.filtered &= instance.set(&format!("{event}/filter"), &filter).is_ok();
+            instance.set(&format!("{event}/enable"), "1")?;
+        }
+        let path = instance.directory.join("trace_pipe");
+        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+        let pipe = OpenOptions::new().read(true).custom_flags(flags).open(&path);
+        instance.pipe = Some(pipe.map_err(|error| format!("cannot open {}: {error}", path.display()))?);
+        Ok(instance)
+    }
+
+    fn set(&self, file: &str, value: &str) -> Result<(), String> {
+        let path = self.directory.join(file);
+        fs::write(&path, value)
+            .map_err(|error| format!("cannot write `{value}` to {}: {error}", path.display()))
+    }
+
+    /// Whether the kernel records nothing but our events.
+    pub(crate) fn filtered(&self) -> bool {
+        self.filtered
+    }
+
+    /// Gives what was recorded since the last call, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the pipe does.
+    pub(crate) fn read(&mut self) -> io::Result<Vec<Point>> {
+        let mut points = Vec::new();
+        let mut chunk = [0; 16_384];
+        let Some(pipe) = &mut self.pipe else { return Ok(points) };
+        loop {
+            match pipe.read(&mut chunk) {
+                Ok(0) => return Ok(points),
+                Ok(count) => points.extend(self.reader.push(chunk.get(..count).unwrap_or_default())),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(points),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        // An instance with an open file cannot be removed.
+        self.pipe = None;
+        // The session removes what is left.
+        let _ = fs::remove_dir(&self.directory);
+    }
+}

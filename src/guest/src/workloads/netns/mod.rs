@@ -1,0 +1,63 @@
+//! Workloads that create and destroy network namespaces.
+
+mod churn;
+mod drain;
+
+use std::time::Duration;
+
+use kregress_wire::{Better, Kind, MetricInfo, Unit};
+
+use crate::context::{Context, Stop, Workload};
+use crate::diagnose;
+use crate::ucount::{Census, Gone};
+
+/// `netns/churn`.
+pub(super) const CHURN: Workload = Workload { info: &churn::INFO, run: churn::run };
+
+/// `netns/drain`.
+pub(super) const DRAIN: Workload = Workload { info: &drain::INFO, run: drain::run };
+
+/// A metric of which less is better.
+const fn time(name: &'static str, summary: &'static str) -> MetricInfo {
+    MetricInfo { name, summary, unit: Unit::Nanoseconds, kind: Kind::Time, better: Better::Lower }
+}
+
+/// Begins to count: everything left by earlier tests is gone, and what belongs
+/// to others is known and told.
+fn begin_census(ctx: &Context<'_>) -> Result<(Census, Gone), Stop> {
+    let (census, fresh) = Census::begin(ctx.remaining() / 2)?;
+    if census.baseline() > 0 {
+        ctx.note("foreign-namespaces", census.baseline().to_string())?;
+    }
+    Ok((census, fresh))
+}
+
+/// Waits until every namespace is gone, as an assertion.
+fn expect_all_gone(ctx: &Context<'_>, census: &mut Census, count: usize) -> Result<Gone, Stop> {
+    let patience = ctx.remaining();
+    match census.wait(patience)? {
+        Some(gone) => {
+            ctx.checked(1);
+            Ok(gone)
+        }
+        None => Err(not_gone(count, patience)),
+    }
+}
+
+/// The failure of a drain that does not come to its end.
+fn not_gone(count: usize, waited: Duration) -> Stop {
+    let report = diagnose::netns_workers();
+    Stop::Fail(format!(
+        "{count} network namespaces are not gone {:.1} s after their last reference was dropped; \
+         the kernel's worker: {}\n{}",
+        waited.as_secs_f64(),
+        diagnose::brief(&report),
+        report.trim_end()
+    ))
+}
+
+/// Nanoseconds as a sample. Exact up to 104 days.
+#[expect(clippy::cast_precision_loss, reason = "a sample is a double")]
+fn ns(value: u64) -> f64 {
+    value as f64
+}

@@ -1,0 +1,25 @@
+//! Zerocopy networking: receiving by mapping, sending without copying.
+//!
+//! Each workload opens its connections over the loopback interface of a network
+//! namespace of its own. Owns the two workloads and what they share; the harness
+//! is reached through [`crate::context::Context`] only.
+
+mod completions;
+mod datagrams;
+mod errqueue;
+mod inflight;
+mod loopback;
+mod memory;
+mod numbering;
+mod patience;
+mod pattern;
+mod receive;
+mod receiver;
+mod send;
+mod sys;
+#[cfg(test)]
+mod test_params;
+mod transmit;
+
+pub(super) use receive::RECEIVE;
+pub(super) use send::SEND;
