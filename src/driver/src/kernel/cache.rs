@@ -15,7 +15,8 @@
 //! made again.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -86,10 +87,24 @@ impl Cache {
         let tag = self.root.join("CACHEDIR.TAG");
         match File::create_new(&tag) {
             Ok(mut file) => file.write_all(TAG.as_bytes()).at("write", tag),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error).at("create", tag),
         }
     }
+}
+
+/// Writes a file that readers see whole or not at all.
+pub(super) fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    create_dir(directory)?;
+    // Temporary files are private; the cache is as open as its directory.
+    let readable = fs::Permissions::from_mode(0o644);
+    let file = tempfile::Builder::new().permissions(readable).tempfile_in(directory);
+    let mut file = file.at("create", directory)?;
+    serde_json::to_writer_pretty(&mut file, value).map_err(io::Error::from).at("write", path)?;
+    file.write_all(b"\n").at("write", path)?;
+    file.persist(path).map_err(|error| error.error).at("write", path)?;
+    Ok(())
 }
 
 /// Makes a directory and those above it.
@@ -101,7 +116,7 @@ pub(super) fn create_dir(path: &Path) -> Result<(), FileError> {
 pub(super) fn remove(path: &Path) -> Result<(), FileError> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).at("remove", path),
     };
     if metadata.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.at("remove", path)

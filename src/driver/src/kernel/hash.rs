@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::cache;
+
 /// Version of [`Memo`] on disk.
 const MEMO_VERSION: u32 = 1;
 
@@ -123,27 +125,19 @@ impl FileHasher {
         if let Some(digest) = recall(&memo, path, &before) {
             return Ok(digest);
         }
-        let digest = read_and_hash(path)?;
+        let digest = of_file(path)?;
         // A file that changed meanwhile is hashed again the next time. That the
         // memory cannot be written costs time and nothing else.
         if Stamp::of(&fs::metadata(path)?) == before {
-            let _ = self.remember(&memo, path, before, digest);
+            let record = Memo {
+                version: MEMO_VERSION,
+                path: path.to_string_lossy().into_owned(),
+                stamp: before,
+                sha256: digest.to_string(),
+            };
+            let _ = cache::write_json(&memo, &record);
         }
         Ok(digest)
-    }
-
-    fn remember(&self, memo: &Path, path: &Path, stamp: Stamp, digest: Digest) -> io::Result<()> {
-        let record = Memo {
-            version: MEMO_VERSION,
-            path: path.to_string_lossy().into_owned(),
-            stamp,
-            sha256: digest.to_string(),
-        };
-        fs::create_dir_all(&self.directory)?;
-        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
-        serde_json::to_writer(&mut file, &record)?;
-        file.persist(memo)?;
-        Ok(())
     }
 }
 
@@ -153,7 +147,8 @@ fn recall(memo: &Path, path: &Path, stamp: &Stamp) -> Option<Digest> {
     (same && record.stamp == *stamp).then(|| Digest::parse(&record.sha256)).flatten()
 }
 
-fn read_and_hash(path: &Path) -> io::Result<Digest> {
+/// Hash of a file's contents.
+pub(super) fn of_file(path: &Path) -> io::Result<Digest> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];

@@ -83,6 +83,11 @@ impl Make<'_> {
             .args([format!("CC={cc}"), format!("HOSTCC={cc}")])
             .arg(format!("-j{}", self.env.jobs))
             .arg("--output-sync=target")
+            // The kernel's Makefile takes LC_ALL away, and then these decide the
+            // quotes in messages.
+            .env("LANG", "C")
+            .env("LC_CTYPE", "C")
+            .env("LC_MESSAGES", "C")
             // A compiler that was updated in place must not get old results.
             .env("CCACHE_COMPILERCHECK", "content")
             // The release must not depend on the repository that happens to

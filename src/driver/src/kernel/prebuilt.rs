@@ -38,6 +38,7 @@ pub(super) fn image(
     let mut facts = BTreeMap::from([
         ("source".to_owned(), format!("image `{}`", image.display())),
         ("format".to_owned(), found.format.name().to_owned()),
+        ("image-sha256".to_owned(), identity.clone()),
     ]);
     if let Some(modules) = &modules {
         facts.insert("modules".to_owned(), modules.display().to_string());

@@ -84,7 +84,8 @@ impl Log {
     }
 
     /// Runs a command to its end; what it writes goes to the log, and to `lines`
-    /// as it comes, a few lines at a time.
+    /// as it comes, a few lines at a time; ten times a second, with no lines when
+    /// there are none.
     pub(super) fn run(
         &mut self,
         cmd: &Cmd,
@@ -92,13 +93,12 @@ impl Log {
         lines: &mut dyn FnMut(&[String]),
     ) -> Result<ExitStatus, RunError> {
         writeln!(self.writer, "$ {}", cmd.display()).at("write", &self.path)?;
+        // What we write ourselves is no news.
+        self.fresh_lines()?;
         let mut running = cmd.start(&self.writer)?;
         loop {
             let status = running.wait_timeout(POLL)?;
-            let fresh = self.fresh_lines()?;
-            if !fresh.is_empty() {
-                lines(&fresh);
-            }
+            lines(&self.fresh_lines()?);
             match status {
                 Some(status) => return Ok(status),
                 None if interrupted() => {
@@ -158,6 +158,8 @@ pub(super) fn patiently(cmd: &Cmd, interrupted: fn() -> bool) -> Result<(), RunE
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
     use proptest::prelude::*;
 
@@ -176,7 +178,7 @@ mod tests {
             })
             .expect("run");
         assert_eq!(status.code(), Some(3));
-        assert_eq!(told[1..], ["one", "two"]);
+        assert_eq!(told, ["one", "two"]);
         assert_eq!(log.text().expect("text"), "$ sh -c 'echo one; echo two >&2; exit 3'\none\ntwo\n");
     }
 
@@ -204,17 +206,18 @@ mod tests {
 
     #[test]
     fn an_interrupted_program_is_gone() {
+        static SPOKE: AtomicBool = AtomicBool::new(false);
         let dir = tempfile::tempdir().expect("tempdir");
         let mut log = Log::create(dir.path().join("x.log")).expect("log");
         let mut pid = None;
-        let error = log.run(&shell("echo $$; exec sleep 1000"), || true, &mut |lines| {
-            pid = lines.iter().find_map(|line| line.parse::<i32>().ok()).or(pid);
+        let spoke = || SPOKE.load(Ordering::Relaxed);
+        let error = log.run(&shell("echo $$; exec sleep 1000"), spoke, &mut |lines| {
+            pid = lines.first().map(|line| line.parse().expect("pid")).or(pid);
+            SPOKE.store(pid.is_some(), Ordering::Relaxed);
         });
         assert!(matches!(error, Err(RunError::Interrupted)), "{error:?}");
-        // It may have been stopped before its first word.
-        if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
-            rustix::process::test_kill_process(pid).expect_err("gone");
-        }
+        let pid = pid.and_then(rustix::process::Pid::from_raw).expect("pid");
+        rustix::process::test_kill_process(pid).expect_err("gone");
     }
 
     #[test]

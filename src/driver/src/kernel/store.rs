@@ -11,7 +11,7 @@
 //! ```
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -94,6 +94,9 @@ pub(super) struct Meta {
     pub(super) compiler: String,
     /// Of the resolved configuration.
     pub(super) config: Digest,
+    /// Of the image to boot. Two commits with the same image differ in nothing
+    /// that a boot could show.
+    pub(super) image: Digest,
     /// Seconds that make ran for it.
     pub(super) seconds: u64,
 }
@@ -112,6 +115,8 @@ pub(super) struct Answer {
     pub(super) key: Digest,
     /// Optional symbols that its tree does not know, with the reason.
     pub(super) absent: Vec<String>,
+    /// What the gate could not check, and why.
+    pub(super) unverified: Option<String>,
 }
 
 /// A kernel in the store.
@@ -149,6 +154,7 @@ struct MetaFile {
     modules: bool,
     compiler: String,
     config_sha256: String,
+    image_sha256: String,
     build_seconds: u64,
     /// Name and size of every file without which the entry is worth nothing.
     files: Vec<(String, u64)>,
@@ -168,6 +174,7 @@ struct RequestFile {
     format: u32,
     key: String,
     absent: Vec<String>,
+    unverified: Option<String>,
 }
 
 /// Finished kernels. Cheap to make; reads and writes only when asked.
@@ -199,14 +206,18 @@ impl Store {
     pub(super) fn recall(&self, request: Digest) -> Option<(Entry, Answer)> {
         let file: RequestFile = serde_json::from_slice(&fs::read(self.request_path(request)).ok()?).ok()?;
         let key = Digest::parse(&file.key).filter(|_| file.format == FORMAT)?;
-        Some((self.lookup(key)?, Answer { key, absent: file.absent }))
+        Some((self.lookup(key)?, Answer { key, absent: file.absent, unverified: file.unverified }))
     }
 
     /// Remembers what a request came to.
     pub(super) fn remember(&self, request: Digest, answer: &Answer) -> Result<(), FileError> {
-        let file = RequestFile { format: FORMAT, key: answer.key.to_string(), absent: answer.absent.clone() };
-        cache::create_dir(&self.requests)?;
-        write_json(&self.requests, &self.request_path(request), &file)
+        let file = RequestFile {
+            format: FORMAT,
+            key: answer.key.to_string(),
+            absent: answer.absent.clone(),
+            unverified: answer.unverified.clone(),
+        };
+        cache::write_json(&self.request_path(request), &file)
     }
 
     fn request_path(&self, request: Digest) -> PathBuf {
@@ -226,7 +237,7 @@ impl Store {
     pub(super) fn commit(&self, staged: Staged, key: Digest, meta: &Meta) -> Result<Entry, FileError> {
         let target = self.entries.join(key.to_string());
         let partial = staged.directory.path();
-        write_json(partial, &partial.join("meta.json"), &meta_file(partial, key, meta)?)?;
+        cache::write_json(&partial.join("meta.json"), &meta_file(partial, key, meta)?)?;
         // A temporary directory is private; an entry is as open as the cache is.
         open_to_readers(partial).at("write", partial)?;
         loop {
@@ -296,14 +307,6 @@ fn open_to_readers(directory: &Path) -> io::Result<()> {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755))
 }
 
-fn write_json<T: Serialize>(directory: &Path, path: &Path, value: &T) -> Result<(), FileError> {
-    let mut file = tempfile::NamedTempFile::new_in(directory).at("create", directory)?;
-    serde_json::to_writer_pretty(&mut file, value).map_err(io::Error::from).at("write", path)?;
-    file.write_all(b"\n").at("write", path)?;
-    file.persist(path).map_err(|error| error.error).at("write", path)?;
-    Ok(())
-}
-
 fn meta_file(directory: &Path, key: Digest, meta: &Meta) -> Result<MetaFile, FileError> {
     let mut files = Vec::new();
     for name in ["vmlinux", "bzImage", "config"] {
@@ -325,6 +328,7 @@ fn meta_file(directory: &Path, key: Digest, meta: &Meta) -> Result<MetaFile, Fil
         modules: meta.modules == Modules::Some,
         compiler: meta.compiler.clone(),
         config_sha256: meta.config.to_string(),
+        image_sha256: meta.image.to_string(),
         build_seconds: meta.seconds,
         files,
     })
@@ -349,6 +353,7 @@ fn read_meta(directory: &Path, key: Digest) -> Option<Meta> {
         },
         modules: if file.modules { Modules::Some } else { Modules::None },
         config: Digest::parse(&file.config_sha256)?,
+        image: Digest::parse(&file.image_sha256)?,
         release: file.release,
         compiler: file.compiler,
         seconds: file.build_seconds,
@@ -378,6 +383,7 @@ mod tests {
             modules: Modules::None,
             compiler: "gcc 12".into(),
             config: Digest::of("config"),
+            image: Digest::of("elf"),
             seconds: 228,
         }
     }
@@ -475,7 +481,8 @@ mod tests {
         let Fixture { store, .. } = fixture();
         let (request, key) = (Digest::of("request"), Digest::of("key"));
         assert_eq!(store.recall(request), None);
-        let answer = Answer { key, absent: vec!["NETKIT: since 6.7".into()] };
+        let answer =
+            Answer { key, absent: vec!["NETKIT: since 6.7".into()], unverified: Some("no Kconfig".into()) };
         store.remember(request, &answer).expect("remember");
         assert_eq!(store.recall(request), None, "the kernel is not there yet");
         let entry = store.commit(staged(&store, "elf"), key, &meta()).expect("commit");
@@ -487,7 +494,7 @@ mod tests {
         let Fixture { dir, store } = fixture();
         let (request, key) = (Digest::of("request"), Digest::of("key"));
         store.commit(staged(&store, "elf"), key, &meta()).expect("commit");
-        store.remember(request, &Answer { key, absent: Vec::new() }).expect("remember");
+        store.remember(request, &Answer { key, absent: Vec::new(), unverified: None }).expect("remember");
         fs::write(dir.path().join(format!("requests/{request}.json")), "{\"format\": 1").expect("damage");
         assert_eq!(store.recall(request), None);
     }

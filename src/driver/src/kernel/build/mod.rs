@@ -19,7 +19,7 @@ use super::compiler::{self, Compiler};
 use super::diagnose;
 use super::env::BuildEnv;
 use super::error::{At as _, BuildFailure, FileError, KernelProblem};
-use super::hash::Digest;
+use super::hash::{self, Digest};
 use super::image::{self, ImageFormat};
 use super::kconfig::{self, ConfigValue, DotConfig, KconfigTree};
 use super::make::{self, Make};
@@ -148,7 +148,7 @@ impl<'a> Build<'a> {
             flags: &make::FLAGS,
         };
         let absent = report.absent.iter().map(|it| format!("{}: {}", it.symbol, it.why)).collect();
-        let answer = Answer { key: inputs.key(), absent };
+        let answer = Answer { key: inputs.key(), absent, unverified: report.unverified };
         let store = env.cache.store();
         let (entry, found) = match store.lookup(answer.key) {
             Some(entry) => (entry, Found::Stored),
@@ -225,13 +225,16 @@ impl<'a> Build<'a> {
             Modules::Some => self.install_modules(make, staged.path(), &release, log)?,
             Modules::None => Modules::None,
         };
-        let format = match image::inspect(&staged.path().join("vmlinux")) {
+        let format = match image::inspect(&staged.path().join(ImageFormat::Vmlinux.name())) {
             Ok(info) => info.format,
             // Without CONFIG_PVH only the other one boots.
-            Err(ImageError::NoPvh { .. }) => image::inspect(&staged.path().join("bzImage"))?.format,
+            Err(ImageError::NoPvh { .. }) => {
+                image::inspect(&staged.path().join(ImageFormat::BzImage.name()))?.format
+            }
             Err(error) => return Err(error.into()),
         };
-        debug_assert!(matches!(format, ImageFormat::Vmlinux | ImageFormat::BzImage));
+        let image = staged.path().join(format.name());
+        let image = hash::of_file(&image).at("read", &image)?;
         fs::copy(log.path(), staged.path().join("build.log")).at("copy", log.path())?;
         let meta = Meta {
             release,
@@ -239,6 +242,7 @@ impl<'a> Build<'a> {
             modules,
             compiler: self.compiler.identity(),
             config: Digest::of(config),
+            image,
             seconds: elapsed.as_secs(),
         };
         Ok(self.env.cache.store().commit(staged, key, &meta)?)
@@ -256,15 +260,22 @@ impl<'a> Build<'a> {
         let start = clock::now();
         let kernel = self.spec.name.clone();
         let progress = &mut *self.progress;
+        let below_build = format!("{}/", make.build.display());
+        let mut told = None;
         let made = make.images(modules, log, &mut |lines| {
             lines.iter().for_each(|line| meter.line(line));
-            progress(BuildEvent::Objects {
-                kernel: kernel.clone(),
-                done: meter.done(),
-                estimated: meter.estimated(),
-                elapsed: start.elapsed(),
-                line: meter.last_line().to_owned(),
-            });
+            let elapsed = start.elapsed();
+            // The clock on the screen goes on while the linker is silent.
+            let news = (meter.done(), elapsed.as_secs());
+            if told.replace(news) != Some(news) {
+                progress(BuildEvent::Objects {
+                    kernel: kernel.clone(),
+                    done: meter.done(),
+                    estimated: meter.estimated(),
+                    elapsed,
+                    line: meter.last_line().replace(&below_build, ""),
+                });
+            }
         });
         let ended_well = matches!(&made, Ok(status) if status.success());
         history.record(&meter, if ended_well { Ended::Well } else { Ended::Early });
@@ -284,11 +295,12 @@ impl<'a> Build<'a> {
         match strip {
             Strip::Nothing => copy_made(&from, &to, log),
             // Ten times the size, and QEMU would have to read past it.
-            Strip::Debug => {
+            Strip::Debug if from.exists() => {
                 let cmd = self.env.tools.cmd("strip").arg("--strip-debug").arg("-o").arg(&to).arg(&from);
                 cmd.read()?;
                 Ok(())
             }
+            Strip::Debug => Err(KernelProblem::Unmade { path: from, log: log.path().to_owned() }),
         }
     }
 
@@ -318,6 +330,7 @@ impl<'a> Build<'a> {
         let mut fact = |name: &str, value: String| facts.insert(name.to_owned(), value);
         fact("compiler", self.compiler.version.clone());
         fact("config", entry.meta.config.to_string());
+        fact("image-sha256", entry.meta.image.to_string());
         fact("format", entry.meta.format.name().to_owned());
         fact("build-seconds", entry.meta.seconds.to_string());
         fact(
@@ -332,6 +345,9 @@ impl<'a> Build<'a> {
         fact("fragments", fragments.join(" "));
         if !answer.absent.is_empty() {
             fact("config-absent", answer.absent.join("; "));
+        }
+        if let Some(unverified) = &answer.unverified {
+            fact("config-unverified", unverified.clone());
         }
         if let Some(base) = &self.recipe.base {
             fact("base-config", base.path.display().to_string());

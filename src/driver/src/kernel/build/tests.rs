@@ -45,6 +45,8 @@ fn a_kernel_is_configured_compiled_and_stored() {
     assert_eq!(kernel.info.facts["store"], "built");
     assert_eq!(kernel.info.facts["compiler"], "gcc (Fake 12.2.0-1) 12.2.0");
     assert_eq!(kernel.info.facts["fragments"], "base");
+    let sha256 = Digest::of(testing::vmlinux(RELEASE, 18)).to_string();
+    assert_eq!(kernel.info.facts["image-sha256"], sha256);
 
     let steps: Vec<_> = events
         .iter()
@@ -479,4 +481,35 @@ fn a_tarball_of_something_else_is_named() {
         refused(&fixture, &spec),
         @"kernel `default`: `TMP/linux.tar` is no kernel source that we can build: it has no `Makefile`"
     );
+}
+
+#[test]
+fn an_optional_symbol_that_the_tree_lacks_is_recorded_each_time() {
+    let mut fixture = Fixture::new();
+    let spec = plain(&fixture);
+    fixture.tool(
+        "olddefconfig",
+        "grep -v NETKIT \"$out/.config\" >\"$out/new\"; mv \"$out/new\" \"$out/.config\"",
+    );
+    fragment(&mut fixture, "# optional: since 6.7; pairs.\nCONFIG_NETKIT=y\n");
+    for store in ["built", "hit"] {
+        let kernel = get(&fixture, &spec).expect("kernel");
+        assert_eq!(kernel.info.facts["store"], store);
+        assert_eq!(kernel.info.facts["config-absent"], "CONFIG_NETKIT: since 6.7");
+    }
+}
+
+#[test]
+fn a_symbol_that_is_no_longer_optional_is_checked_again() {
+    let mut fixture = Fixture::new();
+    let spec = plain(&fixture);
+    fixture.tool(
+        "olddefconfig",
+        "grep -v NETKIT \"$out/.config\" >\"$out/new\"; mv \"$out/new\" \"$out/.config\"",
+    );
+    fragment(&mut fixture, "# optional: since 6.7; pairs.\nCONFIG_NETKIT=y\n");
+    get(&fixture, &spec).expect("kernel");
+    fragment(&mut fixture, "# Pairs.\nCONFIG_NETKIT=y\n");
+    let error = get(&fixture, &spec).expect_err("gate");
+    assert!(matches!(error.problem, KernelProblem::Gate(_)), "{error}");
 }

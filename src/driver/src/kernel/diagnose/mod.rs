@@ -17,6 +17,10 @@ use recognise::Recognised;
 /// Lines of a compiler's excerpt that are kept: the source line, the caret, a suggestion.
 const EXCERPT: usize = 3;
 
+/// Lines before an error in which its place may have been shown. From experience:
+/// gcc repeats itself at most a few times for one place.
+const NEAR: usize = 12;
+
 /// Who or what is at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
@@ -176,8 +180,19 @@ fn relative(path: &str, source: &Path, build: &Path) -> String {
         .to_owned()
 }
 
-/// What gcc shows of the source, as in `  412 |         return x`.
+/// What gcc shows of the source, as in `  412 |         return x`. It shows each
+/// place once, so that it may stand with an earlier warning of the same place.
 fn excerpt(around: Surroundings<'_>) -> Vec<String> {
+    let own = excerpt_at(around);
+    let Some(place) = around.lines.get(around.at).and_then(|line| line.split(": ").next()) else {
+        return own;
+    };
+    let earlier = (around.at.saturating_sub(NEAR)..around.at).rev().map(|at| Surroundings { at, ..around });
+    let same_place = earlier.filter(|it| it.lines[it.at].split(": ").next() == Some(place));
+    std::iter::once(own).chain(same_place.map(excerpt_at)).find(|lines| !lines.is_empty()).unwrap_or_default()
+}
+
+fn excerpt_at(around: Surroundings<'_>) -> Vec<String> {
     let is_excerpt = |line: &&str| {
         let number = line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit());
         line.starts_with(' ') && number.trim_start().starts_with('|')

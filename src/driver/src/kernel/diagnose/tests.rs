@@ -34,6 +34,22 @@ fn a_syntax_error_has_file_line_and_excerpt() {
 }
 
 #[test]
+fn the_excerpt_may_stand_with_an_earlier_warning_of_the_same_place() {
+    insta::assert_snapshot!(shown(
+        "/src/linux/init/main.c:870:1: warning: something else [-Wx]\n\
+         \x20 870 | void other(void)\n\
+         /src/linux/init/main.c:875:1: warning: 'noreturn' attribute ignored [-Wattributes]\n\
+         \x20 875 | void start_kernel(void)\n\
+         \x20     | ^~~~\n\
+         /src/linux/init/main.c:875:1: error: expected ',' or ';' before 'void'\n"
+    ), @r"
+    [Code] init/main.c:875: expected ',' or ';' before 'void'
+        875 | void start_kernel(void)
+            | ^~~~
+    ");
+}
+
+#[test]
 fn the_first_of_several_errors_is_shown() {
     let found = first("a.c:1:1: error: first\nb.c:2:2: error: second\n");
     assert_eq!((found.file.as_deref(), found.line, found.message.as_str()), (Some("a.c"), Some(1), "first"));

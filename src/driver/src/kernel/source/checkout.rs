@@ -35,7 +35,10 @@ pub(super) fn update(
     env: &BuildEnv,
     step: &mut dyn FnMut(String),
 ) -> Result<PathBuf, KernelProblem> {
-    check_kernel(repository, tree, objects)?;
+    if let Some(lacks) = lacks(repository, tree, objects)? {
+        let path = repository.path().to_owned();
+        return Err(SourceError::NotKernel { path, lacks, nested: None }.into());
+    }
     let source = family.join("source");
     let index = family.join("source.index");
     let pending = family.join("source.pending");
@@ -90,23 +93,23 @@ fn with_objects(cmd: Cmd, objects: Option<&Path>) -> Cmd {
     }
 }
 
-/// Looks before a checkout of a gigabyte or so.
-fn check_kernel(repository: &Repository, tree: &str, objects: Option<&Path>) -> Result<(), KernelProblem> {
-    let show = |file: &str| {
-        let blob = format!("{tree}:{file}");
-        with_objects(repository.git(&[]), objects).args(["cat-file", "blob", blob.as_str()]).run()
-    };
-    let not_kernel = |lacks: String| -> KernelProblem {
-        SourceError::NotKernel { path: repository.path().to_owned(), lacks, nested: None }.into()
-    };
+/// Looks before a checkout of a gigabyte or so. Gives what the tree lacks, if it
+/// is no kernel.
+pub(super) fn lacks(
+    repository: &Repository,
+    tree: &str,
+    objects: Option<&Path>,
+) -> Result<Option<String>, ExecError> {
     for file in super::KERNEL_FILES {
-        let output = show(file)?;
+        let blob = format!("{tree}:{file}");
+        let git = with_objects(repository.git(&[]), objects);
+        let output = git.args(["cat-file", "blob", blob.as_str()]).run()?;
         if !output.status.success() {
-            return Err(not_kernel(format!("tree {} has no `{file}`", short(tree))));
+            return Ok(Some(format!("tree {} has no `{file}`", short(tree))));
         }
         if file == "Makefile" && !is_kernel_makefile(&String::from_utf8_lossy(&output.stdout)) {
-            return Err(not_kernel("its `Makefile` names no kernel version".to_owned()));
+            return Ok(Some("its `Makefile` names no kernel version".to_owned()));
         }
     }
-    Ok(())
+    Ok(None)
 }

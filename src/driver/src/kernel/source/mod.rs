@@ -91,13 +91,17 @@ fn identify_directory(path: &Path, env: &BuildEnv) -> Result<Tree, KernelProblem
         let repository = Repository::open(&env.tools, &path)?;
         let family = repository.family();
         let snapshot = repository.snapshot(&env.cache.family(&family))?;
-        facts.insert("tree".to_owned(), snapshot.tree.clone());
-        return Ok(Tree {
-            identity: git_identity(&snapshot.tree),
-            family,
-            facts,
-            origin: Origin::Git { repository, tree: snapshot.tree, objects: Some(snapshot.objects) },
-        });
+        // A repository may ignore the sources in it: nothing was ever added, or
+        // it is Debian's source package, whose .gitignore begins with `/*`.
+        if checkout::lacks(&repository, &snapshot.tree, Some(&snapshot.objects))?.is_none() {
+            facts.insert("tree".to_owned(), snapshot.tree.clone());
+            return Ok(Tree {
+                identity: git_identity(&snapshot.tree),
+                family,
+                facts,
+                origin: Origin::Git { repository, tree: snapshot.tree, objects: Some(snapshot.objects) },
+            });
+        }
     }
     let digest = state::hash(&path)?;
     facts.insert("tree".to_owned(), digest.to_string());
