@@ -25,9 +25,8 @@ use crate::results::BootDir;
 /// says anything.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Longest time between the end of a channel and that of the machine, when the
-/// one comes from the other. Keeps a death noticed within 100 ms.
-const LAST_STATUS: Duration = Duration::from_millis(50);
+/// Pieces of 64 KiB that are taken at once from a channel that is about to end.
+const MOST_PIECES: usize = 256;
 
 /// Largest console or output log on disk, in bytes. From experience: an honest
 /// boot with debug options writes less than 5 MB.
@@ -223,31 +222,19 @@ impl Boot {
                 continue;
             }
             let wait = session.deadline().saturating_sub(self.elapsed()).min(LOOK);
-            for role in self.wait_for_bytes(wait)? {
-                let inputs = self.receive(role);
-                for received in inputs {
-                    // The end of a channel mostly means the end of the machine,
-                    // whose status says more.
-                    if matches!(received, Received::Closed)
-                        && let Some(status) = self.exit_status(LAST_STATUS)?
-                    {
-                        queue.extend(session.step(self.elapsed(), Input::Exited { status }));
-                    }
-                    let at = self.elapsed();
-                    let input = match &received {
-                        Received::Bytes(bytes) if role == Role::Control => Input::Control(bytes),
-                        Received::Bytes(bytes) if role == Role::Output => Input::Output(bytes),
-                        Received::Bytes(bytes) => Input::Console(bytes),
-                        Received::Closed if role == Role::Control => Input::ControlClosed,
-                        Received::Closed if role == Role::Console => Input::ConsoleClosed,
-                        Received::Closed => Input::Tick,
-                        Received::LogFailed(reason) => Input::HostTrouble(reason.clone()),
-                    };
-                    queue.extend(session.step(at, input));
-                }
-            }
-            if let Some(status) = self.exit_status(Duration::ZERO)? {
-                queue.extend(session.step(self.elapsed(), Input::Exited { status }));
+            for heard in self.listen(wait)? {
+                let at = self.elapsed();
+                let input = match &heard {
+                    Heard::Bytes(Role::Control, bytes) => Input::Control(bytes),
+                    Heard::Bytes(Role::Output, bytes) => Input::Output(bytes),
+                    Heard::Bytes(Role::Console, bytes) => Input::Console(bytes),
+                    Heard::LogFailed(reason) => Input::HostTrouble(reason.clone()),
+                    Heard::Exited(status) => Input::Exited { status: status.clone() },
+                    Heard::Closed(Role::Control) => Input::ControlClosed,
+                    Heard::Closed(Role::Console) => Input::ConsoleClosed,
+                    Heard::Closed(Role::Output) => Input::Tick,
+                };
+                queue.extend(session.step(at, input));
             }
             // A machine that ended before it opened its console will never close it.
             if self.exited && self.channels.iter().all(|channel| channel.role != Role::Console) {
@@ -271,16 +258,6 @@ impl Boot {
         if let Some(writer) = &mut self.requests {
             let _ = writer.send(request);
         }
-    }
-
-    /// Status and last words of the machine, once, if it ends within `limit`.
-    fn exit_status(&mut self, limit: Duration) -> Result<Option<String>, BootError> {
-        if self.exited {
-            return Ok(None);
-        }
-        let Some(status) = self.machine.wait_timeout(limit)? else { return Ok(None) };
-        self.exited = true;
-        Ok(Some(format!("{status}{}", self.machine_words())))
     }
 
     /// Last line of what QEMU or vng said, which explains an early end.
@@ -340,9 +317,47 @@ impl Boot {
         Ok(())
     }
 
-    fn receive(&mut self, role: Role) -> Vec<Received> {
+    /// Everything that there is to hear within `limit`.
+    ///
+    /// A machine that is gone left its last words in the sockets. They come
+    /// first, then its status, then the ends of its channels: a verdict that was
+    /// sent is not lost to an end that was noticed sooner.
+    fn listen(&mut self, limit: Duration) -> Result<Vec<Heard>, BootError> {
+        let mut heard = Vec::new();
+        for role in self.wait_for_bytes(limit)? {
+            self.receive(role, &mut heard);
+        }
+        let closed = heard.iter().any(|it| matches!(it, Heard::Closed(Role::Control | Role::Console)));
+        let status = match self.exited {
+            true => None,
+            // A machine whose channel closed is about to end, and knows why.
+            false => self.machine.wait_timeout(if closed { LOOK } else { Duration::ZERO })?,
+        };
+        if closed || status.is_some() {
+            // It may have connected after we last looked.
+            self.wait_for_bytes(Duration::ZERO)?;
+            for role in [Role::Control, Role::Output, Role::Console] {
+                // A socket holds far less than this; a guest that floods one
+                // channel while another closed does not keep us here.
+                for _ in 0..MOST_PIECES {
+                    if self.receive(role, &mut heard) == Rest::Empty {
+                        break;
+                    }
+                }
+            }
+        }
+        if let Some(status) = status {
+            self.exited = true;
+            heard.push(Heard::Exited(format!("{status}{}", self.machine_words())));
+        }
+        heard.sort_by_key(Heard::order);
+        Ok(heard)
+    }
+
+    /// Takes one piece out of a channel, if there is one.
+    fn receive(&mut self, role: Role, heard: &mut Vec<Heard>) -> Rest {
         let Some(at) = self.channels.iter().position(|channel| channel.role == role) else {
-            return Vec::new();
+            return Rest::Empty;
         };
         let mut buffer = vec![0; 64 << 10];
         match self.channels[at].stream.read(&mut buffer) {
@@ -354,15 +369,14 @@ impl Boot {
                     Role::Output => self.output_log.write(&buffer),
                     Role::Control => Ok(()),
                 };
-                let mut received = vec![Received::Bytes(buffer)];
+                heard.push(Heard::Bytes(role, buffer));
                 if let Err(error) = logged {
-                    received.push(Received::LogFailed(format!("cannot write the logs of the boot: {error}")));
+                    heard.push(Heard::LogFailed(format!("cannot write the logs of the boot: {error}")));
                 }
-                return received;
+                return Rest::MayHaveMore;
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                return Vec::new();
-            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Rest::MayHaveMore,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Rest::Empty,
             // A reset is an end like any other.
             Err(_) => {}
         }
@@ -370,12 +384,33 @@ impl Boot {
         if role == Role::Control {
             self.requests = None;
         }
-        vec![Received::Closed]
+        heard.push(Heard::Closed(role));
+        Rest::Empty
     }
 }
 
-enum Received {
-    Bytes(Vec<u8>),
-    Closed,
+/// Whether another piece may be waiting in a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    MayHaveMore,
+    Empty,
+}
+
+/// What came of a machine.
+enum Heard {
+    Bytes(Role, Vec<u8>),
     LogFailed(String),
+    Exited(String),
+    Closed(Role),
+}
+
+impl Heard {
+    /// Place among what was heard at the same time.
+    fn order(&self) -> u8 {
+        match self {
+            Self::Bytes(..) | Self::LogFailed(_) => 0,
+            Self::Exited(_) => 1,
+            Self::Closed(_) => 2,
+        }
+    }
 }

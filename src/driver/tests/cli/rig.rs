@@ -1,0 +1,523 @@
+//! A project, a cache and a home of their own for one test, and what is held
+//! against every run whatever it is about: each planned test has exactly one
+//! verdict, files are as their schemas say, nothing raw is shown, and neither a
+//! process nor a socket is left.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::fd::AsFd as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use jsonschema::{Resource, Validator};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::fake_kernel::{FakeKernel, fake_qemu};
+
+/// How long a command may take on a busy host before the test is given up.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// The suite of most tests. Limits are generous: nothing comes near them.
+const SUITE: &str = "\
+version: 1
+summary: three tests
+tests:
+  first:
+    workload: netns/drain
+    timeout: 60s
+  middle:
+    workload: netns/drain
+    timeout: 60s
+    metrics:
+      - {name: drain_time, unit: ns, better: lower, kind: time}
+  last:
+    workload: netns/drain
+    timeout: 60s
+";
+
+/// The same with a middle test of little patience, for guests that hang.
+const HASTY: &str = "\
+version: 1
+summary: three tests, one of which is expected to hang
+tests:
+  first:
+    workload: netns/drain
+    timeout: 60s
+  middle:
+    workload: netns/drain
+    timeout: 250ms
+  last:
+    workload: netns/drain
+    timeout: 60s
+";
+
+const CONFIG: &str = "\
+version: 1
+machine: {accel: tcg, backend: qemu, cpus: 2, memory: 512M}
+default-kernel: fake
+kernels:
+  fake:
+    image: kernels/fake
+  other:
+    image: kernels/other
+";
+
+/// A place to type commands in. The kernels `fake`, which is the default, and
+/// `other` are images; the suites are `t` and `hasty` beside those built in.
+pub(crate) struct Rig {
+    dir: TempDir,
+    env: BTreeMap<OsString, OsString>,
+}
+
+impl Rig {
+    /// With a kernel that boots and passes everything as `other`, and this one
+    /// as `fake`.
+    pub(crate) fn with(kernel: &FakeKernel) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let rig = Self { dir, env: BTreeMap::new() };
+        for sub in ["home", "cache", "tmp", "bin", "project/kernels", "project/suites"] {
+            fs::create_dir_all(rig.path(sub)).expect("a directory");
+        }
+        rig.write("project/kregress.yaml", CONFIG);
+        rig.write("project/suites/t.yaml", SUITE);
+        rig.write("project/suites/hasty.yaml", HASTY);
+        kernel.write(&rig.path("project/kernels/fake")).expect("a kernel");
+        FakeKernel::new().release("6.1.0-other").write(&rig.path("project/kernels/other")).expect("a kernel");
+        let env = [
+            ("HOME", rig.path("home").into_os_string()),
+            ("KREGRESS_CACHE", rig.path("cache").into_os_string()),
+            ("TMPDIR", rig.path("tmp").into_os_string()),
+            ("PATH", rig.path("bin").into_os_string()),
+            ("KREGRESS_QEMU", fake_qemu().into_os_string()),
+        ];
+        env.into_iter().fold(rig, |rig, (key, value)| rig.env(key, value))
+    }
+
+    /// Sets a variable of the environment.
+    pub(crate) fn env(mut self, key: &str, value: impl Into<OsString>) -> Self {
+        self.env.insert(key.into(), value.into());
+        self
+    }
+
+    /// Puts the host's own programs behind those in `bin`.
+    pub(crate) fn host_programs(self) -> Self {
+        let mut path = self.path("bin").into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()));
+        self.env("PATH", path)
+    }
+
+    /// A path below the test's own directory.
+    pub(crate) fn path(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.dir.path().join(below)
+    }
+
+    /// Writes a file.
+    pub(crate) fn write(&self, below: &str, text: &str) {
+        let path = self.path(below);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        fs::write(path, text).expect("a file");
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        #[expect(clippy::disallowed_methods, reason = "the one place of this crate that starts the command")]
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kregress"));
+        command.args(args).env_clear().envs(&self.env).current_dir(self.path("project")).stdin(Stdio::null());
+        command
+    }
+
+    fn capture(&self, name: &str) -> (PathBuf, File) {
+        let number = fs::read_dir(self.dir.path()).expect("a directory").count();
+        let path = self.path(format!("{name}-{number}"));
+        let file = File::create(&path).expect("a file");
+        (path, file)
+    }
+
+    /// Starts a command; what it says on stdout can be followed.
+    pub(crate) fn start(&self, args: &[&str]) -> Started<'_> {
+        let (stderr, file) = self.capture("stderr");
+        let mut child = self.command(args).stdout(Stdio::piped()).stderr(file).spawn().expect("kregress");
+        let stdout = child.stdout.take().expect("a pipe");
+        Started { rig: self, child, stdout: Some(stdout), stderr }
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn kregress(&self, args: &[&str]) -> Ended<'_> {
+        let ((stdout, out), (stderr, err)) = (self.capture("stdout"), self.capture("stderr"));
+        let mut child = self.command(args).stdout(out).stderr(err).spawn().expect("kregress");
+        let status = wait(&mut child);
+        let read = |path| String::from_utf8(fs::read(path).expect("captured")).expect("UTF-8");
+        Ended { rig: self, status, stdout: read(stdout), stderr: read(stderr) }
+    }
+
+    /// Run directories, oldest first.
+    pub(crate) fn runs(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.path("project/results")) else { return Vec::new() };
+        let entries = entries.map(|entry| entry.expect("an entry").path());
+        let mut runs: Vec<_> = entries.filter(|path| path.join("events.jsonl").exists()).collect();
+        runs.sort();
+        runs
+    }
+
+    /// Commands of processes that have anything to do with this directory.
+    pub(crate) fn processes(&self) -> Vec<String> {
+        let own = self.dir.path().to_str().expect("UTF-8");
+        let entries = fs::read_dir("/proc").expect("/proc").flatten();
+        // A process may end while we look.
+        let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+        let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+        lines.filter(|line| line.contains(own)).collect()
+    }
+
+    /// Names of what lies in a directory, sorted.
+    pub(crate) fn names(&self, below: impl AsRef<Path>) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path(below)) else { return Vec::new() };
+        let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+        let mut names: Vec<_> = entries.map(|entry| name(entry.expect("an entry"))).collect();
+        names.sort();
+        names
+    }
+}
+
+fn wait(child: &mut Child) -> ExitStatus {
+    let pid = Pid::from_child(child);
+    let ended = pidfd_open(pid, PidfdFlags::empty()).expect("a handle of the process");
+    let patience = Timespec::try_from(PATIENCE).expect("a time");
+    let mut fds = [PollFd::new(&ended, PollFlags::IN)];
+    while let Err(error) = poll(&mut fds, Some(&patience)) {
+        assert_eq!(error, rustix::io::Errno::INTR, "waiting");
+    }
+    if fds[0].revents().is_empty() {
+        let _ = child.kill();
+        let _ = child.wait();
+        panic!("kregress did not end within {PATIENCE:?}");
+    }
+    child.wait().expect("a status")
+}
+
+/// A command that runs.
+pub(crate) struct Started<'a> {
+    rig: &'a Rig,
+    child: Child,
+    stdout: Option<ChildStdout>,
+    stderr: PathBuf,
+}
+
+impl<'a> Started<'a> {
+    /// Reads stdout up to a line with these words, and gives everything so far.
+    pub(crate) fn follow(&mut self, words: &str) -> String {
+        let mut text = String::new();
+        while !(text.ends_with('\n') && text.contains(words)) {
+            let more = self.read();
+            assert!(!more.is_empty(), "kregress ended without `{words}`:\n{text}");
+            text.push_str(&more);
+        }
+        text
+    }
+
+    fn read(&mut self) -> String {
+        let stdout = self.stdout.as_mut().expect("a pipe");
+        let patience = Timespec::try_from(PATIENCE).expect("a time");
+        let mut fds = [PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::IN)];
+        assert_ne!(poll(&mut fds, Some(&patience)), Ok(0), "kregress said nothing for {PATIENCE:?}");
+        let mut bytes = vec![0; 64 << 10];
+        let count = std::io::Read::read(stdout, &mut bytes).expect("readable");
+        String::from_utf8(bytes[..count].to_vec()).expect("UTF-8")
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("signalled");
+    }
+
+    /// Waits for the end.
+    pub(crate) fn end(mut self) -> Ended<'a> {
+        let mut stdout = String::new();
+        loop {
+            let more = self.read();
+            if more.is_empty() {
+                break;
+            }
+            stdout.push_str(&more);
+        }
+        let status = wait(&mut self.child);
+        let stderr = fs::read_to_string(&self.stderr).expect("captured");
+        Ended { rig: self.rig, status, stdout, stderr }
+    }
+}
+
+impl Drop for Started<'_> {
+    fn drop(&mut self) {
+        // A test that failed half-way leaves nothing behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A command that ended. How it ended has to be said before anything is seen.
+#[must_use = "say how it ended"]
+pub(crate) struct Ended<'a> {
+    rig: &'a Rig,
+    status: ExitStatus,
+    stdout: String,
+    stderr: String,
+}
+
+impl<'a> Ended<'a> {
+    /// It ended with this exit code.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Seen<'a> {
+        let Self { rig, status, stdout, stderr } = self;
+        assert_eq!(status.code(), Some(code), "{status}\nstdout:\n{stdout}\nstderr:\n{stderr}");
+        let seen = Seen { rig, stdout, stderr };
+        seen.check_streams();
+        assert_eq!(rig.processes(), Vec::<String>::new(), "left behind");
+        assert_eq!(rig.names("cache/run"), Vec::<String>::new(), "left behind");
+        assert_eq!(rig.names("tmp"), Vec::<String>::new(), "left behind");
+        seen
+    }
+
+    /// It was ended by this signal.
+    #[track_caller]
+    pub(crate) fn dies_of(self, signal: Signal) -> Seen<'a> {
+        let Self { rig, status, stdout, stderr } = self;
+        assert_eq!(status.signal(), Some(signal.as_raw()), "{status}\nstdout:\n{stdout}\nstderr:\n{stderr}");
+        let seen = Seen { rig, stdout, stderr };
+        seen.check_streams();
+        seen
+    }
+}
+
+/// What a command said.
+pub(crate) struct Seen<'a> {
+    rig: &'a Rig,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Seen<'_> {
+    /// Nothing that a terminal or a CI would obey.
+    #[track_caller]
+    fn check_streams(&self) {
+        for (name, text) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            check_harmless(name, text);
+            for line in text.lines() {
+                assert!(!line.trim_start().starts_with("::"), "a workflow command on {name}: {line}");
+                assert!(!line.contains("##["), "a workflow command on {name}: {line}");
+            }
+        }
+        assert!(!self.stderr.contains("panicked at"), "{}", self.stderr);
+    }
+
+    /// The record of the latest run.
+    #[track_caller]
+    pub(crate) fn record(&self) -> Record {
+        Record::read(self.rig.runs().last().expect("a run"))
+    }
+
+    /// Stdout without what differs from run to run.
+    pub(crate) fn stdout(&self) -> String {
+        self.plain(&self.stdout)
+    }
+
+    /// Stderr without what differs from run to run.
+    pub(crate) fn stderr(&self) -> String {
+        self.plain(&self.stderr)
+    }
+
+    fn plain(&self, text: &str) -> String {
+        let mut text = text.replace(self.rig.dir.path().to_str().expect("UTF-8"), "[DIR]");
+        for run in self.rig.runs() {
+            let name = run.file_name().expect("a name").to_string_lossy().into_owned();
+            text = text.replace(&name, "[RUN]");
+        }
+        text = text
+            .replace(fake_qemu().to_str().expect("UTF-8"), "[QEMU]")
+            .replace(env!("CARGO_BIN_EXE_kregress"), "[KREGRESS]");
+        text.lines().filter(|line| !line.contains(": working")).map(without_time).collect()
+    }
+}
+
+/// A line of the screen whose time of day or duration does not matter. Output
+/// of tests is left out: the channel that it comes through is another than that
+/// of the verdicts, so which of two quick tests it is shown with is chance.
+fn without_time(line: &str) -> String {
+    match line.split_once(", in ") {
+        Some((before, time)) if time.ends_with(" s") => format!("{before}, in [TIME]\n"),
+        _ => format!("{line}\n"),
+    }
+}
+
+/// No character that moves a cursor, turns text around or hides.
+#[track_caller]
+pub(crate) fn check_harmless(name: &str, text: &str) {
+    let obeyed = |c: char| {
+        let bidi = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200b}');
+        (c.is_control() && c != '\n' && c != '\t') || bidi
+    };
+    if let Some(at) = text.find(obeyed) {
+        let from = text.floor_char_boundary(at.saturating_sub(80));
+        panic!("{name} has {:?} behind {:?}", text[at..].chars().next(), &text[from..at]);
+    }
+}
+
+fn schema(name: &str) -> Validator {
+    let read = |name: &str| -> Value {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../results").join(name);
+        serde_json::from_slice(&fs::read(path).expect("a schema")).expect("JSON")
+    };
+    let run = Resource::from_contents(read("run.schema.json")).expect("a schema");
+    jsonschema::options()
+        .with_base_uri("file:///results/self.json")
+        .with_resource("file:///results/run.schema.json", run)
+        .build(&read(name))
+        .expect("a schema")
+}
+
+/// Holds every line against the schema of events, and gives the lines.
+#[track_caller]
+pub(crate) fn check_events(text: &str) -> Vec<Value> {
+    static SCHEMA: OnceLock<Validator> = OnceLock::new();
+    let schema = SCHEMA.get_or_init(|| schema("event.schema.json"));
+    let line = |line| {
+        let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let complaints: Vec<_> = schema.iter_errors(&value).map(|error| error.to_string()).collect();
+        assert!(complaints.is_empty(), "{complaints:?}: {line}");
+        value
+    };
+    text.lines().map(line).collect()
+}
+
+/// A `run.json`.
+pub(crate) struct Record {
+    pub(crate) dir: PathBuf,
+    pub(crate) json: Value,
+}
+
+impl Record {
+    /// Reads the record of a run that came to its end, and holds against it
+    /// what is true of all of them.
+    #[track_caller]
+    pub(crate) fn read(dir: &Path) -> Self {
+        let text = fs::read(dir.join("run.json")).expect("run.json");
+        let record = Self { dir: dir.to_owned(), json: serde_json::from_slice(&text).expect("JSON") };
+        record.check();
+        check_events(&record.text("events.jsonl"));
+        record.check_junit(&record.text("junit.xml"));
+        record
+    }
+
+    /// A record that did not come from its file.
+    #[track_caller]
+    pub(crate) fn of(dir: &Path, json: &str) -> Self {
+        let record = Self { dir: dir.to_owned(), json: serde_json::from_str(json).expect("JSON") };
+        record.check();
+        record
+    }
+
+    #[track_caller]
+    fn check(&self) {
+        static SCHEMA: OnceLock<Validator> = OnceLock::new();
+        let schema = SCHEMA.get_or_init(|| schema("run.schema.json"));
+        let complaints: Vec<_> = schema.iter_errors(&self.json).map(|error| error.to_string()).collect();
+        assert!(complaints.is_empty(), "{complaints:?}: {}", self.json);
+        // Every planned kernel, boot and test has exactly one verdict.
+        let plan = &self.json["plan"];
+        let boots = plan["boots_per_kernel"].as_u64().expect("a number");
+        let mut expected = BTreeMap::new();
+        for kernel in list(&plan["kernels"]) {
+            for test in list(&plan["tests"]) {
+                expected.insert((word(kernel), word(&test["id"])), boots);
+            }
+        }
+        let mut seen = BTreeMap::new();
+        for result in list(&self.json["results"]) {
+            *seen.entry((word(&result["kernel"]), word(&result["test"]))).or_insert(0) += 1;
+        }
+        assert_eq!(seen, expected, "verdicts of {}", self.json);
+    }
+
+    /// JUnit says the same as the record, in characters that XML has.
+    #[track_caller]
+    fn check_junit(&self, xml: &str) {
+        check_harmless("junit.xml", xml);
+        let count = |name: &str| {
+            let mut reader = quick_xml::Reader::from_str(xml);
+            let mut count = 0;
+            loop {
+                match reader.read_event().expect("well-formed XML") {
+                    quick_xml::events::Event::Eof => return count,
+                    quick_xml::events::Event::Start(tag) | quick_xml::events::Event::Empty(tag) => {
+                        count += u64::from(tag.name().as_ref() == name.as_bytes());
+                    }
+                    _ => {}
+                }
+            }
+        };
+        let summary = |of: &str, word: &str| self.json["summary"][of][word].as_u64().expect("a number");
+        for (tag, word) in [("failure", "fail"), ("error", "error"), ("skipped", "skip")] {
+            // Kernels have a case each for their health.
+            let expected = summary("verdicts", word) + summary("kernels", word);
+            assert_eq!(count(tag), expected, "<{tag}> in {xml}");
+        }
+    }
+
+    /// A file of the run.
+    #[track_caller]
+    pub(crate) fn text(&self, name: &str) -> String {
+        let path = self.dir.join(name);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// One line per verdict: boot, test, verdict, first line of the message.
+    pub(crate) fn verdicts(&self) -> String {
+        let line = |result: &Value| {
+            let boot = result["boot"].as_u64().map_or("-".to_owned(), |boot| boot.to_string());
+            let mut line = format!("{boot} {} {}", word(&result["test"]), word(&result["verdict"]));
+            for key in ["kind", "message", "reason"] {
+                if let Some(text) = result.get(key).and_then(Value::as_str) {
+                    line = format!("{line}: {}", text.lines().next().unwrap_or_default());
+                }
+            }
+            line.replace(self.dir.to_str().expect("UTF-8"), "[RUN]")
+        };
+        list(&self.json["results"]).iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// One line per boot: number, kernel, how it ended.
+    pub(crate) fn boots(&self) -> String {
+        let line = |boot: &Value| {
+            let end = &boot["end"];
+            let reason = end.get("reason").and_then(Value::as_str).unwrap_or_default().replace('\n', "\n  ");
+            let line = format!("{} {} {} {reason}", boot["id"], word(&boot["kernel"]), word(&end["how"]));
+            line.trim_end().to_owned()
+        };
+        list(&self.json["boots"]).iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The verdict of a test, whole.
+    #[track_caller]
+    pub(crate) fn result(&self, test: &str) -> &Value {
+        let found = list(&self.json["results"]).iter().find(|result| result["test"] == test);
+        found.unwrap_or_else(|| panic!("no verdict of {test} in {}", self.json))
+    }
+}
+
+/// The elements of an array.
+#[track_caller]
+pub(crate) fn list(value: &Value) -> &Vec<Value> {
+    value.as_array().unwrap_or_else(|| panic!("no array: {value}"))
+}
+
+/// A text.
+#[track_caller]
+pub(crate) fn word(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
+}
