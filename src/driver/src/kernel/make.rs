@@ -6,7 +6,8 @@ use std::process::ExitStatus;
 
 use super::compiler::Compiler;
 use super::env::BuildEnv;
-use super::run::{Log, RunError, with_children};
+use super::run::{Log, RunError};
+use super::store::Modules;
 use crate::exec::Cmd;
 
 /// Variables that show in the kernel; they are part of its key.
@@ -93,31 +94,32 @@ impl Make<'_> {
             // The release must not depend on the repository that happens to
             // contain the source or the cache (scripts/setlocalversion).
             .env("GIT_DIR", "/dev/null")
+            .tree()
     }
 
     /// `allnoconfig` with everything in `wanted` set.
     pub(super) fn allnoconfig(&self, wanted: &Path, log: &mut Log) -> Result<ExitStatus, RunError> {
         let cmd = self.command().env("KCONFIG_ALLCONFIG", wanted).arg("allnoconfig");
-        log.run(&with_children(cmd), self.env.interrupted, &mut |_| ())
+        log.run(&cmd, self.env.interrupted, &mut |_| ())
     }
 
     /// Completes the `.config` in the build directory.
     pub(super) fn olddefconfig(&self, log: &mut Log) -> Result<ExitStatus, RunError> {
-        log.run(&with_children(self.command().arg("olddefconfig")), self.env.interrupted, &mut |_| ())
+        log.run(&self.command().arg("olddefconfig"), self.env.interrupted, &mut |_| ())
     }
 
     /// Compiles.
     pub(super) fn images(
         &self,
-        modules: super::store::Modules,
+        modules: Modules,
         log: &mut Log,
         lines: &mut dyn FnMut(&[String]),
     ) -> Result<ExitStatus, RunError> {
         let targets: &[&str] = match modules {
-            super::store::Modules::None => &["vmlinux", "bzImage"],
-            super::store::Modules::Some => &["vmlinux", "bzImage", "modules"],
+            Modules::None => &["vmlinux", "bzImage"],
+            Modules::Some => &["vmlinux", "bzImage", "modules"],
         };
-        log.run(&with_children(self.command().args(targets.iter().copied())), self.env.interrupted, lines)
+        log.run(&self.command().args(targets.iter().copied()), self.env.interrupted, lines)
     }
 
     /// Copies stripped modules to `root/lib/modules/RELEASE`.
@@ -126,6 +128,6 @@ impl Make<'_> {
             .command()
             .arg(format!("INSTALL_MOD_PATH={}", root.display()))
             .args(["INSTALL_MOD_STRIP=1", "modules_install"]);
-        log.run(&with_children(cmd), self.env.interrupted, &mut |_| ())
+        log.run(&cmd, self.env.interrupted, &mut |_| ())
     }
 }

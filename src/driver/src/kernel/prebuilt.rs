@@ -130,8 +130,19 @@ mod tests {
         let image = fixture.path().join("vmlinux");
         write(&image, &vmlinux("6.12.117", 18));
         let kernel = obtain(&image_spec(image.clone()), &fixture.env, &mut |_| ()).expect("kernel");
+        assert_eq!(kernel.bzimage(), None);
         assert_eq!((kernel.format, kernel.modules, kernel.config), (ImageFormat::Vmlinux, None, None));
         assert_eq!(kernel.image, image);
+    }
+
+    #[test]
+    fn the_bzimage_of_a_built_vmlinux_is_known() {
+        let fixture = Fixture::new();
+        let built = fixture.path().join("b");
+        write(&built.join("vmlinux"), &vmlinux("6.12.117", 18));
+        write(&built.join("arch/x86/boot/bzImage"), &bzimage("6.12.117"));
+        let kernel = obtain(&image_spec(built.join("vmlinux")), &fixture.env, &mut |_| ()).expect("kernel");
+        assert_eq!(kernel.bzimage(), Some(built.join("arch/x86/boot/bzImage")));
     }
 
     #[test]

@@ -41,14 +41,6 @@ impl RunError {
     }
 }
 
-/// Marks a command whose children have children.
-///
-/// The supervisor is our own binary, which in unit tests is the test runner and
-/// would not understand. There the process group alone has to do.
-pub(super) fn with_children(cmd: Cmd) -> Cmd {
-    if cfg!(test) { cmd } else { cmd.tree() }
-}
-
 /// A log that programs write and we read along.
 #[derive(Debug)]
 pub(super) struct Log {

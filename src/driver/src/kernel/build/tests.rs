@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::kernel::testing::{self, Fixture, RELEASE};
-use crate::kernel::{Fault, KernelError, SourceError, obtain};
+use crate::kernel::{self, Fault, KernelError, SourceError, obtain};
 use crate::model::{FragmentName, Source};
 
 const ALL: [&str; 3] = ["allnoconfig", "olddefconfig", "vmlinux bzImage"];
@@ -74,6 +74,20 @@ fn asking_again_runs_no_make() {
     assert_eq!(fixture.calls(), Vec::<String>::new());
     assert_eq!(again.info.facts["store"], "hit");
     assert_eq!((again.image, again.info.identity), (built.image, built.info.identity));
+}
+
+#[test]
+fn looking_for_a_kernel_builds_none() {
+    let fixture = Fixture::new();
+    let spec = plain(&fixture);
+    let look = || kernel::stored(&spec, &fixture.env).expect("no error");
+    assert_eq!(look(), None);
+    assert_eq!(fixture.calls(), Vec::<String>::new());
+    let built = get(&fixture, &spec).expect("kernel");
+    let found = look().expect("found");
+    assert_eq!(found.image, built.image);
+    let bzimage = found.bzimage().expect("bzImage");
+    assert_eq!(fs::read(bzimage).expect("bzImage"), testing::bzimage(RELEASE));
 }
 
 #[test]

@@ -5,17 +5,23 @@ use std::path::Path;
 use super::Cause;
 use crate::kernel::compiler::package_of;
 
-/// Debian packages of headers, by how the header's name begins.
-const HEADER_PACKAGES: [(&str, &str); 9] = [
+/// Debian packages of libraries, by how the name of the library or of its header
+/// begins.
+const LIBRARY_PACKAGES: [(&str, &str); 14] = [
     ("openssl/", "libssl-dev"),
+    ("ssl", "libssl-dev"),
+    ("crypto", "libssl-dev"),
     ("libelf.h", "libelf-dev"),
     ("gelf.h", "libelf-dev"),
     ("elf.h", "libc6-dev"),
-    ("zlib.h", "zlib1g-dev"),
-    ("gmp.h", "libgmp-dev"),
-    ("mpc.h", "libmpc-dev"),
-    ("ncurses.h", "libncurses-dev"),
-    ("dwarf.h", "libdw-dev"),
+    ("elf", "libelf-dev"),
+    ("zstd", "libzstd-dev"),
+    ("z", "zlib1g-dev"),
+    ("gmp", "libgmp-dev"),
+    ("mpc", "libmpc-dev"),
+    ("ncurses", "libncurses-dev"),
+    ("dw", "libdw-dev"),
+    ("gcc-plugin.h", "gcc-$(gcc -dumpversion)-plugin-dev"),
 ];
 
 pub(super) fn for_error(cause: Cause, message: &str, source: &Path, build: &Path) -> Option<String> {
@@ -40,9 +46,9 @@ pub(super) fn for_error(cause: Cause, message: &str, source: &Path, build: &Path
             let program = quoted_word(message)?;
             Some(format!("apt-get install {}", package_of(program)))
         }
-        Cause::MissingHeader => {
-            let header = quoted_word(message)?;
-            let (_, package) = HEADER_PACKAGES.iter().find(|(known, _)| header.starts_with(known))?;
+        Cause::MissingLibrary => {
+            let library = quoted_word(message)?;
+            let (_, package) = LIBRARY_PACKAGES.iter().find(|(known, _)| library.starts_with(known))?;
             Some(format!("apt-get install {package}"))
         }
         Cause::DiskFull => Some(format!(

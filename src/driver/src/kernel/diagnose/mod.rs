@@ -34,8 +34,8 @@ pub enum Cause {
     Compiler,
     /// The host lacks a program.
     MissingProgram,
-    /// The host lacks a header that a tool of the kernel's build needs.
-    MissingHeader,
+    /// The host lacks a library, or its headers, that a tool of the kernel's build needs.
+    MissingLibrary,
     /// No space left.
     DiskFull,
     /// The host ran out of memory.
@@ -56,7 +56,7 @@ impl Cause {
             Self::Code | Self::Link | Self::BuildSystem | Self::Unknown => true,
             Self::Compiler
             | Self::MissingProgram
-            | Self::MissingHeader
+            | Self::MissingLibrary
             | Self::DiskFull
             | Self::OutOfMemory
             | Self::NotClean

@@ -125,7 +125,7 @@ fn located(line: &str) -> Option<Recognised> {
     }
     if let Some(header) = header.filter(|header| HOST_HEADERS.iter().any(|known| header.starts_with(known))) {
         let message = format!("the build needs the header `{header}`, which is not installed");
-        return Some(Recognised::new(Cause::MissingHeader, message).at(file, Some(number)));
+        return Some(Recognised::new(Cause::MissingLibrary, message).at(file, Some(number)));
     }
     Some(Recognised::new(Cause::Code, message).at(file, Some(number)))
 }
@@ -174,7 +174,18 @@ fn linker(line: &str, around: Surroundings<'_>) -> Option<Recognised> {
         || message.starts_with("final link failed")
         || message.contains("will not fit in region")
         || message.contains("relocation truncated to fit");
-    (is_linker && is_error).then(|| Recognised::new(Cause::Link, message))
+    if !is_linker || !is_error {
+        return None;
+    }
+    // The kernel itself is linked with no library: a tool is.
+    Some(match message.split_once("cannot find -l") {
+        Some((_, library)) => {
+            let library = library.split(':').next().unwrap_or(library).trim();
+            let message = format!("the build needs the library `{library}`, which is not installed");
+            Recognised::new(Cause::MissingLibrary, message)
+        }
+        None => Recognised::new(Cause::Link, message),
+    })
 }
 
 /// An error about a symbol at `[ld: ]PLACE: `, where PLACE is `FILE:LINE` or

@@ -142,7 +142,7 @@ fn missing_openssl_headers_name_their_package() {
     insta::assert_snapshot!(
         shown("/src/linux/scripts/sign-file.c:25:10: fatal error: openssl/opensslv.h: No such file or directory\n"),
         @r"
-    [MissingHeader] scripts/sign-file.c:25: the build needs the header `openssl/opensslv.h`, which is not installed
+    [MissingLibrary] scripts/sign-file.c:25: the build needs the header `openssl/opensslv.h`, which is not installed
     hint: apt-get install libssl-dev
     "
     );
@@ -153,6 +153,20 @@ fn missing_libelf_headers_name_their_package() {
     let log = "In file included from /src/linux/tools/objtool/elf.c:22:\n\
                /src/linux/tools/objtool/include/objtool/elf.h:10:10: fatal error: gelf.h: No such file or directory\n";
     assert!(shown(log).ends_with("hint: apt-get install libelf-dev"), "{}", shown(log));
+}
+
+#[test]
+fn a_library_that_a_tool_is_linked_with_names_its_package() {
+    insta::assert_snapshot!(
+        shown("/usr/bin/ld: cannot find -lelf: No such file or directory\ncollect2: error: ld returned 1 exit status\n"),
+        @"
+    [MissingLibrary] the build needs the library `elf`, which is not installed
+    hint: apt-get install libelf-dev
+    "
+    );
+    let hint = |log: &str| first(log).hint;
+    assert_eq!(hint("/usr/bin/ld: cannot find -lcrypto\n").as_deref(), Some("apt-get install libssl-dev"));
+    assert_eq!(hint("ld: cannot find -lfoo\n"), None);
 }
 
 #[test]
@@ -375,7 +389,7 @@ fn blame_is_on_the_tree_or_on_the_host() {
         assert!(cause.is_tree(), "{cause:?}");
     }
     for cause in
-        [Cause::DiskFull, Cause::OutOfMemory, Cause::MissingProgram, Cause::MissingHeader, Cause::Damaged]
+        [Cause::DiskFull, Cause::OutOfMemory, Cause::MissingProgram, Cause::MissingLibrary, Cause::Damaged]
     {
         assert!(!cause.is_tree(), "{cause:?}");
     }

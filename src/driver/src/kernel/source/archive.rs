@@ -127,7 +127,7 @@ pub(in crate::kernel) fn unpack(
     if let Err(error) = unpacked {
         // The first error is the one that matters.
         let _ = cache::remove(&partial);
-        return Err(explain(error, archive, &partial, doing));
+        return Err(explain(error, archive, &sources, doing));
     }
     fs::rename(&partial, &done).at("create", &done)?;
     Ok(done)
