@@ -15,10 +15,10 @@ use kregress_wire::{Request, Writer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::session::{Action, Input, Session};
-use crate::clock;
 use crate::exec::{Cmd, ExecError, Running};
 use crate::guest::qemu::Sockets;
 use crate::interrupt;
+use crate::{chain, clock};
 
 /// Longest time between two looks at the process and at Ctrl-C while no channel
 /// says anything.
@@ -27,6 +27,11 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Largest console or output log on disk, in bytes. From experience: an honest
 /// boot with debug options writes less than 5 MB.
 const LOG_CAP: u64 = 64 << 20;
+
+/// Most that is taken at once out of the channel of a machine that is gone, in
+/// pieces of 64 KiB: far more than a socket holds, and an end where a part of
+/// the machine lives on and floods.
+const REST: u32 = 64;
 
 /// Why a boot could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -192,7 +197,7 @@ impl Boot {
                         if let Err(error) = act(self.elapsed(), action)
                             && trouble.is_none()
                         {
-                            trouble = Some(format!("{error:#}"));
+                            trouble = Some(chain::text(error.as_ref()));
                         }
                     }
                 }
@@ -268,8 +273,9 @@ impl Boot {
         let ready: Vec<_> = ready.map(|(channel, _)| channel.role).collect();
         let mut still = Vec::new();
         for ((role, listener), awake) in std::mem::take(&mut self.listeners).into_iter().zip(listeners) {
-            match (awake, listener.accept()) {
-                (true, Ok((stream, _))) => self.open(role, stream).map_err(BootError::Wait)?,
+            // Not asked where nobody waits: a connection that came since would be lost.
+            match awake.then(|| listener.accept()) {
+                Some(Ok((stream, _))) => self.open(role, stream).map_err(BootError::Wait)?,
                 _ => still.push((role, listener)),
             }
         }
@@ -306,7 +312,8 @@ impl Boot {
             // It may have connected after we last looked.
             self.wait_for_bytes(Duration::ZERO)?;
             for role in [Role::Control, Role::Output, Role::Console] {
-                while self.receive(role, &mut heard) == Rest::MayHaveMore {}
+                let mut pieces = 0..REST;
+                while pieces.next().is_some() && self.receive(role, &mut heard) == Rest::MayHaveMore {}
             }
         }
         if let Some(status) = status {

@@ -25,12 +25,12 @@ pub use session::{Action, Input, Session, SessionTest};
 pub use watchdog::Limits;
 
 use crate::guest::accel::Decision;
-use crate::interrupt;
 use crate::kernel::Kernel;
 use crate::model::{
     BootEnd, BootId, BootInfo, KernelName, Machine, Observer, RunEvent, Test, TestResult, Trouble,
     TroubleKind, Verdict,
 };
+use crate::{chain, interrupt};
 
 /// What to measure on one kernel.
 #[derive(Debug, Clone)]
@@ -222,7 +222,7 @@ fn launch(
     let directory = PathBuf::from("boots").join(id.to_string());
     let prepared = match lab.prepare(measurement, &plan, &measurement.run_dir.join(&directory)) {
         Ok(prepared) => prepared,
-        Err(error) => return Ok(Launch::Impossible(format!("{:#}", anyhow::Error::from(error)))),
+        Err(error) => return Ok(Launch::Impossible(chain::text(&error))),
     };
     observer.observe(&RunEvent::BootStarted(BootInfo {
         id,
@@ -274,7 +274,7 @@ fn launch(
         };
         let result = observer.observe(&event);
         if let Err(error) = &result {
-            lost_observer.get_or_insert_with(|| format!("{error:#}"));
+            lost_observer.get_or_insert_with(|| chain::text(error.as_ref()));
         }
         result
     });
@@ -284,7 +284,7 @@ fn launch(
     let (elapsed, end) = match outcome {
         Ok(elapsed) => (elapsed, end),
         Err(error) => {
-            let reason = format!("{:#}", anyhow::Error::from(error));
+            let reason = chain::text(&error);
             let end = BootEnd::NotBooted { reason: reason.clone() };
             observer.observe(&RunEvent::BootFinished { boot: id, end, elapsed: Duration::ZERO })?;
             return Ok(Launch::Impossible(reason));
