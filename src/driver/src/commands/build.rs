@@ -39,8 +39,7 @@ pub fn run(context: &Context, kernels: &[String]) -> anyhow::Result<u8> {
             Ok(kernel) => show(context.messages, spec, &kernel)?,
             Err(_) if interrupt::requested() => return Ok(INTERRUPTED),
             Err(error) => {
-                let error = anyhow::Error::from(error).context(format!("kernel `{}`", spec.name));
-                code = super::fail(&error).max(HOST);
+                code = super::fail(&error.into()).max(HOST);
             }
         }
     }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use crate::config::{self, MachineOptions, Project};
 use crate::kernel::BuildEnv;
 use crate::model::{KernelSpec, Machine};
-use crate::paths;
+use crate::{chain, paths};
 
 /// Exit code of a run in which everything passed.
 pub const PASSED: u8 = 0;
@@ -54,7 +54,7 @@ pub enum MessageFormat {
 
 /// An error that is the user's to mend: exit code 2.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:#}")]
+#[error("{}", chain::text(.0.as_ref()))]
 pub struct Usage(pub anyhow::Error);
 
 /// Marks an error as one of usage or configuration.
@@ -117,7 +117,7 @@ impl Context {
 /// Says what went wrong and gives the exit code.
 #[must_use]
 pub fn fail(error: &anyhow::Error) -> u8 {
-    anstream::eprintln!("error: {error:#}");
+    anstream::eprintln!("error: {}", chain::text(error.as_ref()));
     if error.chain().any(|cause| cause.is::<Usage>()) { USAGE } else { HOST }
 }
 

@@ -11,7 +11,7 @@ use crate::lab::{self, BootNumbers, Lab, Measurement};
 use crate::model::{BuildEvent, KernelSpec, Machine, Observer, RunEvent, RunInfo, TroubleKind};
 use crate::report::{human, json::JsonEvents, junit, look::Look, progress::Progress};
 use crate::results::{self, Recorder};
-use crate::{clock, config, interrupt, paths};
+use crate::{chain, clock, config, interrupt, paths};
 
 /// Passes events on to several observers, each of which hears every event.
 struct Fan<'a>(Vec<&'a mut dyn Observer>);
@@ -137,11 +137,11 @@ fn obtain(
     }
     let kernel = match kernel {
         Ok(kernel) => kernel,
-        Err(error) => return Ok(Err(format!("{:#}", anyhow::Error::from(error)))),
+        Err(error) => return Ok(Err(chain::text(&error))),
     };
     let decision = match lab.decide(&kernel, machine) {
         Ok(decision) => decision,
-        Err(error) => return Ok(Err(format!("{:#}", anyhow::Error::from(error)))),
+        Err(error) => return Ok(Err(chain::text(&error))),
     };
     observer.observe(&RunEvent::Notice(format!("{}: {}", spec.name, decision.reason)))?;
     Ok(Ok((kernel, decision)))

@@ -69,8 +69,10 @@ impl Token<'_> {
             (Token::Text(a), Token::Text(b)) => {
                 other.is_prerelease().cmp(&self.is_prerelease()).then_with(|| a.cmp(b))
             }
+            // As at the end: what comes before a version comes before its numbers.
+            (Token::Number(_), Token::Text(_)) if other.is_prerelease() => Ordering::Greater,
             (Token::Number(_), Token::Text(_)) => Ordering::Less,
-            (Token::Text(_), Token::Number(_)) => Ordering::Greater,
+            (Token::Text(_), Token::Number(_)) => other.against(self).reverse(),
         }
     }
 }
@@ -105,6 +107,11 @@ mod tests {
                 assert_eq!(compare(newer, older), Ordering::Greater, "{newer} > {older}");
             }
         }
+    }
+
+    #[test]
+    fn a_prerelease_comes_before_the_end_and_the_end_before_a_number() {
+        ascending(&["-rc0", "", "0", "a"]);
     }
 
     #[test]

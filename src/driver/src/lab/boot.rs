@@ -15,22 +15,24 @@ use kregress_wire::{Event, Request, Writer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::session::{Action, Input, Session};
-use crate::clock;
 use crate::exec::{Cmd, ExecError, Running};
 use crate::guest::qemu::Sockets;
 use crate::interrupt;
 use crate::results::BootDir;
+use crate::{chain, clock};
 
 /// Longest time between two looks at the process and at Ctrl-C while no channel
 /// says anything.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Pieces of 64 KiB that are taken at once from a channel that is about to end.
-const MOST_PIECES: usize = 256;
-
 /// Largest console or output log on disk, in bytes. From experience: an honest
 /// boot with debug options writes less than 5 MB.
 const LOG_CAP: u64 = 64 << 20;
+
+/// Most that is taken at once out of the channel of a machine that is gone, in
+/// pieces of 64 KiB: far more than a socket holds, and an end where a part of
+/// the machine lives on and floods.
+const REST: u32 = 64;
 
 /// Why a boot could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -203,7 +205,7 @@ impl Boot {
                         if let Err(error) = act(self.elapsed(), action)
                             && trouble.is_none()
                         {
-                            trouble = Some(format!("{error:#}"));
+                            trouble = Some(chain::text(error.as_ref()));
                         }
                     }
                 }
@@ -337,13 +339,8 @@ impl Boot {
             // It may have connected after we last looked.
             self.wait_for_bytes(Duration::ZERO)?;
             for role in [Role::Control, Role::Output, Role::Console] {
-                // A socket holds far less than this; a guest that floods one
-                // channel while another closed does not keep us here.
-                for _ in 0..MOST_PIECES {
-                    if self.receive(role, &mut heard) == Rest::Empty {
-                        break;
-                    }
-                }
+                let mut pieces = 0..REST;
+                while pieces.next().is_some() && self.receive(role, &mut heard) == Rest::MayHaveMore {}
             }
         }
         if let Some(status) = status {

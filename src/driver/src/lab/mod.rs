@@ -27,13 +27,13 @@ pub use session::{Action, Input, Session, SessionTest};
 pub use watchdog::Limits;
 
 use crate::guest::accel::Decision;
-use crate::interrupt;
 use crate::kernel::Kernel;
 use crate::model::{
     BootEnd, BootId, BootInfo, KernelName, Machine, Observer, RunEvent, Test, TestResult, Trouble,
     TroubleKind, Verdict,
 };
 use crate::results::BootDir;
+use crate::{chain, interrupt};
 
 /// What to measure on one kernel.
 #[derive(Debug, Clone)]
@@ -220,7 +220,7 @@ fn launch(
     let boot_dir = BootDir::new(measurement.run_dir, id);
     let prepared = match lab.prepare(measurement, &plan, &boot_dir) {
         Ok(prepared) => prepared,
-        Err(error) => return Ok(Launch::Impossible(format!("{:#}", anyhow::Error::from(error)))),
+        Err(error) => return Ok(Launch::Impossible(chain::text(&error))),
     };
     observer.observe(&RunEvent::BootStarted(BootInfo {
         id,
@@ -272,7 +272,7 @@ fn launch(
         };
         let result = observer.observe(&event);
         if let Err(error) = &result {
-            lost_observer.get_or_insert_with(|| format!("{error:#}"));
+            lost_observer.get_or_insert_with(|| chain::text(error.as_ref()));
         }
         result
     });
@@ -282,7 +282,7 @@ fn launch(
     let (elapsed, end) = match outcome {
         Ok(elapsed) => (elapsed, end),
         Err(error) => {
-            let reason = format!("{:#}", anyhow::Error::from(error));
+            let reason = chain::text(&error);
             let end = BootEnd::NotBooted { reason: reason.clone() };
             observer.observe(&RunEvent::BootFinished { boot: id, end, elapsed: Duration::ZERO })?;
             return Ok(Launch::Impossible(reason));

@@ -351,10 +351,19 @@ impl Session {
                     }
                     self.console_test = None;
                 }
-                Item::Marker(Marker::Other(words)) => self.last_words = Some(words),
+                Item::Marker(Marker::Other(words)) => self.last_words(words),
                 Item::Finding(finding) => self.finding(finding),
             }
         }
+    }
+
+    /// Keeps what our own init says when it gives up; a hint belongs to the line
+    /// before it.
+    fn last_words(&mut self, words: String) {
+        self.last_words = Some(match self.last_words.take() {
+            Some(before) if words.starts_with("hint: ") => format!("{before}\n{words}"),
+            _ => words,
+        });
     }
 
     /// Gives the kernel log up to this offset to the test that it belongs to.
@@ -554,6 +563,9 @@ impl Session {
                 return BootEnd::Killed { reason: "interrupted by the user".to_owned() };
             }
             Some(Cause::Host(reason)) => return BootEnd::Killed { reason: reason.clone() },
+            Some(Cause::Lost { status: Some(status) }) if !said_hello => {
+                Some(format!("the machine ended before the hello of its guest: {status}"))
+            }
             Some(Cause::Lost { status }) => status.clone(),
             Some(Cause::Protocol(reason)) => Some(format!("it broke the protocol: {reason}")),
             Some(Cause::BootTimeout) => Some(format!("{NO_HELLO} within {:.0?}", self.limits.boot)),
@@ -567,7 +579,9 @@ impl Session {
                 (Some(finding), None) => finding.title.clone(),
                 (None, None) => status,
             };
-            if let Some(hint) = boot_hint(&reason) {
+            if !reason.contains("\nhint: ")
+                && let Some(hint) = boot_hint(&reason)
+            {
                 reason = format!("{reason}\nhint: {hint}");
             }
             return BootEnd::NotBooted { reason };

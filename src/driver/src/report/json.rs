@@ -11,6 +11,7 @@ use std::time::Instant;
 use serde::Serialize as _;
 use serde_json::ser::{CompactFormatter, Formatter};
 
+use super::text_safety;
 use crate::clock;
 use crate::model::{Observer, RunEvent};
 use crate::results::format::{Line, Run, VERSION};
@@ -74,7 +75,7 @@ impl Formatter for Printable {
             // `##[command]` is an order to GitHub's runner wherever it stands.
             let order = c == '#' && before == '#';
             before = c;
-            if !(order || is_active(c)) {
+            if !order && text_safety::is_shown(c) {
                 continue;
             }
             safe.write_string_fragment(writer, &fragment[plain..at])?;
@@ -85,11 +86,6 @@ impl Formatter for Printable {
         }
         safe.write_string_fragment(writer, &fragment[plain..])
     }
-}
-
-/// Characters that JSON need not escape and a terminal may act upon.
-fn is_active(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -151,12 +151,15 @@ fn visible(text: &str) -> String {
 
 /// Whether a character is shown as it is. Every one of them is a `Char` of
 /// XML 1.0, section 2.2.
-fn is_shown(c: char) -> bool {
+pub(super) fn is_shown(c: char) -> bool {
     let bidirectional =
-        matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+        matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
+    // Two names that differ only here would look the same.
+    let invisible = matches!(c, '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+        || matches!(c, '\u{e0000}'..='\u{e007f}');
     let line_breaking = matches!(c, '\u{2028}' | '\u{2029}');
     let not_xml = matches!(c, '\u{fffe}' | '\u{ffff}');
-    !(c.is_control() || bidirectional || line_breaking || not_xml)
+    !(c.is_control() || bidirectional || invisible || line_breaking || not_xml)
 }
 
 /// Length of an escape sequence behind its ESC (ECMA-48); `None` if it is none
@@ -252,6 +255,11 @@ mod tests {
     #[test]
     fn text_that_runs_backwards_is_shown() {
         assert_eq!(body("ok\u{202e}liaf\u{2066}\u{ffff}"), "ok\\u{202e}liaf\\u{2066}\\u{ffff}");
+    }
+
+    #[test]
+    fn characters_without_a_width_are_shown() {
+        assert_eq!(body("a\u{200b}b\u{feff}c\u{61c}"), "a\\u{200b}b\\u{feff}c\\u{61c}");
     }
 
     #[test]

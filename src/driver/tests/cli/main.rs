@@ -2,6 +2,14 @@
 //! user types, sees, and finds on disk. Nothing here needs a kernel, KVM or the
 //! network.
 
+mod accelerator;
+mod boots;
+mod death;
 mod fake_kernel;
+mod guests;
+mod input;
+mod messages;
 mod rig;
+mod selection;
+mod sources;
 mod verdicts;

@@ -200,12 +200,6 @@ fn a_panic_fails_the_test_that_ran_and_the_rest_runs_in_another_boot() {
           worker_thread
           kthread
           ret_from_fork
-      | [    0.804932]  ? __pfx_worker_thread+0x10/0x10
-      | [    0.805069]  kthread+0xcf/0x100
-      | [    0.805206]  ret_from_fork+0x31/0x50
-      | [    0.805343]  ret_from_fork_asm+0x1a/0x30
-      | [    0.805480]  </TASK>
-      | [    0.805617] Kernel Offset: disabled
       log:    [DIR]/project/results/[RUN]/boots/1/console.log
       repeat: kregress run t/middle --kernel fake --boots 1 --seed 1 \
                 --machine accel=tcg,backend=qemu,cpus=2,memory=512M
