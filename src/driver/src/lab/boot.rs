@@ -25,6 +25,11 @@ use crate::{chain, clock};
 /// says anything.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Longest wait for the status of a machine whose channel closed. It is on its
+/// way out, which takes the kernel a moment on a loaded host; only one that
+/// closed a channel and lives on is waited for so long.
+const REAPING: Duration = Duration::from_secs(1);
+
 /// Largest console or output log on disk, in bytes. From experience: an honest
 /// boot with debug options writes less than 5 MB.
 const LOG_CAP: u64 = 64 << 20;
@@ -333,7 +338,7 @@ impl Boot {
         let status = match self.exited {
             true => None,
             // A machine whose channel closed is about to end, and knows why.
-            false => self.machine.wait_timeout(if closed { LOOK } else { Duration::ZERO })?,
+            false => self.machine.wait_timeout(if closed { REAPING } else { Duration::ZERO })?,
         };
         if closed || status.is_some() {
             // It may have connected after we last looked.

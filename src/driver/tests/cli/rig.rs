@@ -144,9 +144,10 @@ impl Rig {
     /// Starts a command; what it says on stdout can be followed.
     pub(crate) fn start(&self, args: &[&str]) -> Started<'_> {
         let (stderr, file) = self.capture("stderr");
+        let before = Before::of(self);
         let mut child = self.command(args).stdout(Stdio::piped()).stderr(file).spawn().expect("kregress");
         let stdout = child.stdout.take().expect("a pipe");
-        Started { rig: self, child, stdout, stderr, before: Before::of(self) }
+        Started { rig: self, child, stdout, stderr, before }
     }
 
     /// Runs a command to its end.
