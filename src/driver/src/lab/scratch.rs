@@ -12,11 +12,9 @@ const SOCKET_PATH: usize = 107;
 /// Room for the names of our sockets behind the directory.
 const SOCKET_NAME: usize = 16;
 
-/// Held by the owner of a directory.
+/// Held by the owner of a directory. Whoever makes or sweeps directories holds
+/// their parent itself.
 const LOCK: &str = "lock";
-
-/// Held by whoever makes or sweeps directories.
-const MAKING: &str = "making";
 
 /// A directory of our own, removed on drop.
 #[derive(Debug)]
@@ -40,7 +38,7 @@ impl Scratch {
         }
         DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
         // Nobody sweeps while a directory is there but its lock not yet held.
-        let making = File::create(parent.join(MAKING))?;
+        let making = File::open(parent)?;
         making.lock()?;
         sweep(parent);
         Self::own(tempfile::Builder::new().prefix("").rand_bytes(6).tempdir_in(parent)?)
