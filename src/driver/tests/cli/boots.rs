@@ -152,5 +152,5 @@ fn a_splat_after_the_last_test_fails_the_kernel_and_no_test() {
 fn a_panic_after_the_last_test_fails_the_kernel_and_no_test() {
     let record = leaves(Farewell::LatePanic, 1);
     insta::assert_snapshot!(record.verdicts(), @"1 t/first pass");
-    insta::assert_snapshot!(record.boots(), @"1 fake clean");
+    insta::assert_snapshot!(record.boots(), @"1 fake panicked Kernel panic - not syncing: Fatal exception in interrupt");
 }
