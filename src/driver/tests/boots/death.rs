@@ -21,10 +21,14 @@ fn pid(raw: u32) -> Pid {
 fn running(rig: &Rig, kernel: &str, machine: &str) -> (Child, Vec<u32>) {
     let args = ["run", "smoke", "--kernel", kernel, "--machine", machine, "--message-format", "json"];
     let mut child = rig.spawn(&args);
-    let stdout = child.stdout.take().expect("stdout");
-    for line in BufReader::new(stdout).lines() {
-        let event: serde_json::Value = serde_json::from_str(&line.expect("line")).expect("JSON");
+    let mut stdout = BufReader::new(child.stdout.take().expect("stdout"));
+    let mut line = String::new();
+    while stdout.read_line(&mut line).expect("line") > 0 {
+        let event: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        line.clear();
         if event["event"] == "test-started" {
+            // A reader that goes away would end the run.
+            std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
             let machines = processes_with("org.kregress.control");
             assert!(!machines.is_empty(), "a guest runs without a process");
             return (child, machines);
