@@ -76,8 +76,15 @@ impl Instance {
     ///
     /// Says what the kernel lacks.
     pub(crate) fn start() -> Result<Self, String> {
+        let root = root()?;
+        // Names of tasks are of no use to us, and recording them hooks the
+        // scheduler: patching its code while it runs costs time, and QEMU's TCG
+        // with several threads may run a breakpoint that was already patched
+        // away (`int3` in `__schedule`). Instances copy the option when they are
+        // made; a kernel without it has nothing to switch off.
+        let _ = fs::write(root.join("options/record-cmd"), "0");
         let name = format!("{PREFIX}{}", std::process::id());
-        let directory = root()?.join("instances").join(name);
+        let directory = root.join("instances").join(name);
         fs::create_dir(&directory)
             .map_err(|error| format!("cannot create {}: {error}", directory.display()))?;
         let mut instance = Self { directory, pipe: None, reader: line::Reader::default(), filtered: true };
