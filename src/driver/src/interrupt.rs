@@ -24,12 +24,10 @@ pub const EXIT_CODE: i32 = 130;
 /// Fails when the system refuses a signal handler.
 pub fn listen() -> io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let ignored = ignored_signals();
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // `nohup` and shells that start us in the background mean it.
-        if ignored & (1 << (signal - 1)) != 0 {
-            continue;
-        }
+    // `nohup` means it. A shell that starts us in the background ignores SIGINT
+    // too, but whoever sends one there by hand wants us to stop.
+    let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
+    for signal in [SIGINT, SIGTERM].into_iter().chain(hangup) {
         // In this order: the handlers run as registered, so the first signal
         // only sets the flag and the second finds it set.
         signal_hook::flag::register_conditional_shutdown(signal, EXIT_CODE, Arc::clone(flag()))?;
@@ -38,12 +36,12 @@ pub fn listen() -> io::Result<()> {
     Ok(())
 }
 
-/// Signals that whoever started us has set to be ignored, as a mask
-/// (`SigIgn` in proc_pid_status(5)).
-fn ignored_signals() -> u64 {
+/// Whether whoever started us has set a signal to be ignored (`SigIgn` in
+/// proc_pid_status(5)).
+fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0) & (1 << (signal - 1)) != 0
 }
 
 /// Whether the user asked to stop.
