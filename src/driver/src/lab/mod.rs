@@ -5,6 +5,7 @@
 //! kernel, so many boots. It never judges a number.
 
 mod boot;
+mod boot_hint;
 mod console_text;
 mod machine;
 mod record;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use kregress_wire::{Decoder, Event, Hello, Nonce, PROTOCOL};
 
+use super::boot_hint::boot_hint;
 use super::console_text::ConsoleText;
 use super::record::{Judged, Record};
 use super::watchdog::{Limits, Watchdog};
@@ -594,27 +595,4 @@ impl Session {
             (None, _) => BootEnd::Lost { reason: status },
         }
     }
-}
-
-/// What to do about a kernel that did not come up, where its words tell.
-fn boot_hint(reason: &str) -> Option<&'static str> {
-    let known = [
-        (
-            "No working init found",
-            "the kernel needs CONFIG_BLK_DEV_INITRD=y and CONFIG_BINFMT_ELF=y to run our init",
-        ),
-        (
-            "Unable to mount root fs",
-            "the qemu backend needs CONFIG_BLK_DEV_INITRD=y; the virtme-ng backend needs the fragment `virtme-ng`",
-        ),
-        (
-            "no virtio-serial port",
-            "the kernel needs CONFIG_VIRTIO_PCI=y and CONFIG_VIRTIO_CONSOLE=y, or its modules directory must be given",
-        ),
-        (
-            NO_HELLO,
-            "console.log shows how far it came; an empty one means no CONFIG_SERIAL_8250_CONSOLE or an accelerator that does not work",
-        ),
-    ];
-    known.iter().find(|(words, _)| reason.contains(words)).map(|(_, hint)| *hint)
 }
