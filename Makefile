@@ -9,7 +9,7 @@ CARGO ?= cargo
 # Builds kregress and the default kernel, boots it, runs the smoke suite.
 run: deps
 	$(CARGO) build --release --locked
-	target/release/kregress run $(ARGS)
+	$${CARGO_TARGET_DIR:-target}/release/kregress run $(ARGS)
 
 # Everything that CI runs.
 test: test-deps virtme-ng lint rings boots junit
