@@ -223,7 +223,8 @@ mod tests {
 
     use super::*;
 
-    const INFO: WorkloadInfo = WorkloadInfo { name: "test/child", summary: "", params: &[], metrics: &[] };
+    const INFO: WorkloadInfo =
+        WorkloadInfo { name: "test/child", summary: "", params: &[], metrics: &[], modules: &[] };
 
     fn test() -> PlannedTest {
         PlannedTest {

@@ -233,6 +233,24 @@ pub(crate) fn bring_up(socket: impl AsFd, device: &str) -> io::Result<()> {
     check(unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS, &raw mut request) }).map(drop)
 }
 
+/// Sets the size of a socket's receive buffer in bytes, above the system's limit if
+/// need be (`SO_RCVBUFFORCE`; the kernel doubles it). Needs `CAP_NET_ADMIN`.
+pub(crate) fn force_receive_buffer(socket: impl AsFd, bytes: u32) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes).map_err(io::Error::other)?;
+    let length = libc::socklen_t::try_from(size_of_val(&bytes)).map_err(io::Error::other)?;
+    // SAFETY: the option is an integer, which `bytes` is, and outlives the call.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUFFORCE,
+            (&raw const bytes).cast::<libc::c_void>(),
+            length,
+        )
+    })
+    .map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -190,6 +190,7 @@ mod tests {
             kind: Kind::Time,
             better: Better::Lower,
         }],
+        modules: &[],
     };
 
     const QUIET: Toll = Toll { taint: 0, oom_kills: 0 };

@@ -121,7 +121,8 @@ mod tests {
     use super::*;
     use crate::WorkloadResult;
 
-    const INFO: WorkloadInfo = WorkloadInfo { name: "test/worker", summary: "", params: &[], metrics: &[] };
+    const INFO: WorkloadInfo =
+        WorkloadInfo { name: "test/worker", summary: "", params: &[], metrics: &[], modules: &[] };
 
     // The hook that catches panics belongs to the whole process, so tests that
     // go through it take turns.

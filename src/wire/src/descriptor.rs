@@ -14,6 +14,10 @@ pub struct WorkloadInfo {
     pub params: &'static [ParamInfo],
     /// All metrics that it may report.
     pub metrics: &'static [MetricInfo],
+    /// Kernel modules that it loads where the kernel has them as modules, by
+    /// the kernel's names, with underscores. They travel with the guest image;
+    /// nothing is loaded before the workload asks.
+    pub modules: &'static [&'static str],
 }
 
 /// A parameter of a workload.

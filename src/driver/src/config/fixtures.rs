@@ -36,6 +36,7 @@ static DRAIN: WorkloadInfo = WorkloadInfo {
         time("drain_time"),
         metric("rounds", Unit::One, Kind::Count, Better::Lower),
     ],
+    modules: &[],
 };
 
 static CHURN: WorkloadInfo = WorkloadInfo {
@@ -51,6 +52,7 @@ static CHURN: WorkloadInfo = WorkloadInfo {
         time("create_time"),
         time("drain_time"),
     ],
+    modules: &[],
 };
 
 static RECEIVE: WorkloadInfo = WorkloadInfo {
@@ -58,6 +60,7 @@ static RECEIVE: WorkloadInfo = WorkloadInfo {
     summary: "receives by mapping pages",
     params: &[choice("sender", &["msg-zerocopy", "splice", "send"]), FAMILY, int("mebibytes", 4096, 16)],
     metrics: &[metric("mapped_share", Unit::Percent, Kind::Ratio, Better::Higher), THROUGHPUT],
+    modules: &[],
 };
 
 static SEND: WorkloadInfo = WorkloadInfo {
@@ -70,6 +73,7 @@ static SEND: WorkloadInfo = WorkloadInfo {
         int("bytes", 1 << 20, 16_384),
     ],
     metrics: &[THROUGHPUT, time("completion_latency")],
+    modules: &[],
 };
 
 pub(crate) fn workloads() -> Workloads {

@@ -1,24 +1,32 @@
 //! The registry of workloads.
 
 mod netns;
+mod nsid;
+mod rtnl;
+mod setns;
 mod zerocopy;
 
 use kregress_wire::WorkloadInfo;
 
 use crate::context::Workload;
 
-/// Every workload, in the order in which `kregress list` shows them.
-pub const ALL: &[Workload] = &[netns::CHURN, netns::DRAIN, zerocopy::RECEIVE, zerocopy::SEND];
+/// The workloads of each area, in the order in which `kregress list` shows them.
+const AREAS: &[&[Workload]] = &[netns::ALL, nsid::ALL, setns::ALL, rtnl::ALL, zerocopy::ALL];
+
+/// Every workload.
+fn all() -> impl Iterator<Item = &'static Workload> {
+    AREAS.iter().copied().flatten()
+}
 
 /// What the workloads say of themselves, for the driver's validation.
 pub fn infos() -> impl Iterator<Item = &'static WorkloadInfo> {
-    ALL.iter().map(|workload| workload.info)
+    all().map(|workload| workload.info)
 }
 
 /// The workload of this name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Workload> {
-    ALL.iter().find(|workload| workload.info.name == name)
+    all().find(|workload| workload.info.name == name)
 }
 
 #[cfg(test)]
@@ -55,6 +63,16 @@ mod tests {
             assert_eq!(metrics.len(), info.metrics.len(), "{}", info.name);
             for name in params.union(&metrics) {
                 assert!(is_word(name), "{}: `{name}`", info.name);
+            }
+        }
+    }
+
+    #[test]
+    fn modules_are_named_as_the_kernel_names_them() {
+        for info in infos() {
+            for module in info.modules {
+                let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+                assert!(!module.is_empty() && module.chars().all(word), "{}: `{module}`", info.name);
             }
         }
     }

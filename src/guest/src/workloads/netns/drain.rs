@@ -61,6 +61,7 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
             better: Better::Lower,
         },
     ],
+    modules: &[],
 };
 
 /// Pause between two looks at the trace. The times are in the trace, so a look

@@ -11,11 +11,9 @@ use crate::context::{Context, Stop, Workload};
 use crate::diagnose;
 use crate::ucount::{Census, Gone};
 
-/// `netns/churn`.
-pub(super) const CHURN: Workload = Workload { info: &churn::INFO, run: churn::run };
-
-/// `netns/drain`.
-pub(super) const DRAIN: Workload = Workload { info: &drain::INFO, run: drain::run };
+/// Workloads of this area.
+pub(super) const ALL: &[Workload] =
+    &[Workload { info: &churn::INFO, run: churn::run }, Workload { info: &drain::INFO, run: drain::run }];
 
 /// A metric of which less is better.
 const fn time(name: &'static str, summary: &'static str) -> MetricInfo {

@@ -21,5 +21,7 @@ mod sys;
 mod test_params;
 mod transmit;
 
-pub(super) use receive::RECEIVE;
-pub(super) use send::SEND;
+use crate::context::Workload;
+
+/// Workloads of this area.
+pub(super) const ALL: &[Workload] = &[receive::RECEIVE, send::SEND];

@@ -97,6 +97,7 @@ static INFO: WorkloadInfo = WorkloadInfo {
             better: Better::Higher,
         },
     ],
+    modules: &[],
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -84,6 +84,7 @@ static INFO: WorkloadInfo = WorkloadInfo {
             better: Better::Lower,
         },
     ],
+    modules: &[],
 };
 
 /// The words of the parameter `protocol`.

@@ -4,7 +4,6 @@
 //! thread; N times fork, unshare and exit), and the two stress modes asked for
 //! there: threads on every processor that create, or destroy, at once.
 
-mod gate;
 mod parallel;
 mod serial;
 
@@ -63,6 +62,7 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
         time("create_time", "one unshare call, sampled"),
         time("drain_time", "from the last reference dropped until every namespace is gone"),
     ],
+    modules: &[],
 };
 
 /// Most samples of single calls in a round.

@@ -2,10 +2,10 @@
 
 use std::thread::{self, ScopedJoinHandle};
 
-use super::gate::{Gate, Ticket};
 use super::{MOST_SAMPLES, Round, Stride};
 use crate::context::Stop;
 use crate::ffi::{self, CpuTime};
+use crate::gate::{Gate, Ticket};
 use crate::netns::{Home, Identity, Look, Namespace, Register, inspect};
 use crate::{affinity, clock};
 

@@ -10,7 +10,7 @@ const LEAD_NS: u64 = 1_000_000;
 
 /// Where threads gather.
 #[derive(Debug, Default)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -31,24 +31,24 @@ enum Signal {
 
 /// The run does not take place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Aborted;
+pub(crate) struct Aborted;
 
 /// A thread's right to pass, which counts as arrived also when it is lost: a
 /// thread that fails on its way keeps nobody waiting.
 #[derive(Debug)]
-pub(super) struct Ticket<'a> {
+pub(crate) struct Ticket<'a> {
     gate: &'a Gate,
     arrived: bool,
 }
 
 impl Gate {
     /// A ticket for one thread.
-    pub(super) fn ticket(&self) -> Ticket<'_> {
+    pub(crate) fn ticket(&self) -> Ticket<'_> {
         Ticket { gate: self, arrived: false }
     }
 
     /// Waits until that many have arrived, and starts them; when they start.
-    pub(super) fn start(&self, threads: usize) -> u64 {
+    pub(crate) fn start(&self, threads: usize) -> u64 {
         let mut state = self.lock();
         while state.arrived < threads {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -60,7 +60,7 @@ impl Gate {
     }
 
     /// Sends everybody home.
-    pub(super) fn abort(&self) {
+    pub(crate) fn abort(&self) {
         self.lock().signal = Some(Signal::Abort);
         self.changed.notify_all();
     }
@@ -73,7 +73,7 @@ impl Gate {
 
 impl Ticket<'_> {
     /// Arrives and waits for the start.
-    pub(super) fn pass(mut self) -> Result<(), Aborted> {
+    pub(crate) fn pass(mut self) -> Result<(), Aborted> {
         self.arrive();
         let mut state = self.gate.lock();
         let signal = loop {

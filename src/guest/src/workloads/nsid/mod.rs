@@ -1,0 +1,6 @@
+//! Workloads about the numbers by which one namespace knows others.
+
+use crate::context::Workload;
+
+/// Workloads of this area.
+pub(super) const ALL: &[Workload] = &[];
