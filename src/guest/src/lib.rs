@@ -9,6 +9,7 @@ mod child;
 pub mod clock;
 pub mod context;
 mod diagnose;
+mod dress;
 mod facts;
 mod features;
 mod ffi;

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
@@ -24,6 +24,12 @@ const OWN: &str = "/proc/thread-self/ns/net";
 /// A namespace that lives at least as long as this value.
 #[derive(Debug)]
 pub(crate) struct Namespace(File);
+
+impl AsFd for Namespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl Namespace {
     /// The one that the calling thread is in.

@@ -13,6 +13,7 @@ use crate::{procfs, trace};
 /// Settings that workloads change.
 const SYSCTLS: &[&str] = &[
     crate::ucount::LIMIT,
+    crate::dress::TUNNELS,
     "/proc/sys/net/core/optmem_max",
     "/proc/sys/net/core/high_order_alloc_disable",
     "/proc/sys/net/core/rmem_max",

@@ -2,6 +2,7 @@
 
 mod churn;
 mod drain;
+mod slope;
 
 use std::time::Duration;
 
@@ -12,8 +13,11 @@ use crate::diagnose;
 use crate::ucount::{Census, Gone};
 
 /// Workloads of this area.
-pub(super) const ALL: &[Workload] =
-    &[Workload { info: &churn::INFO, run: churn::run }, Workload { info: &drain::INFO, run: drain::run }];
+pub(super) const ALL: &[Workload] = &[
+    Workload { info: &churn::INFO, run: churn::run },
+    Workload { info: &drain::INFO, run: drain::run },
+    Workload { info: &slope::INFO, run: slope::run },
+];
 
 /// A metric of which less is better.
 const fn time(name: &'static str, summary: &'static str) -> MetricInfo {
