@@ -29,6 +29,17 @@ pub(crate) enum Caller {
     Cleanup,
 }
 
+/// Why nothing is counted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CounterError {
+    /// The kernel has no such thing; the text names the option that brings it.
+    #[error("{0}")]
+    Lacks(String),
+    /// It has, and does not let us.
+    #[error("{0}")]
+    Failed(String),
+}
+
 /// Counts calls as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Counter {
@@ -45,24 +56,25 @@ impl Counter {
     /// # Errors
     ///
     /// Says what the kernel lacks.
-    pub(crate) fn start(functions: &[&'static str], caller: Caller) -> Result<Self, String> {
-        let root = root()?;
+    pub(crate) fn start(functions: &[&'static str], caller: Caller) -> Result<Self, CounterError> {
+        use CounterError::{Failed, Lacks};
+        let root = root().map_err(Lacks)?;
         let tracers = fs::read_to_string(root.join("available_tracers")).unwrap_or_default();
         if !tracers.split_whitespace().any(|tracer| tracer == "function") {
-            return Err("no function tracer; needs CONFIG_FUNCTION_TRACER".into());
+            return Err(Lacks("no function tracer; needs CONFIG_FUNCTION_TRACER".into()));
         }
         if !root.join("set_ftrace_filter").exists() {
-            return Err("functions cannot be chosen; needs CONFIG_DYNAMIC_FTRACE".into());
+            return Err(Lacks("functions cannot be chosen; needs CONFIG_DYNAMIC_FTRACE".into()));
         }
         // See `Instance::start`.
         let _ = fs::write(root.join("options/record-cmd"), "0");
         let directory = root.join("instances").join(format!("{PREFIX}{}-calls", std::process::id()));
         fs::create_dir(&directory)
-            .map_err(|error| format!("cannot create {}: {error}", directory.display()))?;
+            .map_err(|error| Failed(format!("cannot create {}: {error}", directory.display())))?;
         let tally = Tally::new(caller);
         let mut counter = Self { directory, pipe: None, partial: Vec::new(), hooked: Vec::new(), tally };
-        counter.set("trace_clock", "mono")?;
-        counter.set("buffer_size_kb", BUFFER_KB)?;
+        counter.set("trace_clock", "mono").map_err(Failed)?;
+        counter.set("buffer_size_kb", BUFFER_KB).map_err(Failed)?;
         for function in functions {
             // One that the kernel does not have, or has inlined, is refused.
             let mut filter = OpenOptions::new();
@@ -73,21 +85,23 @@ impl Counter {
         }
         if counter.hooked.is_empty() {
             // With an empty filter everything would be traced.
-            return Err(format!("the kernel can trace none of {}", functions.join(", ")));
+            return Err(Failed(format!("the kernel can trace none of {}", functions.join(", "))));
         }
         if caller == Caller::Cleanup {
             for event in EVENTS {
                 let event = format!("events/workqueue/{event}");
                 // See `Instance::start`.
                 let _ = counter.set(&format!("{event}/filter"), &format!("function.function == {FUNCTION}"));
-                counter.set(&format!("{event}/enable"), "1")?;
+                counter.set(&format!("{event}/enable"), "1").map_err(Failed)?;
             }
         }
+        // Before the pipe is opened: a tracer that is being read cannot be changed.
+        counter.set("current_tracer", "function").map_err(Failed)?;
         let path = counter.directory.join("trace_pipe");
         let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
         let pipe = OpenOptions::new().read(true).custom_flags(flags).open(&path);
-        counter.pipe = Some(pipe.map_err(|error| format!("cannot open {}: {error}", path.display()))?);
-        counter.set("current_tracer", "function")?;
+        counter.pipe =
+            Some(pipe.map_err(|error| Failed(format!("cannot open {}: {error}", path.display())))?);
         Ok(counter)
     }
 

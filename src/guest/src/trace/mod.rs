@@ -13,7 +13,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-pub(crate) use calls::{Caller, Counter};
+pub(crate) use calls::{Caller, Counter, CounterError};
 pub(crate) use line::Point;
 pub(crate) use rounds::{Drain, Rounds};
 

@@ -132,11 +132,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
         .collect();
     ctx.sample("slope", slope(&points))?;
 
-    let mut counting = match Counting::begin() {
-        Ok(counting) => counting,
-        Err(reason) => return ctx.note("calls", format!("not counted: {reason}")),
-    };
-    ctx.note("calls", format!("function tracer: {}", counting.functions().join(" ")))?;
+    let Some(mut counting) = Counting::begin(ctx)? else { return Ok(()) };
     let (one, most) = (1, sizes.last().copied().unwrap_or(1));
     let mut counted = Vec::new();
     for size in [one, most] {

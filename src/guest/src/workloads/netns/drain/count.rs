@@ -13,7 +13,7 @@ use crate::context::{Context, Stop};
 use crate::netlink::nsid::{self, Peer};
 use crate::netlink::{Listener, Route};
 use crate::netns::Namespace;
-use crate::trace::{Caller, Counter};
+use crate::trace::{Caller, Counter, CounterError};
 use crate::ucount::{Census, Gone};
 
 /// What is counted, where the kernel can: waits for grace periods, the lock that
@@ -51,17 +51,28 @@ impl Counted {
 }
 
 impl Counting {
-    /// Hooks the functions; while nothing happens, please.
+    /// Hooks the functions; while nothing happens, please. Says how, or what the
+    /// kernel lacks, in a note.
     ///
     /// # Errors
     ///
-    /// What the kernel lacks.
-    pub(in super::super) fn begin() -> Result<Self, String> {
-        Counter::start(FUNCTIONS, Caller::Cleanup).map(Self)
+    /// [`Stop::Error`] when the kernel has a tracer and it cannot be used.
+    pub(in super::super) fn begin(ctx: &Context<'_>) -> Result<Option<Self>, Stop> {
+        match Counter::start(FUNCTIONS, Caller::Cleanup) {
+            Ok(counter) => {
+                ctx.note("calls", format!("function tracer: {}", counter.functions().join(" ")))?;
+                Ok(Some(Self(counter)))
+            }
+            Err(CounterError::Lacks(reason)) => {
+                ctx.note("calls", format!("not counted: {reason}"))?;
+                Ok(None)
+            }
+            Err(CounterError::Failed(reason)) => Err(Stop::Error(format!("cannot count calls: {reason}"))),
+        }
     }
 
     /// What is counted on this kernel.
-    pub(in super::super) fn functions(&self) -> &[&'static str] {
+    fn functions(&self) -> &[&'static str] {
         self.0.functions()
     }
 

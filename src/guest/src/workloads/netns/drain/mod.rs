@@ -155,11 +155,7 @@ fn count_calls(ctx: &Context<'_>, rounds: usize, namespaces: usize, mut scene: S
     if rounds == 0 {
         return Ok(());
     }
-    let mut counting = match Counting::begin() {
-        Ok(counting) => counting,
-        Err(reason) => return ctx.note("calls", format!("not counted: {reason}")),
-    };
-    ctx.note("calls", format!("function tracer: {}", counting.functions().join(" ")))?;
+    let Some(mut counting) = Counting::begin(ctx)? else { return Ok(()) };
     let mut spare = scene.spare;
     for _ in 0..rounds {
         scene.census.open()?;
