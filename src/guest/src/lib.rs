@@ -5,6 +5,7 @@
 
 mod affinity;
 mod agent;
+mod alone;
 mod child;
 pub mod clock;
 pub mod context;

@@ -1,15 +1,15 @@
 //! Counts calls of a few kernel functions, by the task that makes them: the
 //! function tracer in a trace instance of our own.
 //!
-//! Never together with a measurement of time. Functions are hooked while the
-//! kernel is quiet: QEMU's TCG with several threads may run a breakpoint that
-//! text patching has already removed, if the code runs just then.
+//! Never together with a measurement of time.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
+
+use crate::alone::Alone;
 
 use super::line::{self, FUNCTION, Point};
 use super::{PREFIX, root};
@@ -96,7 +96,9 @@ impl Counter {
             }
         }
         // Before the pipe is opened: a tracer that is being read cannot be changed.
+        let alone = Alone::now();
         counter.set("current_tracer", "function").map_err(Failed)?;
+        drop(alone);
         let path = counter.directory.join("trace_pipe");
         let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
         let pipe = OpenOptions::new().read(true).custom_flags(flags).open(&path);
@@ -164,7 +166,9 @@ impl Drop for Counter {
     fn drop(&mut self) {
         self.pipe = None;
         // The session removes what is left.
+        let alone = Alone::now();
         let _ = self.set("current_tracer", "nop");
+        drop(alone);
         let _ = fs::remove_dir(&self.directory);
     }
 }
