@@ -128,13 +128,23 @@ impl Census {
 
     /// Forbids creation as long as one namespace more than the baseline lives.
     pub(crate) fn close(&mut self) -> Result<(), Stop> {
-        let limit = (self.baseline + 1).to_string();
+        self.close_at(0)
+    }
+
+    /// Forbids creation as long as more than `left` live beyond the baseline.
+    fn close_at(&mut self, left: u64) -> Result<(), Stop> {
+        let limit = (self.baseline + left + 1).to_string();
         self.limit.set(&limit).map_err(|error| Stop::Error(error.to_string()))
     }
 
     /// Whether everything is gone at this moment; closes the limit.
     fn probe(&mut self) -> Result<Option<Gone>, Stop> {
-        self.close()?;
+        self.probe_at(0)
+    }
+
+    /// Whether no more than `left` live at this moment.
+    fn probe_at(&mut self, left: u64) -> Result<Option<Gone>, Stop> {
+        self.close_at(left)?;
         let at_ns = clock::monotonic_ns();
         let created = ffi::unshare_net();
         let create_ns = clock::monotonic_ns().saturating_sub(at_ns);
@@ -152,10 +162,15 @@ impl Census {
     /// Waits until everything is gone, at most `patience` long; `None` if it
     /// is not. The limit stays closed until [`Self::open`].
     pub(crate) fn wait(&mut self, patience: Duration) -> Result<Option<Gone>, Stop> {
+        self.wait_until(0, patience)
+    }
+
+    /// Waits until no more than `left` live beyond the baseline, as [`Self::wait`].
+    pub(crate) fn wait_until(&mut self, left: u64, patience: Duration) -> Result<Option<Gone>, Stop> {
         let limit_ns = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
         let start = clock::monotonic_ns();
         loop {
-            if let Some(gone) = self.probe()? {
+            if let Some(gone) = self.probe_at(left)? {
                 return Ok(Some(gone));
             }
             if clock::monotonic_ns().saturating_sub(start) >= limit_ns {

@@ -26,7 +26,7 @@ const fn time(name: &'static str, summary: &'static str) -> MetricInfo {
 
 /// Begins to count: everything left by earlier tests is gone, and what belongs
 /// to others is known and told.
-fn begin_census(ctx: &Context<'_>) -> Result<(Census, Gone), Stop> {
+pub(in crate::workloads) fn begin_census(ctx: &Context<'_>) -> Result<(Census, Gone), Stop> {
     let (census, fresh) = Census::begin(ctx.remaining() / 2)?;
     if census.baseline() > 0 {
         ctx.note("foreign-namespaces", census.baseline().to_string())?;
@@ -35,7 +35,11 @@ fn begin_census(ctx: &Context<'_>) -> Result<(Census, Gone), Stop> {
 }
 
 /// Waits until every namespace is gone, as an assertion.
-fn expect_all_gone(ctx: &Context<'_>, census: &mut Census, count: usize) -> Result<Gone, Stop> {
+pub(in crate::workloads) fn expect_all_gone(
+    ctx: &Context<'_>,
+    census: &mut Census,
+    count: usize,
+) -> Result<Gone, Stop> {
     let patience = ctx.remaining();
     match census.wait(patience)? {
         Some(gone) => {
@@ -43,6 +47,24 @@ fn expect_all_gone(ctx: &Context<'_>, census: &mut Census, count: usize) -> Resu
             Ok(gone)
         }
         None => Err(not_gone(count, patience)),
+    }
+}
+
+/// Waits until no more than `left` namespaces of the test are alive, as an
+/// assertion. What it gives is one more.
+pub(in crate::workloads) fn expect_left(
+    ctx: &Context<'_>,
+    census: &mut Census,
+    left: u64,
+) -> Result<Gone, Stop> {
+    let patience = ctx.remaining();
+    match census.wait_until(left, patience)? {
+        Some(gone) => {
+            ctx.checked(1);
+            census.open()?;
+            Ok(gone)
+        }
+        None => Err(not_gone(1, patience)),
     }
 }
 
