@@ -82,6 +82,6 @@ fn not_gone(count: usize, waited: Duration) -> Stop {
 
 /// Nanoseconds as a sample. Exact up to 104 days.
 #[expect(clippy::cast_precision_loss, reason = "a sample is a double")]
-fn ns(value: u64) -> f64 {
+pub(in crate::workloads) fn ns(value: u64) -> f64 {
     value as f64
 }

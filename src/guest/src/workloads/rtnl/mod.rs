@@ -4,9 +4,17 @@
 mod kind;
 mod kinds;
 mod ledger;
+mod moves;
+mod parallel;
 mod place;
+mod stack;
 
 use crate::context::Workload;
 
 /// Workloads of this area.
-pub(super) const ALL: &[Workload] = &[Workload { info: &kind::INFO, run: kind::run }];
+pub(super) const ALL: &[Workload] = &[
+    Workload { info: &kind::INFO, run: kind::run },
+    Workload { info: &stack::INFO, run: stack::run },
+    Workload { info: &moves::INFO, run: moves::run },
+    Workload { info: &parallel::INFO, run: parallel::run },
+];
