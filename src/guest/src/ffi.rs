@@ -251,6 +251,42 @@ pub(crate) fn force_receive_buffer(socket: impl AsFd, bytes: u32) -> io::Result<
     .map(drop)
 }
 
+/// Takes one notification from a netlink socket without waiting: its length,
+/// which is that of the datagram even if `buffer` is too short for it, and the
+/// number of the namespace that it is from (`NETLINK_LISTEN_ALL_NSID`,
+/// include/uapi/linux/netlink.h), `None` for the socket's own.
+pub(crate) fn receive_notification(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Option<i32>)> {
+    /// Room for one control message with a number, aligned as its header.
+    #[repr(C)]
+    struct Control(libc::cmsghdr, [u8; 16]);
+    // SAFETY: plain C structures for which zeros are valid.
+    let (mut message, mut control): (libc::msghdr, Control) = unsafe { std::mem::zeroed() };
+    let mut part =
+        libc::iovec { iov_base: buffer.as_mut_ptr().cast::<libc::c_void>(), iov_len: buffer.len() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw mut control).cast::<libc::c_void>();
+    message.msg_controllen = size_of::<Control>().try_into().map_err(io::Error::other)?;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
+    // SAFETY: all pointers are to live memory of the lengths given.
+    let length = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut message, flags) };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: recvmsg filled the control part and said how long it is.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    while !header.is_null() {
+        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give headers within the control part.
+        let found = unsafe { *header };
+        if (found.cmsg_level, found.cmsg_type) == (libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID) {
+            // SAFETY: the kernel puts an integer there, perhaps unaligned.
+            let number = unsafe { libc::CMSG_DATA(header).cast::<i32>().read_unaligned() };
+            return Ok((length, Some(number)));
+        }
+        // SAFETY: as for the first one.
+        header = unsafe { libc::CMSG_NXTHDR(&raw const message, header) };
+    }
+    Ok((length, None))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
