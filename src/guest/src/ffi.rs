@@ -287,6 +287,22 @@ pub(crate) fn receive_notification(socket: impl AsFd, buffer: &mut [u8]) -> io::
     Ok((length, None))
 }
 
+/// Sets the largest size of packet of a device, in the namespace of the socket.
+pub(crate) fn set_mtu(socket: impl AsFd, device: &str, bytes: i32) -> io::Result<()> {
+    // SAFETY: `ifreq` is a plain C structure for which zeros are valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays 0: the name is a C string.
+    if device.len() >= request.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(device.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    request.ifr_ifru.ifru_mtu = bytes;
+    // SAFETY: `request` is a valid `ifreq` and outlives the call.
+    check(unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCSIFMTU, &raw mut request) }).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

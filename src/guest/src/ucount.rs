@@ -45,6 +45,7 @@ pub(crate) struct Census {
     limit: Sysctl,
     home: Home,
     baseline: u64,
+    kept: u64,
 }
 
 /// All namespaces but those of others are gone.
@@ -75,7 +76,7 @@ impl Census {
             }
             Err(error) => return Err(Stop::Error(format!("cannot read {LIMIT}: {error}"))),
         };
-        let mut census = Self { limit, home: Home::here()?, baseline: 0 };
+        let mut census = Self { limit, home: Home::here()?, baseline: 0, kept: 0 };
         let gone = match census.settle(patience)? {
             Some(gone) => gone,
             None => census.count_others()?,
@@ -121,14 +122,21 @@ impl Census {
         self.baseline
     }
 
+    /// From now on, "all gone" is to leave so many of the test's own namespaces
+    /// out: they live on.
+    pub(crate) fn keep(&mut self, count: usize) {
+        self.kept = u64::try_from(count).unwrap_or(u64::MAX);
+    }
+
     /// Allows creation again.
     pub(crate) fn open(&mut self) -> Result<(), Stop> {
         self.limit.set(OPEN).map_err(|error| Stop::Error(error.to_string()))
     }
 
-    /// Forbids creation as long as one namespace more than the baseline lives.
+    /// Forbids creation as long as one namespace more lives than the baseline
+    /// and those that are kept.
     pub(crate) fn close(&mut self) -> Result<(), Stop> {
-        let limit = (self.baseline + 1).to_string();
+        let limit = self.baseline.saturating_add(self.kept).saturating_add(1).to_string();
         self.limit.set(&limit).map_err(|error| Stop::Error(error.to_string()))
     }
 

@@ -20,7 +20,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rustix::io::Errno;
 
-pub(crate) use listen::{Listener, Notice};
+pub(crate) use listen::{Listener, Notice, Reach};
 use reply::{Reply, Span};
 
 use crate::context::Stop;

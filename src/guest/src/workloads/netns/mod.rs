@@ -16,13 +16,13 @@ pub(super) const ALL: &[Workload] =
     &[Workload { info: &churn::INFO, run: churn::run }, Workload { info: &drain::INFO, run: drain::run }];
 
 /// A metric of which less is better.
-const fn time(name: &'static str, summary: &'static str) -> MetricInfo {
+pub(in crate::workloads) const fn time(name: &'static str, summary: &'static str) -> MetricInfo {
     MetricInfo { name, summary, unit: Unit::Nanoseconds, kind: Kind::Time, better: Better::Lower }
 }
 
 /// Begins to count: everything left by earlier tests is gone, and what belongs
 /// to others is known and told.
-fn begin_census(ctx: &Context<'_>) -> Result<(Census, Gone), Stop> {
+pub(in crate::workloads) fn begin_census(ctx: &Context<'_>) -> Result<(Census, Gone), Stop> {
     let (census, fresh) = Census::begin(ctx.remaining() / 2)?;
     if census.baseline() > 0 {
         ctx.note("foreign-namespaces", census.baseline().to_string())?;
@@ -31,7 +31,11 @@ fn begin_census(ctx: &Context<'_>) -> Result<(Census, Gone), Stop> {
 }
 
 /// Waits until every namespace is gone, as an assertion.
-fn expect_all_gone(ctx: &Context<'_>, census: &mut Census, count: usize) -> Result<Gone, Stop> {
+pub(in crate::workloads) fn expect_all_gone(
+    ctx: &Context<'_>,
+    census: &mut Census,
+    count: usize,
+) -> Result<Gone, Stop> {
     let patience = ctx.remaining();
     match census.wait(patience)? {
         Some(gone) => {
@@ -56,6 +60,6 @@ fn not_gone(count: usize, waited: Duration) -> Stop {
 
 /// Nanoseconds as a sample. Exact up to 104 days.
 #[expect(clippy::cast_precision_loss, reason = "a sample is a double")]
-fn ns(value: u64) -> f64 {
+pub(in crate::workloads) fn ns(value: u64) -> f64 {
     value as f64
 }

@@ -1,6 +1,35 @@
 //! Workloads about the numbers by which one namespace knows others.
+//!
+//! Those are namespace ids (`nsid`, `peernet2id_alloc` and `unhash_nsid` in
+//! net/core/net_namespace.c).
+
+mod dump;
+mod errno;
+mod ledger;
+mod lost;
+mod marked;
+mod notify;
+mod observer;
+
+use kregress_wire::{Better, Kind, MetricInfo, Unit};
 
 use crate::context::Workload;
 
 /// Workloads of this area.
-pub(super) const ALL: &[Workload] = &[];
+pub(super) const ALL: &[Workload] = &[
+    Workload { info: &errno::INFO, run: errno::run },
+    Workload { info: &dump::INFO, run: dump::run },
+    Workload { info: &notify::INFO, run: notify::run },
+    Workload { info: &lost::INFO, run: lost::run },
+];
+
+/// A number of events that is the same whenever the kernel does the same.
+const fn count(name: &'static str, summary: &'static str) -> MetricInfo {
+    MetricInfo { name, summary, unit: Unit::One, kind: Kind::Count, better: Better::Lower }
+}
+
+/// A count as a sample. Exact up to 2^53.
+#[expect(clippy::cast_precision_loss, reason = "a sample is a double")]
+fn sample(count: usize) -> f64 {
+    count as f64
+}
