@@ -6,6 +6,7 @@
 mod dump;
 mod errno;
 mod ledger;
+mod links;
 mod lost;
 mod marked;
 mod notify;
@@ -21,6 +22,7 @@ pub(super) const ALL: &[Workload] = &[
     Workload { info: &dump::INFO, run: dump::run },
     Workload { info: &notify::INFO, run: notify::run },
     Workload { info: &lost::INFO, run: lost::run },
+    Workload { info: &links::INFO, run: links::run },
 ];
 
 /// A number of events that is the same whenever the kernel does the same.

@@ -3,14 +3,14 @@
 use super::ledger::{Fate, Ledger, Line};
 use super::marked::{Marked, leads_to};
 use crate::context::{Context, Stop};
-use crate::netlink::{Listener, Reach, Route, nsid};
+use crate::netlink::{Listener, Notice, Reach, Route, nsid};
 use crate::netns::Home;
 
 /// A namespace, with someone who listens in it.
 #[derive(Debug)]
 pub(super) struct Observer {
     /// For messages.
-    name: String,
+    pub(super) name: String,
     pub(super) place: Marked,
     pub(super) route: Route,
     pub(super) listener: Listener,
@@ -21,8 +21,18 @@ pub(super) struct Observer {
 impl Observer {
     /// Makes a namespace, and goes back.
     pub(super) fn create(home: &Home, name: String, reach: Reach) -> Result<Self, Stop> {
+        Self::create_hearing(home, name, &[nsid::GROUP], reach)
+    }
+
+    /// As [`Self::create`], and hears of other things too.
+    pub(super) fn create_hearing(
+        home: &Home,
+        name: String,
+        groups: &[u32],
+        reach: Reach,
+    ) -> Result<Self, Stop> {
         let place = Marked::create(0)?;
-        let listener = Listener::join_reaching(&[nsid::GROUP], reach)?;
+        let listener = Listener::join_reaching(groups, reach)?;
         let route = Route::here()?;
         home.back()?;
         Ok(Self { name, place, route, listener, ledger: Ledger::default() })
@@ -98,12 +108,24 @@ impl Observer {
 
     /// Compares what was heard since the last time; how much there had to be.
     pub(super) fn settle(&mut self, ctx: &Context<'_>, when: &str) -> Result<usize, Stop> {
-        let heard = self
-            .listener
-            .take()
-            .map_err(|error| error.stop(&format!("notifications of numbers in {}", self.name)))?;
+        let heard = self.take()?;
+        self.settle_with(ctx, &heard, when)
+    }
+
+    /// All that was heard since the last time.
+    pub(super) fn take(&mut self) -> Result<Vec<Notice>, Stop> {
+        self.listener.take().map_err(|error| error.stop(&format!("notifications in {}", self.name)))
+    }
+
+    /// As [`Self::settle`], with notices that were taken before.
+    pub(super) fn settle_with(
+        &mut self,
+        ctx: &Context<'_>,
+        heard: &[Notice],
+        when: &str,
+    ) -> Result<usize, Stop> {
         let expected = self.ledger.count();
-        match self.ledger.settle(&heard) {
+        match self.ledger.settle(heard) {
             Ok(()) => {
                 ctx.checked(u64::try_from(expected).unwrap_or(0) + 1);
                 Ok(expected)
