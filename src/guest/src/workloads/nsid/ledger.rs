@@ -86,13 +86,8 @@ impl Ledger {
         let expected = std::mem::take(&mut self.0);
         let mut seen: BTreeMap<Line, Vec<Fate>> = BTreeMap::new();
         for notice in heard {
-            let (fate, message) = match &notice.message {
-                RouteNetlinkMessage::NewNsId(message) => (Fate::Given, message),
-                RouteNetlinkMessage::DelNsId(message) => (Fate::Ended, message),
-                other => return Err(format!("a notice of another kind: {other:?}")),
-            };
-            let id = nsid::id(message).ok_or_else(|| format!("a notice without number: {message:?}"))?;
-            seen.entry(Line { from: notice.from, id }).or_default().push(fate);
+            let (line, fate) = read(notice)?;
+            seen.entry(line).or_default().push(fate);
         }
         let lines = expected.keys().chain(seen.keys().filter(|line| !expected.contains_key(line)));
         let (nothing, silence) = (Entry::default(), Vec::new());
@@ -109,6 +104,46 @@ impl Ledger {
             .collect();
         if wrong.is_empty() { Ok(()) } else { Err(summary(&wrong)) }
     }
+}
+
+/// What a notice says.
+fn read(notice: &Notice) -> Result<(Line, Fate), String> {
+    let (fate, message) = match &notice.message {
+        RouteNetlinkMessage::NewNsId(message) => (Fate::Given, message),
+        RouteNetlinkMessage::DelNsId(message) => (Fate::Ended, message),
+        other => return Err(format!("a notice of another kind: {other:?}")),
+    };
+    let id = nsid::id(message).ok_or_else(|| format!("a notice without number: {message:?}"))?;
+    Ok((Line { from: notice.from, id }, fate))
+}
+
+/// Numbers were given and ended in no order that is known, and none is left: as
+/// many ends as beginnings for each. How many.
+///
+/// The order says nothing here. `unhash_nsid` frees a number first and tells
+/// afterwards, so that it may be given again before; `peernet2id_alloc` lets go
+/// of the namespace before it tells.
+///
+/// # Errors
+///
+/// What does not come out even, in words.
+pub(super) fn balance(heard: &[Notice]) -> Result<usize, String> {
+    let mut counts: BTreeMap<Line, (usize, usize)> = BTreeMap::new();
+    for notice in heard {
+        let (line, fate) = read(notice)?;
+        let (given, ended) = counts.entry(line).or_default();
+        match fate {
+            Fate::Given => *given += 1,
+            Fate::Ended => *ended += 1,
+        }
+    }
+    let uneven = counts.iter().filter(|(_, (given, ended))| given != ended);
+    let uneven: Vec<String> = uneven
+        .map(|(line, (given, ended))| {
+            format!("number {} was given {given} times and ended {ended} times", line.id)
+        })
+        .collect();
+    if uneven.is_empty() { Ok(counts.values().map(|(given, _)| given).sum()) } else { Err(summary(&uneven)) }
 }
 
 fn list(fates: &[Fate]) -> String {
@@ -222,6 +257,18 @@ mod tests {
         let message = RouteNetlinkMessage::NewLink(netlink_packet_route::link::LinkMessage::default());
         let text = Ledger::default().settle(&[Notice { message, from: None }]).expect_err("a link");
         assert!(text.starts_with("a notice of another kind: "), "{text}");
+    }
+
+    #[test]
+    fn what_is_given_has_to_end_as_often() {
+        use Fate::{Ended, Given};
+        let of =
+            |fates: &[Fate]| balance(&fates.iter().map(|fate| notice(None, 7, *fate)).collect::<Vec<_>>());
+        assert_eq!((of(&[]), of(&[Given, Ended, Given, Ended])), (Ok(0), Ok(2)));
+        // The next one before the end of the one before, and an end too soon.
+        assert_eq!((of(&[Given, Given, Ended, Ended]), of(&[Ended, Given])), (Ok(2), Ok(1)));
+        assert_eq!(of(&[Given]), Err("number 7 was given 1 times and ended 0 times".into()));
+        assert_eq!(of(&[Given, Ended, Ended]), Err("number 7 was given 1 times and ended 2 times".into()));
     }
 
     proptest! {

@@ -82,7 +82,8 @@ impl AsFd for Marked {
     }
 }
 
-/// Mark of the namespace that a number leads to; `None` if it leads nowhere.
+/// Mark of the namespace that a number leads to; `None` if it leads nowhere. One
+/// without `lo`, which is being taken apart, must not be found: `ENODEV` stands.
 pub(super) fn leads_to(route: &mut Route, id: i32) -> Result<Option<u32>, RequestError> {
     let mut request = LinkMessage::default();
     request.header.index = 1;
@@ -91,8 +92,6 @@ pub(super) fn leads_to(route: &mut Route, id: i32) -> Result<Option<u32>, Reques
         Ok(answers) => answers,
         // `rtnl_get_net_ns_capable` finds none, or one that is about to die.
         Err(RequestError::Refused(refusal)) if refusal.errno == Errno::INVAL => return Ok(None),
-        // The namespace is found and its `lo` is gone: it dies this moment.
-        Err(RequestError::Refused(refusal)) if refusal.errno == Errno::NODEV => return Ok(None),
         Err(error) => return Err(error),
     };
     let mtu = answers.iter().find_map(|answer| match answer {

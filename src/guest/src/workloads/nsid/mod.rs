@@ -3,6 +3,8 @@
 //! Those are namespace ids (`nsid`, `peernet2id_alloc` and `unhash_nsid` in
 //! net/core/net_namespace.c).
 
+mod bystander;
+mod crowd;
 mod dump;
 mod errno;
 mod ledger;
@@ -11,6 +13,8 @@ mod lost;
 mod marked;
 mod notify;
 mod observer;
+mod race;
+mod scale;
 
 use kregress_wire::{Better, Kind, MetricInfo, Unit};
 
@@ -23,6 +27,9 @@ pub(super) const ALL: &[Workload] = &[
     Workload { info: &notify::INFO, run: notify::run },
     Workload { info: &lost::INFO, run: lost::run },
     Workload { info: &links::INFO, run: links::run },
+    Workload { info: &race::INFO, run: race::run },
+    Workload { info: &scale::INFO, run: scale::run },
+    Workload { info: &bystander::INFO, run: bystander::run },
 ];
 
 /// A number of events that is the same whenever the kernel does the same.
