@@ -266,7 +266,9 @@ pub(crate) fn receive_notification(socket: impl AsFd, buffer: &mut [u8]) -> io::
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = (&raw mut control).cast::<libc::c_void>();
-    message.msg_controllen = size_of::<Control>().try_into().map_err(io::Error::other)?;
+    #[expect(clippy::useless_conversion, reason = "needed with musl")]
+    let room = size_of::<Control>().try_into().map_err(io::Error::other)?;
+    message.msg_controllen = room;
     let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
     // SAFETY: all pointers are to live memory of the lengths given.
     let length = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut message, flags) };
@@ -314,6 +316,25 @@ mod tests {
         assert_eq!(error.raw_os_error(), Some(libc::ENAMETOOLONG));
         let error = bring_up(&socket, "no-such-device").expect_err("missing");
         assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+    }
+
+    #[test]
+    fn the_mtu_of_a_device_that_is_not_there_cannot_be_set() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("socket");
+        let error = set_mtu(&socket, "sixteen-letters!", 1).expect_err("too long");
+        assert_eq!(error.raw_os_error(), Some(libc::ENAMETOOLONG));
+        set_mtu(&socket, "no-such-device", 1500).expect_err("missing, or not permitted");
+    }
+
+    #[test]
+    fn a_datagram_is_taken_with_its_whole_length_and_none_is_not_waited_for() {
+        let (one, other) = std::os::unix::net::UnixDatagram::pair().expect("a pair");
+        let mut buffer = [0; 4];
+        let error = receive_notification(&one, &mut buffer).expect_err("nothing is there");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        other.send(b"longer").expect("sent");
+        assert_eq!(receive_notification(&one, &mut buffer).expect("received"), (6, None));
+        assert_eq!(&buffer, b"long");
     }
 
     #[test]

@@ -13,10 +13,6 @@ pub(super) struct Crowd {
     observers: Vec<Observer>,
 }
 
-/// Those who are to die, which ends numbers of the crowd.
-#[derive(Debug)]
-pub(super) struct Victims(Vec<Marked>);
-
 impl Crowd {
     /// Makes so many. The last one is the last in the kernel's list too.
     pub(super) fn gather(ctx: &Context<'_>, home: &Home, live: usize) -> Result<Self, Stop> {
@@ -35,14 +31,14 @@ impl Crowd {
     }
 
     /// Makes `dying` namespaces, the given one included, of which each one of
-    /// the crowd gets numbers for the first `ids`.
+    /// the crowd gets numbers for the first `ids`. They die when they are dropped.
     pub(super) fn face(
         &mut self,
         ctx: &Context<'_>,
         home: &Home,
         first: Marked,
         (dying, ids): (usize, usize),
-    ) -> Result<Victims, Stop> {
+    ) -> Result<Vec<Marked>, Stop> {
         let mut victims = vec![first];
         while victims.len() < dying {
             victims.push(Marked::create_away(home, victims.len())?);
@@ -57,7 +53,7 @@ impl Crowd {
             }
             ctx.progress(0, 1)?;
         }
-        Ok(Victims(victims))
+        Ok(victims)
     }
 
     /// The last one's notices, as far as they have come; waits at most until
