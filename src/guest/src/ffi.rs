@@ -251,6 +251,60 @@ pub(crate) fn force_receive_buffer(socket: impl AsFd, bytes: u32) -> io::Result<
     .map(drop)
 }
 
+/// Takes one notification from a netlink socket without waiting: its length,
+/// which is that of the datagram even if `buffer` is too short for it, and the
+/// number of the namespace that it is from (`NETLINK_LISTEN_ALL_NSID`,
+/// include/uapi/linux/netlink.h), `None` for the socket's own.
+pub(crate) fn receive_notification(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Option<i32>)> {
+    /// Room for one control message with a number, aligned as its header.
+    #[repr(C)]
+    struct Control(libc::cmsghdr, [u8; 16]);
+    // SAFETY: plain C structures for which zeros are valid.
+    let (mut message, mut control): (libc::msghdr, Control) = unsafe { std::mem::zeroed() };
+    let mut part =
+        libc::iovec { iov_base: buffer.as_mut_ptr().cast::<libc::c_void>(), iov_len: buffer.len() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw mut control).cast::<libc::c_void>();
+    #[expect(clippy::useless_conversion, reason = "needed with musl")]
+    let room = size_of::<Control>().try_into().map_err(io::Error::other)?;
+    message.msg_controllen = room;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
+    // SAFETY: all pointers are to live memory of the lengths given.
+    let length = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut message, flags) };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: recvmsg filled the control part and said how long it is.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    while !header.is_null() {
+        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give headers within the control part.
+        let found = unsafe { *header };
+        if (found.cmsg_level, found.cmsg_type) == (libc::SOL_NETLINK, libc::NETLINK_LISTEN_ALL_NSID) {
+            // SAFETY: the kernel puts an integer there, perhaps unaligned.
+            let number = unsafe { libc::CMSG_DATA(header).cast::<i32>().read_unaligned() };
+            return Ok((length, Some(number)));
+        }
+        // SAFETY: as for the first one.
+        header = unsafe { libc::CMSG_NXTHDR(&raw const message, header) };
+    }
+    Ok((length, None))
+}
+
+/// Sets the largest size of packet of a device, in the namespace of the socket.
+pub(crate) fn set_mtu(socket: impl AsFd, device: &str, bytes: i32) -> io::Result<()> {
+    // SAFETY: `ifreq` is a plain C structure for which zeros are valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays 0: the name is a C string.
+    if device.len() >= request.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(device.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    request.ifr_ifru.ifru_mtu = bytes;
+    // SAFETY: `request` is a valid `ifreq` and outlives the call.
+    check(unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCSIFMTU, &raw mut request) }).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,6 +316,25 @@ mod tests {
         assert_eq!(error.raw_os_error(), Some(libc::ENAMETOOLONG));
         let error = bring_up(&socket, "no-such-device").expect_err("missing");
         assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+    }
+
+    #[test]
+    fn the_mtu_of_a_device_that_is_not_there_cannot_be_set() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("socket");
+        let error = set_mtu(&socket, "sixteen-letters!", 1).expect_err("too long");
+        assert_eq!(error.raw_os_error(), Some(libc::ENAMETOOLONG));
+        set_mtu(&socket, "no-such-device", 1500).expect_err("missing, or not permitted");
+    }
+
+    #[test]
+    fn a_datagram_is_taken_with_its_whole_length_and_none_is_not_waited_for() {
+        let (one, other) = std::os::unix::net::UnixDatagram::pair().expect("a pair");
+        let mut buffer = [0; 4];
+        let error = receive_notification(&one, &mut buffer).expect_err("nothing is there");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        other.send(b"longer").expect("sent");
+        assert_eq!(receive_notification(&one, &mut buffer).expect("received"), (6, None));
+        assert_eq!(&buffer, b"long");
     }
 
     #[test]

@@ -25,12 +25,6 @@ const OWN: &str = "/proc/thread-self/ns/net";
 #[derive(Debug)]
 pub(crate) struct Namespace(File);
 
-impl AsFd for Namespace {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
 impl Namespace {
     /// The one that the calling thread is in.
     pub(crate) fn current() -> io::Result<Self> {
@@ -61,6 +55,12 @@ impl Namespace {
     /// Inode number: differs between namespaces that live at the same time.
     pub(crate) fn inode(&self) -> io::Result<u64> {
         Ok(rustix::fs::fstat(&self.0)?.st_ino)
+    }
+}
+
+impl AsFd for Namespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

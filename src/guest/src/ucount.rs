@@ -45,6 +45,7 @@ pub(crate) struct Census {
     limit: Sysctl,
     home: Home,
     baseline: u64,
+    kept: u64,
 }
 
 /// All namespaces but those of others are gone.
@@ -75,7 +76,7 @@ impl Census {
             }
             Err(error) => return Err(Stop::Error(format!("cannot read {LIMIT}: {error}"))),
         };
-        let mut census = Self { limit, home: Home::here()?, baseline: 0 };
+        let mut census = Self { limit, home: Home::here()?, baseline: 0, kept: 0 };
         let gone = match census.settle(patience)? {
             Some(gone) => gone,
             None => census.count_others()?,
@@ -121,30 +122,27 @@ impl Census {
         self.baseline
     }
 
+    /// From now on, "all gone" is to leave so many of the test's own namespaces
+    /// out: they live on.
+    pub(crate) fn keep(&mut self, count: usize) {
+        self.kept = u64::try_from(count).unwrap_or(u64::MAX);
+    }
+
     /// Allows creation again.
     pub(crate) fn open(&mut self) -> Result<(), Stop> {
         self.limit.set(OPEN).map_err(|error| Stop::Error(error.to_string()))
     }
 
-    /// Forbids creation as long as one namespace more than the baseline lives.
+    /// Forbids creation as long as one namespace more lives than the baseline
+    /// and those that are kept.
     pub(crate) fn close(&mut self) -> Result<(), Stop> {
-        self.close_at(0)
-    }
-
-    /// Forbids creation as long as more than `left` live beyond the baseline.
-    fn close_at(&mut self, left: u64) -> Result<(), Stop> {
-        let limit = (self.baseline + left + 1).to_string();
+        let limit = self.baseline.saturating_add(self.kept).saturating_add(1).to_string();
         self.limit.set(&limit).map_err(|error| Stop::Error(error.to_string()))
     }
 
     /// Whether everything is gone at this moment; closes the limit.
     fn probe(&mut self) -> Result<Option<Gone>, Stop> {
-        self.probe_at(0)
-    }
-
-    /// Whether no more than `left` live at this moment.
-    fn probe_at(&mut self, left: u64) -> Result<Option<Gone>, Stop> {
-        self.close_at(left)?;
+        self.close()?;
         let at_ns = clock::monotonic_ns();
         let created = ffi::unshare_net();
         let create_ns = clock::monotonic_ns().saturating_sub(at_ns);
@@ -162,15 +160,10 @@ impl Census {
     /// Waits until everything is gone, at most `patience` long; `None` if it
     /// is not. The limit stays closed until [`Self::open`].
     pub(crate) fn wait(&mut self, patience: Duration) -> Result<Option<Gone>, Stop> {
-        self.wait_until(0, patience)
-    }
-
-    /// Waits until no more than `left` live beyond the baseline, as [`Self::wait`].
-    pub(crate) fn wait_until(&mut self, left: u64, patience: Duration) -> Result<Option<Gone>, Stop> {
         let limit_ns = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
         let start = clock::monotonic_ns();
         loop {
-            if let Some(gone) = self.probe_at(left)? {
+            if let Some(gone) = self.probe()? {
                 return Ok(Some(gone));
             }
             if clock::monotonic_ns().saturating_sub(start) >= limit_ns {

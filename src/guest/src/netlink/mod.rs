@@ -23,10 +23,11 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rustix::io::Errno;
 
-pub(crate) use listen::{Listener, Notice};
-use reply::Reply;
+pub(crate) use listen::{Listener, Notice, Reach};
+use reply::{Reply, Span};
 
 use crate::context::Stop;
+use crate::ffi;
 
 /// A connection of the routing family.
 pub(crate) type Route = Connection<RouteNetlinkMessage>;
@@ -34,7 +35,10 @@ pub(crate) type Route = Connection<RouteNetlinkMessage>;
 /// A socket for requests of one family.
 pub(crate) struct Connection<M> {
     socket: Socket,
+    /// Of the last message sent.
     sequence: u32,
+    /// Room for one datagram, kept from one to the next.
+    buffer: Vec<u8>,
     message: std::marker::PhantomData<fn(M) -> M>,
 }
 
@@ -102,6 +106,10 @@ const DUMP_ATTEMPTS: u32 = 100;
 /// (`netlink_recvmsg`, net/netlink/af_netlink.c).
 const RECEIVE: usize = 65_536;
 
+/// Bytes of answers that may wait: thousands of acknowledgements, of which each
+/// takes about 800 with the kernel's bookkeeping.
+const ANSWERS: u32 = 4 << 20;
+
 impl<M: NetlinkSerializable + NetlinkDeserializable + Clone + fmt::Debug> Connection<M> {
     /// Opens one in the namespace of the calling thread. `protocol` is a number
     /// of `netlink_sys::protocols`.
@@ -116,7 +124,23 @@ impl<M: NetlinkSerializable + NetlinkDeserializable + Clone + fmt::Debug> Connec
         // The error without the request, and the kernel's words with it.
         socket.set_cap_ack(true)?;
         socket.set_ext_ack(true)?;
-        Ok(Self { socket, sequence: 0, message: std::marker::PhantomData })
+        // The answers to a large batch wait all at once. Without the right to
+        // it the system's limit has to do; what does not fit is noticed.
+        let _ = ffi::force_receive_buffer(&socket, ANSWERS);
+        Ok(Self {
+            socket,
+            sequence: 0,
+            buffer: Vec::with_capacity(RECEIVE),
+            message: std::marker::PhantomData,
+        })
+    }
+
+    /// Lets the kernel look at every attribute of a request for something: it
+    /// refuses those that it would pass over, and heeds filters of dumps
+    /// (`NETLINK_GET_STRICT_CHK`).
+    pub(crate) fn strict(self) -> io::Result<Self> {
+        self.socket.set_netlink_get_strict_chk(true)?;
+        Ok(self)
     }
 
     /// Asks for something to be done.
@@ -164,21 +188,28 @@ impl<M: NetlinkSerializable + NetlinkDeserializable + Clone + fmt::Debug> Connec
     ///
     /// # Errors
     ///
-    /// The kernel's first refusal.
+    /// The kernel's first refusal, also of a message that asked for no
+    /// acknowledgement as long as one that did is still open.
     pub(crate) fn batch(&mut self, messages: Vec<(M, u16)>) -> Result<(), RequestError> {
         let mut bytes = Vec::new();
-        let mut asked = Vec::new();
+        let first = self.sequence.wrapping_add(1);
+        let mut asked = 0_usize;
         for (message, flags) in messages {
+            asked += usize::from(flags & NLM_F_ACK != 0);
             let sequence = self.next();
-            if flags & NLM_F_ACK != 0 {
-                asked.push(sequence);
-            }
             bytes.extend(encode(message, flags | NLM_F_REQUEST, sequence));
         }
         self.socket.send(&bytes, 0).map_err(RequestError::Socket)?;
-        for sequence in asked {
-            self.sequence = sequence;
-            self.collect(&mut Vec::new())?;
+        let answers_to = Span { first, last: self.sequence };
+        while asked > 0 {
+            for reply in reply::split::<M>(receive(&self.socket, &mut self.buffer)?, answers_to) {
+                match reply.map_err(RequestError::Garbled)? {
+                    Reply::Message { .. } => {}
+                    // One that was not asked for is no news.
+                    Reply::End { .. } => asked = asked.saturating_sub(1),
+                    Reply::Refused(refusal) => return Err(RequestError::Refused(refusal)),
+                }
+            }
         }
         Ok(())
     }
@@ -198,8 +229,8 @@ impl<M: NetlinkSerializable + NetlinkDeserializable + Clone + fmt::Debug> Connec
     fn collect(&mut self, answers: &mut Vec<M>) -> Result<Consistency, RequestError> {
         let mut consistency = Consistency::Whole;
         loop {
-            let bytes = receive(&self.socket)?;
-            for reply in reply::split(&bytes, self.sequence) {
+            let answers_to = Span { first: self.sequence, last: self.sequence };
+            for reply in reply::split(receive(&self.socket, &mut self.buffer)?, answers_to) {
                 match reply.map_err(RequestError::Garbled)? {
                     Reply::Message { message, interrupted } => {
                         if interrupted {
@@ -248,14 +279,98 @@ fn encode<M: NetlinkSerializable>(message: M, flags: u16, sequence: u32) -> Vec<
     bytes
 }
 
-fn receive(socket: &Socket) -> Result<Vec<u8>, RequestError> {
-    let mut buffer = Vec::with_capacity(RECEIVE);
+/// Takes one datagram, waiting for it.
+fn receive<'a>(socket: &Socket, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], RequestError> {
     loop {
-        match socket.recv(&mut buffer, 0) {
+        buffer.clear();
+        // With MSG_TRUNC the length is that of the datagram, whatever fits.
+        match socket.recv(buffer, libc::MSG_TRUNC) {
+            Ok(length) if length > buffer.len() => {
+                return Err(RequestError::Garbled(format!(
+                    "a datagram of {length} bytes does not fit into {}",
+                    buffer.len()
+                )));
+            }
             Ok(_) => return Ok(buffer),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => buffer.clear(),
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Err(RequestError::Lost),
-            Err(error) => return Err(RequestError::Socket(error)),
+            Err(error) => interpret(error)?,
         }
+    }
+}
+
+/// What an error of a receive means; nothing if it is to be tried again.
+fn interpret(error: io::Error) -> Result<(), RequestError> {
+    match error.raw_os_error() {
+        Some(libc::EINTR) => Ok(()),
+        Some(libc::ENOBUFS) => Err(RequestError::Lost),
+        _ => Err(RequestError::Socket(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
+
+    use super::*;
+
+    fn nsid(id: i32) -> RouteNetlinkMessage {
+        let mut message = NsidMessage::default();
+        message.attributes = vec![NsidAttribute::Id(id)];
+        RouteNetlinkMessage::GetNsId(message)
+    }
+
+    #[test]
+    fn a_lost_message_is_an_error_of_the_harness_and_a_refusal_is_the_kernels() {
+        let stop = RequestError::Lost.stop("RTM_GETLINK");
+        let text = "RTM_GETLINK: netlink messages were lost: the socket's buffer was full";
+        assert_eq!(stop, Stop::Error(text.into()));
+        let refusal = Refusal { errno: Errno::NODEV, text: None };
+        assert!(matches!(RequestError::Refused(refusal).stop("RTM_DELLINK"), Stop::Fail(_)));
+    }
+
+    #[test]
+    fn a_full_buffer_is_told_from_other_errors_of_a_socket() {
+        let of = |code| interpret(io::Error::from_raw_os_error(code));
+        assert!(matches!(of(libc::ENOBUFS), Err(RequestError::Lost)));
+        assert!(matches!(of(libc::EINTR), Ok(())));
+        assert!(matches!(of(libc::EBADF), Err(RequestError::Socket(_))));
+    }
+
+    #[test]
+    fn a_message_says_its_length_and_its_number() {
+        let bytes = encode(nsid(7), NLM_F_REQUEST | NLM_F_ACK, 5);
+        let mut expected = vec![28, 0, 0, 0, 90, 0, 5, 0, 5, 0, 0, 0, 0, 0, 0, 0];
+        expected.extend([0, 0, 0, 0, 8, 0, 1, 0, 7, 0, 0, 0]);
+        assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn a_kernel_answers_and_refuses_on_one_connection() {
+        // Requests for information need no privilege.
+        let mut route = Route::here().expect("a socket");
+        let lo = link::find(&mut route, "lo").expect("lo");
+        assert_eq!((lo.header.index, link::name(&lo)), (1, Some("lo")));
+        let error = link::find(&mut route, "no-such-device").expect_err("missing");
+        assert_eq!(error.errno(), Some(Errno::NODEV));
+        assert!(link::all(&mut route).expect("dump").iter().any(|link| link.header.index == 1));
+        assert_eq!(
+            nsid::number(&mut route, nsid::Peer::Id(-1)).expect_err("no id").errno(),
+            Some(Errno::NOENT)
+        );
+    }
+
+    #[test]
+    fn a_batch_ends_with_the_acknowledgement_of_its_last_message() {
+        let mut route = Route::here().expect("a socket");
+        let lo = || {
+            let mut message = netlink_packet_route::link::LinkMessage::default();
+            message.header.index = 1;
+            RouteNetlinkMessage::GetLink(message)
+        };
+        route.batch(vec![(lo(), 0), (lo(), NLM_F_ACK)]).expect("both are answered");
+        // One that fails and did not ask is told all the same.
+        let error = route.batch(vec![(nsid(-1), 0), (lo(), NLM_F_ACK)]).expect_err("no id");
+        assert_eq!(error.errno(), Some(Errno::NOENT));
+        // What is left of it does not disturb the next request.
+        assert_eq!(link::index(&mut route, "lo").expect("lo"), 1);
     }
 }

@@ -40,6 +40,43 @@ fn message(attributes: Vec<NsidAttribute>) -> NsidMessage {
     message
 }
 
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `RTM_NEWNSID`.
+    New,
+    /// `RTM_GETNSID`.
+    Get,
+    /// `RTM_GETNSID` with `NLM_F_DUMP`.
+    Dump,
+    /// `RTM_DELNSID`, which is no request that the kernel knows.
+    Delete,
+}
+
+/// Sends a request as it stands, sensible or not; what was answered.
+///
+/// # Errors
+///
+/// What the kernel says against it.
+pub(crate) fn request(
+    route: &mut Route,
+    kind: Kind,
+    attributes: Vec<NsidAttribute>,
+) -> Result<Vec<NsidMessage>, RequestError> {
+    let request = message(attributes);
+    let answers = match kind {
+        Kind::New => route.get(RouteNetlinkMessage::NewNsId(request)),
+        Kind::Get => route.get(RouteNetlinkMessage::GetNsId(request)),
+        Kind::Dump => route.dump(&RouteNetlinkMessage::GetNsId(request)),
+        Kind::Delete => route.get(RouteNetlinkMessage::DelNsId(request)),
+    }?;
+    let understand = |answer| match answer {
+        RouteNetlinkMessage::NewNsId(message) => Ok(message),
+        other => Err(RequestError::Garbled(format!("a request about numbers was answered with {other:?}"))),
+    };
+    answers.into_iter().map(understand).collect()
+}
+
 /// Gives a namespace a number; [`NOT_ASSIGNED`] lets the kernel choose.
 ///
 /// # Errors
@@ -56,11 +93,14 @@ pub(crate) fn assign(route: &mut Route, peer: Peer<'_>, id: i32) -> Result<(), R
 ///
 /// `ENOENT` for a number that nobody has.
 pub(crate) fn number(route: &mut Route, peer: Peer<'_>) -> Result<Option<i32>, RequestError> {
-    let request = RouteNetlinkMessage::GetNsId(message(vec![peer.attribute()]));
-    let answers = route.get(request)?;
-    let Some(RouteNetlinkMessage::NewNsId(answer)) = answers.first() else {
-        return Err(RequestError::Garbled(format!("RTM_GETNSID was answered with {answers:?}")));
-    };
+    let answers = request(route, Kind::Get, vec![peer.attribute()])?;
+    match answers.first() {
+        Some(answer) => assigned(answer),
+        None => Err(RequestError::Garbled("RTM_GETNSID has no answer".into())),
+    }
+}
+
+fn assigned(answer: &NsidMessage) -> Result<Option<i32>, RequestError> {
     id(answer)
         .map(|id| (id != NOT_ASSIGNED).then_some(id))
         .ok_or_else(|| RequestError::Garbled(format!("RTM_NEWNSID without NETNSA_NSID: {answer:?}")))
@@ -72,16 +112,10 @@ pub(crate) fn number(route: &mut Route, peer: Peer<'_>) -> Result<Option<i32>, R
 ///
 /// As [`super::Connection::dump`].
 pub(crate) fn all(route: &mut Route) -> Result<Vec<i32>, RequestError> {
-    let answers = route.dump(&RouteNetlinkMessage::GetNsId(NsidMessage::default()))?;
-    answers
-        .iter()
-        .map(|answer| match answer {
-            RouteNetlinkMessage::NewNsId(message) => {
-                id(message).ok_or_else(|| RequestError::Garbled(format!("no NETNSA_NSID in {message:?}")))
-            }
-            other => Err(RequestError::Garbled(format!("RTM_GETNSID was answered with {other:?}"))),
-        })
-        .collect()
+    let answers = request(route, Kind::Dump, Vec::new())?;
+    let listed =
+        |answer| assigned(answer)?.ok_or_else(|| RequestError::Garbled("number -1 is listed".into()));
+    answers.iter().map(listed).collect()
 }
 
 /// The number that a message is about.
@@ -90,4 +124,32 @@ pub(crate) fn id(message: &NsidMessage) -> Option<i32> {
         NsidAttribute::Id(id) => Some(*id),
         _ => None,
     })
+}
+
+/// The number that a message gives beside that, for a request about the numbers
+/// of another namespace: the one in the connection's own.
+pub(crate) fn current_id(message: &NsidMessage) -> Option<i32> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        NsidAttribute::CurrentNsid(id) => Some(*id),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_of_minus_one_is_none() {
+        assert!(matches!(assigned(&message(vec![NsidAttribute::Id(NOT_ASSIGNED)])), Ok(None)));
+        assert!(matches!(assigned(&message(vec![NsidAttribute::Id(0)])), Ok(Some(0))));
+        let error = assigned(&message(vec![NsidAttribute::CurrentNsid(3)])).expect_err("no number");
+        assert!(error.to_string().contains("RTM_NEWNSID without NETNSA_NSID"), "{error}");
+    }
+
+    #[test]
+    fn both_numbers_of_an_answer_are_told_apart() {
+        let answer = message(vec![NsidAttribute::CurrentNsid(3), NsidAttribute::Id(4)]);
+        assert_eq!((id(&answer), current_id(&answer)), (Some(4), Some(3)));
+    }
 }

@@ -36,14 +36,30 @@ const NLM_F_ACK_TLVS: u16 = 0x200;
 /// `NLMSGERR_ATTR_MSG`.
 const ATTRIBUTE_TEXT: u16 = 1;
 
-/// The messages of a datagram that answer request `sequence`; others are of an
-/// earlier request that was given up.
+/// Numbers of the requests that are asked about, both ends included. They
+/// wrap around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    /// Of the first one.
+    pub(super) first: u32,
+    /// Of the last one.
+    pub(super) last: u32,
+}
+
+impl Span {
+    fn contains(self, sequence: u32) -> bool {
+        sequence.wrapping_sub(self.first) <= self.last.wrapping_sub(self.first)
+    }
+}
+
+/// The messages of a datagram that answer one of these requests; others are of
+/// an earlier request that was given up.
 pub(super) fn split<M: NetlinkDeserializable>(
     bytes: &[u8],
-    sequence: u32,
+    requests: Span,
 ) -> impl Iterator<Item = Result<Reply<M>, String>> {
     Frames { rest: bytes }.filter_map(move |frame| match frame {
-        Ok(frame) if frame.sequence != sequence => None,
+        Ok(frame) if !requests.contains(frame.sequence) => None,
         Ok(frame) => Some(frame.reply()),
         Err(error) => Some(Err(error)),
     })
@@ -99,7 +115,7 @@ impl Frame<'_> {
     pub(super) fn reply<M: NetlinkDeserializable>(self) -> Result<Reply<M>, String> {
         let interrupted = self.flags & NLM_F_DUMP_INTR != 0;
         match self.kind {
-            NLMSG_DONE => Ok(self.done(interrupted)),
+            NLMSG_DONE => self.done(interrupted),
             NLMSG_ERROR => self.acknowledgement(interrupted),
             _ => {
                 let parsed = NetlinkMessage::<M>::deserialize(self.bytes)
@@ -113,10 +129,14 @@ impl Frame<'_> {
     }
 
     /// A dump that fails half way says so here.
-    fn done<M>(self, interrupted: bool) -> Reply<M> {
+    fn done<M>(self, interrupted: bool) -> Result<Reply<M>, String> {
         match u32_at(self.bytes, HEADER).map(u32::cast_signed) {
-            Some(code) if code < 0 => Reply::Refused(Refusal { errno: errno(code), text: None }),
-            _ => Reply::End { interrupted },
+            // Here the attributes follow the number at once (`netlink_dump_done`).
+            Some(code) if code < 0 => {
+                let text = self.text_from(HEADER + 4);
+                Ok(Reply::Refused(Refusal { errno: errno(code)?, text }))
+            }
+            _ => Ok(Reply::End { interrupted }),
         }
     }
 
@@ -125,24 +145,29 @@ impl Frame<'_> {
         if code == 0 {
             return Ok(Reply::End { interrupted });
         }
-        Ok(Reply::Refused(Refusal { errno: errno(code), text: self.text() }))
+        Ok(Reply::Refused(Refusal { errno: errno(code)?, text: self.text() }))
     }
 
     /// The kernel's words.
     fn text(self) -> Option<String> {
-        if self.flags & NLM_F_ACK_TLVS == 0 {
-            return None;
-        }
         // The header of the request follows the number, then its payload unless
         // it was left out.
         let mut at = HEADER + 4 + HEADER;
         if self.flags & NLM_F_CAPPED == 0 {
             let request = usize::try_from(u32_at(self.bytes, HEADER + 4)?).ok()?;
-            at = HEADER + 4 + request.next_multiple_of(4).max(HEADER);
+            at = HEADER + 4 + request.checked_next_multiple_of(4)?.max(HEADER);
+        }
+        self.text_from(at)
+    }
+
+    /// The kernel's words, among the attributes that begin there.
+    fn text_from(self, mut at: usize) -> Option<String> {
+        if self.flags & NLM_F_ACK_TLVS == 0 {
+            return None;
         }
         loop {
             let length = usize::from(u16_at(self.bytes, at)?);
-            let kind = u16_at(self.bytes, at + 2)?;
+            let kind = u16_at(self.bytes, at.checked_add(2)?)?;
             if length < 4 {
                 return None;
             }
@@ -156,16 +181,20 @@ impl Frame<'_> {
     }
 }
 
-fn errno(code: i32) -> Errno {
-    Errno::from_raw_os_error(code.saturating_neg())
+fn errno(code: i32) -> Result<Errno, String> {
+    // `MAX_ERRNO`, include/linux/err.h. Anything else makes no `Errno`.
+    match code.checked_neg() {
+        Some(number @ 1..=4095) => Ok(Errno::from_raw_os_error(number)),
+        _ => Err(format!("{code} is no error number")),
+    }
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_ne_bytes)
+    bytes.get(at..at.checked_add(2)?)?.try_into().ok().map(u16::from_ne_bytes)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
+    bytes.get(at..at.checked_add(4)?)?.try_into().ok().map(u32::from_ne_bytes)
 }
 
 #[cfg(test)]
@@ -190,7 +219,7 @@ mod tests {
     }
 
     fn all(bytes: &[u8]) -> Vec<Result<R, String>> {
-        split(bytes, 7).collect()
+        split(bytes, Span { first: 7, last: 7 }).collect()
     }
 
     #[test]
@@ -226,9 +255,38 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_no_error_has_is_garbled() {
+        for code in [1, -4096, i32::MIN] {
+            let [Err(error)] = &all(&frame(NLMSG_ERROR, 0, 7, &code.to_ne_bytes()))[..] else {
+                panic!("garbled")
+            };
+            assert_eq!(*error, format!("{code} is no error number"));
+        }
+    }
+
+    #[test]
     fn a_dump_that_fails_at_its_end_is_refused() {
         let bytes = frame(NLMSG_DONE, 0, 7, &(-105_i32).to_ne_bytes());
         assert_eq!(all(&bytes), [Ok(R::Refused(Refusal { errno: Errno::NOBUFS, text: None }))]);
+    }
+
+    #[test]
+    fn a_dump_that_is_refused_has_the_kernels_words() {
+        let mut payload = (-22_i32).to_ne_bytes().to_vec();
+        let text = b"Unsupported attribute in dump request\0";
+        payload.extend(u16::try_from(4 + text.len()).expect("short").to_ne_bytes());
+        payload.extend(ATTRIBUTE_TEXT.to_ne_bytes());
+        payload.extend(text);
+        let bytes = frame(NLMSG_DONE, NLM_F_ACK_TLVS, 7, &payload);
+        let text = Some("Unsupported attribute in dump request".to_owned());
+        assert_eq!(all(&bytes), [Ok(R::Refused(Refusal { errno: Errno::INVAL, text }))]);
+    }
+
+    #[test]
+    fn numbers_of_requests_wrap_around() {
+        let span = Span { first: u32::MAX, last: 1 };
+        assert!([u32::MAX, 0, 1].iter().all(|sequence| span.contains(*sequence)));
+        assert!(![u32::MAX - 1, 2].iter().any(|sequence| span.contains(*sequence)));
     }
 
     #[test]
@@ -242,7 +300,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic_or_loop(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(Frames::of(&bytes).count() <= bytes.len());
-            let _ = split::<RouteNetlinkMessage>(&bytes, 0).collect::<Vec<_>>();
+            let _ = split::<RouteNetlinkMessage>(&bytes, Span { first: 0, last: u32::MAX }).collect::<Vec<_>>();
         }
 
         #[test]

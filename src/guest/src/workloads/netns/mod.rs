@@ -20,7 +20,7 @@ pub(super) const ALL: &[Workload] = &[
 ];
 
 /// A metric of which less is better.
-const fn time(name: &'static str, summary: &'static str) -> MetricInfo {
+pub(in crate::workloads) const fn time(name: &'static str, summary: &'static str) -> MetricInfo {
     MetricInfo { name, summary, unit: Unit::Nanoseconds, kind: Kind::Time, better: Better::Lower }
 }
 
@@ -55,17 +55,13 @@ pub(in crate::workloads) fn expect_all_gone(
 pub(in crate::workloads) fn expect_left(
     ctx: &Context<'_>,
     census: &mut Census,
-    left: u64,
+    left: usize,
 ) -> Result<Gone, Stop> {
-    let patience = ctx.remaining();
-    match census.wait_until(left, patience)? {
-        Some(gone) => {
-            ctx.checked(1);
-            census.open()?;
-            Ok(gone)
-        }
-        None => Err(not_gone(1, patience)),
-    }
+    census.keep(left);
+    let gone = expect_all_gone(ctx, census, 1);
+    census.keep(0);
+    census.open()?;
+    gone
 }
 
 /// The failure of a drain that does not come to its end.
