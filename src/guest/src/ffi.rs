@@ -176,6 +176,9 @@ pub(crate) fn exit_now(code: i32) -> ! {
 #[derive(Debug)]
 pub(crate) struct SharedNumber(NonNull<AtomicU64>);
 
+// SAFETY: what it points to is atomic, and stays mapped as long as it lives.
+unsafe impl Sync for SharedNumber {}
+
 impl SharedNumber {
     /// Starts at 0.
     pub(crate) fn new() -> io::Result<Self> {
@@ -303,6 +306,19 @@ pub(crate) fn set_mtu(socket: impl AsFd, device: &str, bytes: i32) -> io::Result
     request.ifr_ifru.ifru_mtu = bytes;
     // SAFETY: `request` is a valid `ifreq` and outlives the call.
     check(unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCSIFMTU, &raw mut request) }).map(drop)
+}
+
+/// `setns` with a descriptor that is none.
+pub(crate) fn setns_bad_descriptor() -> rustix::io::Result<()> {
+    // SAFETY: the call takes two integers, and changes at most the namespace of the
+    // calling thread.
+    match unsafe { libc::setns(-1, libc::CLONE_NEWNET) } {
+        0 => Ok(()),
+        _ => {
+            Err(rustix::io::Errno::from_io_error(&io::Error::last_os_error())
+                .unwrap_or(rustix::io::Errno::INVAL))
+        }
+    }
 }
 
 #[cfg(test)]
