@@ -2,7 +2,13 @@
 
 mod churn;
 mod drain;
+mod fail_nth;
+mod jobs;
+mod kill;
+mod limit;
 mod slope;
+mod soak;
+mod storm;
 
 use std::time::Duration;
 
@@ -15,6 +21,12 @@ use crate::ucount::{Census, Gone};
 /// Workloads of this area.
 pub(super) const ALL: &[Workload] = &[
     Workload { info: &churn::INFO, run: churn::run },
+    Workload { info: &jobs::INFO, run: jobs::run },
+    Workload { info: &storm::INFO, run: storm::run },
+    Workload { info: &kill::INFO, run: kill::run },
+    Workload { info: &limit::INFO, run: limit::run },
+    Workload { info: &fail_nth::INFO, run: fail_nth::run },
+    Workload { info: &soak::INFO, run: soak::run },
     Workload { info: &drain::INFO, run: drain::run },
     Workload { info: &slope::INFO, run: slope::run },
 ];

@@ -59,6 +59,20 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
         time("elapsed", "a round's creations, or in threads-destroy its last references dropped"),
         time("user_time", "processor time in user mode during that"),
         time("system_time", "processor time in the kernel during that, without its workers"),
+        MetricInfo {
+            name: "cpu_share",
+            summary: "processor time during that as a share of its length, as time(1) tells it",
+            unit: Unit::Percent,
+            kind: Kind::Ratio,
+            better: Better::Lower,
+        },
+        MetricInfo {
+            name: "scaling",
+            summary: "rate of all threads as a share of the rate of one alone",
+            unit: Unit::Percent,
+            kind: Kind::Ratio,
+            better: Better::Higher,
+        },
         time("create_time", "one unshare call, sampled"),
         time("drain_time", "from the last reference dropped until every namespace is gone"),
     ],
@@ -96,6 +110,16 @@ enum Mode {
 }
 
 impl Mode {
+    /// The same with one thread, if it has more.
+    fn alone(&self) -> Option<Self> {
+        let first = |cpus: &[usize]| (cpus.len() > 1).then(|| cpus[..1].to_vec());
+        match self {
+            Self::Unshare | Self::Fork => None,
+            Self::ThreadsCreate(cpus) => first(cpus).map(Self::ThreadsCreate),
+            Self::ThreadsDestroy(cpus) => first(cpus).map(Self::ThreadsDestroy),
+        }
+    }
+
     fn of(ctx: &Context<'_>) -> Result<Self, Stop> {
         let cpus = || {
             let cpus =
@@ -139,8 +163,27 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
         drop(spare);
         let gone = expect_all_gone(ctx, &mut census, round.namespaces)?;
         register.all_gone();
-        report(ctx, &mode, &round, gone.at_ns.saturating_sub(round.dropped_ns))?;
-        spare = gone;
+        let drain_ns = gone.at_ns.saturating_sub(round.dropped_ns);
+        report(ctx, &mode, &round, drain_ns)?;
+        if let Some(alone) = mode.alone() {
+            let all = rate_of(&mode, &round, drain_ns)?;
+            drop(gone);
+            // The same work by one thread, right after that by all.
+            drop(expect_all_gone(ctx, &mut census, 1)?);
+            census.open()?;
+            let round = match &alone {
+                Mode::ThreadsDestroy(cpus) => parallel::destroy(cpus, count, &mut register)?,
+                Mode::ThreadsCreate(cpus) => parallel::create(cpus, count, &mut register)?,
+                Mode::Unshare | Mode::Fork => return Err(Stop::Error("a mode without threads".into())),
+            };
+            ctx.checked(round.checks);
+            spare = expect_all_gone(ctx, &mut census, round.namespaces)?;
+            register.all_gone();
+            let one = rate_of(&alone, &round, spare.at_ns.saturating_sub(round.dropped_ns))?;
+            ctx.sample("scaling", all / one * 100.0)?;
+        } else {
+            spare = gone;
+        }
         steps.tell(count)?;
     }
     Ok(())
@@ -163,14 +206,21 @@ impl Steps<'_, '_> {
 }
 
 fn report(ctx: &Context<'_>, mode: &Mode, round: &Round, drain_ns: u64) -> WorkloadResult {
-    let measured = if matches!(mode, Mode::ThreadsDestroy(_)) { drain_ns } else { round.elapsed_ns };
-    let namespaces = u64::try_from(round.namespaces).map_err(|error| Stop::Error(error.to_string()))?;
-    ctx.sample("rate", rate(namespaces, measured))?;
+    ctx.sample("rate", rate_of(mode, round, drain_ns)?)?;
     ctx.sample("elapsed", ns(round.elapsed_ns))?;
     ctx.sample("user_time", ns(round.cpu.user_ns))?;
     ctx.sample("system_time", ns(round.cpu.system_ns))?;
+    let spent = round.cpu.user_ns + round.cpu.system_ns;
+    ctx.sample("cpu_share", ns(spent) / ns(round.elapsed_ns.max(1)) * 100.0)?;
     ctx.sample("drain_time", ns(drain_ns))?;
     ctx.samples("create_time", round.create_ns.iter().copied().map(ns).collect())
+}
+
+/// What the mode is about: creations, or destructions until all are gone.
+fn rate_of(mode: &Mode, round: &Round, drain_ns: u64) -> Result<f64, Stop> {
+    let measured = if matches!(mode, Mode::ThreadsDestroy(_)) { drain_ns } else { round.elapsed_ns };
+    let namespaces = u64::try_from(round.namespaces).map_err(|error| Stop::Error(error.to_string()))?;
+    Ok(rate(namespaces, measured))
 }
 
 /// Events per second. A clock too coarse to see any time pass counts as one
