@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint rings boots junit deps test-deps virtme-ng bench clean
+.PHONY: run test lint rings boots junit faults deps test-deps virtme-ng bench clean
 
 # Builds kregress and the default kernel, boots it, runs the smoke suite.
 run: deps
@@ -29,6 +29,12 @@ boots: test-deps virtme-ng
 # The JUnit of a hostile run and of a real one, read by programs of others.
 junit: test-deps boots
 	scripts/test-junit
+
+# Deliberate faults in the kernel, and the tests that notice each: FAULTS="NAME..."
+# runs some. About two minutes for each one, the first time.
+faults: deps
+	$(CARGO) build --locked
+	scripts/faults $(FAULTS)
 
 # Time from exec to the guest, against bare QEMU and against virtme-ng.
 bench: deps virtme-ng

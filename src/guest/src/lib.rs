@@ -5,10 +5,12 @@
 
 mod affinity;
 mod agent;
+mod alone;
 mod child;
 pub mod clock;
 pub mod context;
 mod diagnose;
+mod dress;
 mod facts;
 mod features;
 mod ffi;
@@ -51,6 +53,7 @@ enum Role<'a> {
     Init,
     Agent(Option<&'a OsStr>),
     Workload,
+    Modprobe(&'a OsStr),
 }
 
 /// Does the work of the guest if this process is one; `None` on the host. The
@@ -70,6 +73,10 @@ pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
             Some(ExitCode::from(2))
         }
         Role::Workload => Some(worker::run()),
+        Role::Modprobe(name) => match modules::answer(&name.to_string_lossy()) {
+            true => Some(ExitCode::SUCCESS),
+            false => Some(ExitCode::FAILURE),
+        },
     }
 }
 
@@ -83,6 +90,12 @@ fn role(args: &[OsString], is_init: bool) -> Role<'_> {
         Role::Agent(word(2))
     } else if word(1) == Some(OsStr::new(WORKLOAD)) {
         Role::Workload
+    } else if let [program, quiet, end, name] = args
+        && program == modules::MODPROBE
+        && quiet == "-q"
+        && end == "--"
+    {
+        Role::Modprobe(name)
     } else {
         Role::Host
     }
@@ -118,5 +131,12 @@ mod tests {
     #[test]
     fn a_workload_is_told_by_its_first_argument() {
         assert_eq!(role(&args(&["kregress", WORKLOAD]), false), Role::Workload);
+    }
+
+    #[test]
+    fn the_kernel_asks_for_a_module_in_its_own_words() {
+        let words = args(&["/init", "-q", "--", "rtnl-link-veth"]);
+        assert_eq!(role(&words, false), Role::Modprobe(OsStr::new("rtnl-link-veth")));
+        assert_eq!(role(&args(&["kregress", "-q", "--", "run"]), false), Role::Host);
     }
 }

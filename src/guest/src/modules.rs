@@ -16,8 +16,11 @@ use rustix::system::{delete_module, finit_module};
 use crate::context::Stop;
 
 /// Lines `path: path path`: a module, and all that have to be loaded before it,
-/// in that order.
+/// in that order; and lines `alias NAME MODULE`, names with underscores.
 const INDEX: &str = "/kregress/modules.index";
+
+/// The program that the kernel asks for modules: ours.
+pub(crate) const MODPROBE: &str = "/init";
 
 /// `MODULE_INIT_COMPRESSED_FILE` (`include/uapi/linux/module.h`, 5.17): the
 /// kernel unpacks the module itself.
@@ -115,23 +118,54 @@ fn flags(path: &str) -> i32 {
     if path.ends_with(".ko") { 0 } else { COMPRESSED_FILE }
 }
 
+/// Lets the kernel ask this very program for modules (`request_module`), if any
+/// travelled with the image. It is started as `/init -q -- NAME`
+/// (`call_modprobe`, kernel/module/kmod.c).
+pub(crate) fn serve() {
+    if Path::new(INDEX).exists() {
+        // A kernel without modules has no such file.
+        let _ = fs::write("/proc/sys/kernel/modprobe", MODPROBE);
+    }
+}
+
+/// Loads what the kernel asks for: whether it could be.
+pub(crate) fn answer(name: &str) -> bool {
+    let Ok(text) = fs::read_to_string(INDEX) else { return false };
+    let index = Index::parse(&text);
+    let order = index.order(name);
+    !order.is_empty() && order.iter().all(|path| insert(path).is_ok())
+}
+
 /// What travelled with the image.
 #[derive(Debug, Default)]
-struct Index<'a>(BTreeMap<String, Vec<&'a str>>);
+struct Index<'a> {
+    orders: BTreeMap<String, Vec<&'a str>>,
+    aliases: BTreeMap<&'a str, &'a str>,
+}
 
 impl<'a> Index<'a> {
     fn parse(text: &'a str) -> Self {
-        let entries = text.lines().filter_map(|line| {
-            let (path, before) = line.split_once(':')?;
-            let order = before.split_whitespace().chain([path.trim()]);
-            Some((name_of(path.trim()), order.collect()))
-        });
-        Self(entries.collect())
+        let mut index = Self::default();
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            if let Some((path, before)) = line.split_once(':') {
+                let order = before.split_whitespace().chain([path.trim()]);
+                index.orders.insert(name_of(path.trim()), order.collect());
+            } else if let (Some("alias"), Some(alias), Some(module)) =
+                (words.next(), words.next(), words.next())
+            {
+                index.aliases.insert(alias, module);
+            }
+        }
+        index
     }
 
-    /// Files to load, in order, for one module; none if it is not there.
+    /// Files to load, in order, for a module of this name or alias; none if it is
+    /// not there.
     fn order(&self, name: &str) -> &[&'a str] {
-        self.0.get(name).map_or(&[], Vec::as_slice)
+        let name = name.replace('-', "_");
+        let name = self.aliases.get(name.as_str()).copied().unwrap_or(&name);
+        self.orders.get(name).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -143,7 +177,16 @@ mod tests {
 /m/net/ipv4/gre.ko:
 /m/net/ipv4/ip_gre.ko.xz: /m/net/ipv4/gre.ko /m/net/ipv4/ip_tunnel.ko
 /m/drivers/net/xfrm-interface.ko: /m/net/xfrm.ko
+alias rtnl_link_gretap ip_gre
 ";
+
+    #[test]
+    fn the_kernel_asks_by_alias_with_dashes() {
+        let index = Index::parse(TEXT);
+        assert_eq!(index.order("rtnl-link-gretap"), index.order("ip_gre"));
+        assert_eq!(index.order("rtnl-link-gretap").len(), 3);
+        assert!(index.order("rtnl-link-veth").is_empty());
+    }
 
     #[test]
     fn a_module_comes_after_what_it_depends_on() {

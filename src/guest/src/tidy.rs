@@ -8,11 +8,12 @@ use std::fs;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, wait};
 
-use crate::{procfs, trace};
+use crate::{alone, procfs, trace};
 
 /// Settings that workloads change.
 const SYSCTLS: &[&str] = &[
     crate::ucount::LIMIT,
+    crate::dress::TUNNELS,
     "/proc/sys/net/core/optmem_max",
     "/proc/sys/net/core/high_order_alloc_disable",
     "/proc/sys/net/core/rmem_max",
@@ -47,6 +48,9 @@ impl Room {
         notes.extend(self.sysctls.restore());
         for instance in trace::remove_leftovers() {
             notes.push((format!("leftover:{instance}"), "removed".into()));
+        }
+        for cpu in alone::bring_back() {
+            notes.push((format!("leftover:{cpu}"), "was offline".into()));
         }
         notes
     }

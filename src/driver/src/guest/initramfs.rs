@@ -11,10 +11,15 @@ use cpio::newc::{Builder, trailer};
 use kregress_wire::{PLAN_PATH, Plan};
 
 use super::closure::{ClosureError, elf_closure};
+use super::modules::{OnDemand, Selection};
 use crate::exec::{Cmd, ExecError};
 
 /// List of modules to load, one absolute guest path per line, in order.
 const MODULES_LIST: &str = "/kregress/modules.list";
+
+/// Modules to load on demand: a line `path: path path` for each with what comes
+/// before it, and a line `alias NAME MODULE` for each other name.
+const MODULES_INDEX: &str = "/kregress/modules.index";
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
@@ -52,8 +57,8 @@ pub enum InitramfsError {
 pub struct Contents<'a> {
     /// Our binary.
     pub init: &'a Path,
-    /// Modules in the order of loading.
-    pub modules: &'a [PathBuf],
+    /// Kernel modules.
+    pub modules: &'a Selection,
     /// What the guest shall do.
     pub plan: &'a Plan,
 }
@@ -70,29 +75,55 @@ pub fn write(contents: &Contents<'_>, out: &mut dyn Write) -> Result<(), Initram
         files.insert(guest, data);
     }
     let mut list = String::new();
-    for module in contents.modules {
-        let (name, data) = module_file(module)?;
-        let guest = Path::new("/kregress/modules").join(name);
-        list.push_str(&format!("{}\n", guest.display()));
-        files.insert(guest, data);
+    for module in &contents.modules.boot {
+        list.push_str(&format!("{}\n", pack(module, &mut files)?.display()));
     }
     files.insert(PathBuf::from(MODULES_LIST), list.into_bytes());
+    let mut index = String::new();
+    for OnDemand { file, before } in &contents.modules.on_demand {
+        index.push_str(&format!("{}:", pack(file, &mut files)?.display()));
+        for module in before {
+            index.push_str(&format!(" {}", pack(module, &mut files)?.display()));
+        }
+        index.push('\n');
+    }
+    for (alias, module) in &contents.modules.aliases {
+        index.push_str(&format!("alias {alias} {module}\n"));
+    }
+    files.insert(PathBuf::from(MODULES_INDEX), index.into_bytes());
     let plan = serde_json::to_vec(contents.plan).map_err(io::Error::other)?;
     files.insert(PathBuf::from(PLAN_PATH), plan);
     archive(&files, out)?;
     Ok(())
 }
 
-/// Name and content of a module, unpacked: not every kernel can do it itself.
-fn module_file(path: &Path) -> Result<(String, Vec<u8>), InitramfsError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+/// Puts a module into the image unless it is there; its path in the guest.
+fn pack(module: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Result<PathBuf, InitramfsError> {
+    let guest = Path::new("/kregress/modules").join(unpacked_name(module));
+    if !files.contains_key(&guest) {
+        files.insert(guest.clone(), module_file(module)?);
+    }
+    Ok(guest)
+}
+
+/// File name of a module without what tells that it is compressed.
+fn unpacked_name(module: &Path) -> String {
+    let name = module.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    match name.find(".ko.") {
+        Some(at) => name[..at + 3].to_owned(),
+        None => name,
+    }
+}
+
+/// Content of a module, unpacked: not every kernel can do it itself.
+fn module_file(path: &Path) -> Result<Vec<u8>, InitramfsError> {
     let tool = match path.extension().and_then(|extension| extension.to_str()) {
         Some("xz") => "xz",
         Some("zst") => "zstd",
         Some("gz") => "gzip",
         _ => {
             let read_error = |source| InitramfsError::Read { path: path.to_owned(), source };
-            return Ok((name, std::fs::read(path).map_err(read_error)?));
+            return std::fs::read(path).map_err(read_error);
         }
     };
     let unpack_error = |source| InitramfsError::Unpack { path: path.to_owned(), source };
@@ -105,8 +136,7 @@ fn module_file(path: &Path) -> Result<(String, Vec<u8>), InitramfsError> {
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }));
     }
-    let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
-    Ok((stem.to_owned(), output.stdout))
+    Ok(output.stdout)
 }
 
 fn archive(files: &BTreeMap<PathBuf, Vec<u8>>, mut out: &mut dyn Write) -> io::Result<()> {
@@ -146,7 +176,8 @@ mod tests {
         let plan = Plan { protocol: 1, nonce: Nonce::from_bytes([7; 16]), seed: 1, tests: vec![] };
         let init = std::env::current_exe().expect("own path");
         let mut out = Vec::new();
-        write(&Contents { init: &init, modules: &[], plan: &plan }, &mut out).expect("image");
+        write(&Contents { init: &init, modules: &Selection::default(), plan: &plan }, &mut out)
+            .expect("image");
         out
     }
 

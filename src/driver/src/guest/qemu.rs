@@ -62,7 +62,7 @@ pub struct Launch<'a> {
 /// misses the kernel's test of the timer interrupt, which then complains of the
 /// BIOS. The sysctl makes a leaked device reference shout after a second rather
 /// than ten.
-pub(super) const CMDLINE: [&str; 10] = [
+pub(super) const CMDLINE: [&str; 11] = [
     "oops=panic",
     "nokaslr",
     "mitigations=off",
@@ -73,6 +73,8 @@ pub(super) const CMDLINE: [&str; 10] = [
     "unknown_nmi_panic=1",
     "sysctl.kernel.hung_task_timeout_secs=60",
     "sysctl.net.core.netdev_unregister_timeout_secs=1",
+    // Tunnel drivers would put nine devices into every namespace: dressing, not the body.
+    "sysctl.net.core.fb_tunnels_only_for_init_net=1",
 ];
 
 fn kernel_cmdline(extra: &[String]) -> String {
@@ -193,7 +195,7 @@ mod tests {
         -initrd
         /run/initrd
         -append
-        console=ttyS0 loglevel=8 panic=-1 oops=panic nokaslr mitigations=off slab_nomerge no_timer_check printk.devkmsg=on softlockup_panic=1 unknown_nmi_panic=1 sysctl.kernel.hung_task_timeout_secs=60 sysctl.net.core.netdev_unregister_timeout_secs=1 quiet
+        console=ttyS0 loglevel=8 panic=-1 oops=panic nokaslr mitigations=off slab_nomerge no_timer_check printk.devkmsg=on softlockup_panic=1 unknown_nmi_panic=1 sysctl.kernel.hung_task_timeout_secs=60 sysctl.net.core.netdev_unregister_timeout_secs=1 sysctl.net.core.fb_tunnels_only_for_init_net=1 quiet
         -chardev
         socket,id=kregress-console,path=/s,,1/console
         -serial

@@ -1,6 +1,7 @@
 //! What the lab is equipped with, and how it turns a measurement into a machine
 //! that can be started: guest image, command line, sockets, logs.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use super::watchdog::Limits;
 use crate::exec::{Cmd, shell_line};
 use crate::guest::accel::{self, CANARY_LIMIT, Canary, Decision, Device, KvmUnavailable, Memory};
 use crate::guest::initramfs::{self, Contents, InitramfsError};
-use crate::guest::modules::{self, ModulesError};
+use crate::guest::modules::{self, ModulesError, Selection};
 use crate::guest::qemu::{self, Sockets};
 use crate::guest::tools::{self, Qemu, ToolError};
 use crate::guest::virtme;
@@ -204,8 +205,8 @@ impl Lab {
     fn write_initrd(&self, kernel: &Kernel, plan: &Plan, path: &Path) -> Result<(), LabError> {
         let create_error = |source| LabError::Create { path: path.to_owned(), source };
         let modules = match &kernel.modules {
-            Some(dir) => modules::plan(dir)?,
-            None => Vec::new(),
+            Some(dir) => modules::plan(dir, &wanted_modules(plan))?,
+            None => Selection::default(),
         };
         let mut out = BufWriter::new(File::create(path).map_err(create_error)?);
         let init = Path::new(tools::RUNNING_BINARY);
@@ -292,4 +293,10 @@ impl Lab {
             (None, _) => Canary::Died { reason: "it ended before it said hello".to_owned() },
         })
     }
+}
+
+/// Kernel modules that the workloads of a plan name.
+fn wanted_modules(plan: &Plan) -> BTreeSet<&'static str> {
+    let workloads = plan.tests.iter().filter_map(|test| kregress_guest::workloads::find(&test.workload));
+    workloads.flat_map(|workload| workload.info.modules).copied().collect()
 }

@@ -74,7 +74,7 @@ fn kernel_without(option: &str) -> (Rig, Ran) {
     let rig = Rig::new();
     let config = rig.path().join("kregress.yaml");
     let yaml = "version: 1\ndefault-kernel: crippled\nkernels:\n  crippled:\n    \
-                tarball: /usr/src/linux-source-*.tar.*\n    fragments: [base, crippled]\n";
+                tarball: /usr/src/linux-source-*.tar.*\n    fragments: [base, netns, crippled]\n";
     std::fs::write(&config, yaml).expect("write");
     std::fs::create_dir(rig.path().join("kconfigs")).expect("directory");
     let fragment = format!("# The kernel under test lacks it.\n# {option} is not set\n");

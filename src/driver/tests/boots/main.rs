@@ -6,3 +6,4 @@
 mod death;
 mod kernels;
 mod rig;
+mod suites;

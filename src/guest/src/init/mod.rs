@@ -40,6 +40,7 @@ fn run_session() -> Result<(), String> {
     facts::prepare_kernel_log(&mut facts);
     limits(&mut facts);
     modules::load(&mut facts);
+    crate::modules::serve();
     if let Err(error) = loopback_up() {
         facts.insert("lo".into(), format!("not up: {error}"));
     }

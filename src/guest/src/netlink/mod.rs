@@ -4,10 +4,13 @@
 //! to the network namespace in which its thread was when it was made, and keeps
 //! that namespace alive.
 
+pub(crate) mod ip;
 pub(crate) mod link;
 mod listen;
+pub(crate) mod nft;
 pub(crate) mod nsid;
 mod reply;
+pub(crate) mod xfrm;
 
 use std::fmt;
 use std::io;

@@ -36,7 +36,7 @@ impl Reader {
 
 /// `comm-pid [cpu] flags seconds.micros: event: details`. The name of the task
 /// may hold anything, so the event is looked for and the time read before it.
-fn parse(line: &str) -> Option<Point> {
+pub(super) fn parse(line: &str) -> Option<Point> {
     if line.starts_with("CPU:") && line.contains("LOST") {
         return Some(Point::Lost);
     }

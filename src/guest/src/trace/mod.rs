@@ -4,6 +4,7 @@
 //! Events and their text are the same from 6.1 to 6.18. Needs no tracer, only
 //! `CONFIG_ENABLE_DEFAULT_TRACERS` or any tracer at all.
 
+mod calls;
 mod line;
 mod rounds;
 
@@ -12,6 +13,9 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::alone::Alone;
+
+pub(crate) use calls::{Caller, Counter, CounterError};
 pub(crate) use line::Point;
 pub(crate) use rounds::{Drain, Rounds};
 
@@ -54,6 +58,14 @@ pub(crate) fn remove_leftovers() -> Vec<String> {
     entries
         .filter_map(|entry| {
             let name = entry.ok()?.file_name().into_string().ok()?;
+            // One whose tracer still runs cannot be removed.
+            if name.starts_with(PREFIX) {
+                let tracer = root.join("instances").join(&name).join("current_tracer");
+                if fs::read_to_string(&tracer).is_ok_and(|tracer| tracer.trim() != "nop") {
+                    let _alone = Alone::now();
+                    let _ = fs::write(tracer, "nop");
+                }
+            }
             (name.starts_with(PREFIX) && fs::remove_dir(root.join("instances").join(&name)).is_ok())
                 .then_some(name)
         })

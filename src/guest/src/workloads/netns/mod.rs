@@ -2,6 +2,7 @@
 
 mod churn;
 mod drain;
+mod slope;
 
 use std::time::Duration;
 
@@ -12,8 +13,11 @@ use crate::diagnose;
 use crate::ucount::{Census, Gone};
 
 /// Workloads of this area.
-pub(super) const ALL: &[Workload] =
-    &[Workload { info: &churn::INFO, run: churn::run }, Workload { info: &drain::INFO, run: drain::run }];
+pub(super) const ALL: &[Workload] = &[
+    Workload { info: &churn::INFO, run: churn::run },
+    Workload { info: &drain::INFO, run: drain::run },
+    Workload { info: &slope::INFO, run: slope::run },
+];
 
 /// A metric of which less is better.
 pub(in crate::workloads) const fn time(name: &'static str, summary: &'static str) -> MetricInfo {
@@ -44,6 +48,20 @@ pub(in crate::workloads) fn expect_all_gone(
         }
         None => Err(not_gone(count, patience)),
     }
+}
+
+/// Waits until no more than `left` namespaces of the test are alive, as an
+/// assertion. What it gives is one more.
+pub(in crate::workloads) fn expect_left(
+    ctx: &Context<'_>,
+    census: &mut Census,
+    left: usize,
+) -> Result<Gone, Stop> {
+    census.keep(left);
+    let gone = expect_all_gone(ctx, census, 1);
+    census.keep(0);
+    census.open()?;
+    gone
 }
 
 /// The failure of a drain that does not come to its end.

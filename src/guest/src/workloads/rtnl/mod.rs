@@ -1,6 +1,20 @@
-//! Workloads about network devices: their life, their moves between namespaces, their death with one.
+//! Workloads about network devices: their life, their moves between namespaces,
+//! their death with one.
+
+mod kind;
+mod kinds;
+mod ledger;
+mod moves;
+mod parallel;
+mod place;
+mod stack;
 
 use crate::context::Workload;
 
 /// Workloads of this area.
-pub(super) const ALL: &[Workload] = &[];
+pub(super) const ALL: &[Workload] = &[
+    Workload { info: &kind::INFO, run: kind::run },
+    Workload { info: &stack::INFO, run: stack::run },
+    Workload { info: &moves::INFO, run: moves::run },
+    Workload { info: &parallel::INFO, run: parallel::run },
+];

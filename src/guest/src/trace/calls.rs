@@ -1,0 +1,313 @@
+//! Counts calls of a few kernel functions, by the task that makes them: the
+//! function tracer in a trace instance of our own.
+//!
+//! Never together with a measurement of time.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+
+use crate::alone::Alone;
+
+use super::line::{self, FUNCTION, Point};
+use super::{PREFIX, root};
+
+/// Per processor, in KiB. A call takes 24 bytes.
+const BUFFER_KB: &str = "1024";
+
+/// The events that enclose a round of cleanup.
+const EVENTS: [&str; 2] = ["workqueue_execute_start", "workqueue_execute_end"];
+
+/// Whose calls are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// A task, by its thread number.
+    Task(i32),
+    /// Whoever runs `cleanup_net`, while it does.
+    Cleanup,
+}
+
+/// Why nothing is counted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CounterError {
+    /// The kernel has no such thing; the text names the option that brings it.
+    #[error("{0}")]
+    Lacks(String),
+    /// It has, and does not let us.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Counts calls as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    directory: PathBuf,
+    pipe: Option<File>,
+    partial: Vec<u8>,
+    hooked: Vec<&'static str>,
+    tally: Tally,
+}
+
+impl Counter {
+    /// Begins to count calls of those of `functions` that the kernel has.
+    ///
+    /// # Errors
+    ///
+    /// Says what the kernel lacks.
+    pub(crate) fn start(functions: &[&'static str], caller: Caller) -> Result<Self, CounterError> {
+        use CounterError::{Failed, Lacks};
+        let root = root().map_err(Lacks)?;
+        let tracers = fs::read_to_string(root.join("available_tracers")).unwrap_or_default();
+        if !tracers.split_whitespace().any(|tracer| tracer == "function") {
+            return Err(Lacks("no function tracer; needs CONFIG_FUNCTION_TRACER".into()));
+        }
+        if !root.join("set_ftrace_filter").exists() {
+            return Err(Lacks("functions cannot be chosen; needs CONFIG_DYNAMIC_FTRACE".into()));
+        }
+        // See `Instance::start`.
+        let _ = fs::write(root.join("options/record-cmd"), "0");
+        let directory = root.join("instances").join(format!("{PREFIX}{}-calls", std::process::id()));
+        fs::create_dir(&directory)
+            .map_err(|error| Failed(format!("cannot create {}: {error}", directory.display())))?;
+        let tally = Tally::new(caller);
+        let mut counter = Self { directory, pipe: None, partial: Vec::new(), hooked: Vec::new(), tally };
+        counter.set("trace_clock", "mono").map_err(Failed)?;
+        counter.set("buffer_size_kb", BUFFER_KB).map_err(Failed)?;
+        for function in functions {
+            // One that the kernel does not have, or has inlined, is refused.
+            let mut filter = OpenOptions::new();
+            let filter = filter.append(true).open(counter.directory.join("set_ftrace_filter"));
+            if filter.and_then(|mut file| file.write_all(function.as_bytes())).is_ok() {
+                counter.hooked.push(*function);
+            }
+        }
+        if counter.hooked.is_empty() {
+            // With an empty filter everything would be traced.
+            return Err(Failed(format!("the kernel can trace none of {}", functions.join(", "))));
+        }
+        if caller == Caller::Cleanup {
+            for event in EVENTS {
+                let event = format!("events/workqueue/{event}");
+                // See `Instance::start`.
+                let _ = counter.set(&format!("{event}/filter"), &format!("function.function == {FUNCTION}"));
+                counter.set(&format!("{event}/enable"), "1").map_err(Failed)?;
+            }
+        }
+        // Before the pipe is opened: a tracer that is being read cannot be changed.
+        let alone = Alone::now();
+        counter.set("current_tracer", "function").map_err(Failed)?;
+        drop(alone);
+        let path = counter.directory.join("trace_pipe");
+        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+        let pipe = OpenOptions::new().read(true).custom_flags(flags).open(&path);
+        counter.pipe =
+            Some(pipe.map_err(|error| Failed(format!("cannot open {}: {error}", path.display())))?);
+        Ok(counter)
+    }
+
+    /// The functions that are counted.
+    pub(crate) fn functions(&self) -> &[&'static str] {
+        &self.hooked
+    }
+
+    /// Forgets what was counted so far.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub(crate) fn reset(&mut self) -> io::Result<()> {
+        self.read()?;
+        self.tally = Tally::new(self.tally.caller);
+        Ok(())
+    }
+
+    /// What was counted since the last reset.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the trace cannot be read, and when the kernel had to drop
+    /// some of it.
+    pub(crate) fn read(&mut self) -> io::Result<&Tally> {
+        let mut chunk = [0; 16_384];
+        if let Some(pipe) = &mut self.pipe {
+            loop {
+                match pipe.read(&mut chunk) {
+                    Ok(0) => break,
+                    Ok(count) => self.partial.extend(chunk.get(..count).unwrap_or_default()),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        if let Some(end) = self.partial.iter().rposition(|byte| *byte == b'\n') {
+            let rest = self.partial.split_off(end + 1);
+            let whole = std::mem::replace(&mut self.partial, rest);
+            for line in String::from_utf8_lossy(&whole).lines() {
+                self.tally.push(line);
+            }
+        }
+        match self.tally.lost {
+            true => Err(io::Error::other("the kernel dropped events: the buffer is too small")),
+            false => Ok(&self.tally),
+        }
+    }
+
+    fn set(&self, file: &str, value: &str) -> Result<(), String> {
+        let path = self.directory.join(file);
+        fs::write(&path, value)
+            .map_err(|error| format!("cannot write `{value}` to {}: {error}", path.display()))
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        self.pipe = None;
+        // The session removes what is left.
+        let alone = Alone::now();
+        let _ = self.set("current_tracer", "nop");
+        drop(alone);
+        let _ = fs::remove_dir(&self.directory);
+    }
+}
+
+/// Calls of one caller. Pure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tally {
+    caller: Caller,
+    calls: BTreeMap<String, u64>,
+    /// Who is inside a round.
+    cleaner: Option<i32>,
+    begun: u64,
+    ended: u64,
+    lost: bool,
+}
+
+impl Tally {
+    fn new(caller: Caller) -> Self {
+        Self { caller, calls: BTreeMap::new(), cleaner: None, begun: 0, ended: 0, lost: false }
+    }
+
+    /// Calls of a function.
+    pub(crate) fn calls(&self, function: &str) -> u64 {
+        self.calls.get(function).copied().unwrap_or(0)
+    }
+
+    /// Rounds of cleanup that were begun, and that came to their end.
+    pub(crate) fn rounds(&self) -> (u64, u64) {
+        (self.begun, self.ended)
+    }
+
+    fn push(&mut self, text: &str) {
+        match line::parse(text) {
+            Some(Point::Lost) => self.lost = true,
+            Some(Point::Started(_)) => {
+                self.begun += 1;
+                self.cleaner = task(text);
+            }
+            // A round that was running when the count began has no start here.
+            Some(Point::Ended(_)) if self.begun > self.ended => {
+                self.ended += 1;
+                self.cleaner = None;
+            }
+            Some(_) => {}
+            None => {
+                let ours = match self.caller {
+                    Caller::Task(task) => Some(task),
+                    Caller::Cleanup => self.cleaner,
+                };
+                if ours.is_some()
+                    && ours == task(text)
+                    && let Some(function) = called(text)
+                {
+                    *self.calls.entry(function.to_owned()).or_default() += 1;
+                }
+            }
+        }
+    }
+}
+
+/// The thread of a line: `comm-33 [000]`. A name may hold anything, so the last
+/// bracket before the time counts.
+fn task(line: &str) -> Option<i32> {
+    let head = line.split(": ").next()?;
+    let (head, _) = head.rsplit_once('[')?;
+    head.trim_end().rsplit_once('-')?.1.parse().ok()
+}
+
+/// The function of a line of the tracer: `12.345678: rtnl_lock <-caller`.
+fn called(line: &str) -> Option<&str> {
+    let (head, _) = line.rsplit_once(" <-")?;
+    head.rsplit_once(": ").map(|(_, function)| function)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    // Captured from an instance on 6.12 with `trace_clock` mono.
+    const TRACE: &str = "\
+     kworker/u8:0-12      [000] .....     0.900000: rtnl_lock <-linkwatch_event
+     kworker/u8:0-12      [000] .....     0.911112: workqueue_execute_start: work struct 0: function cleanup_net
+     kworker/u8:0-12      [000] .....     0.912000: synchronize_rcu_expedited <-ops_undo_list
+            <...>-71      [001] .....     0.912100: rtnl_lock <-rtnetlink_rcv_msg
+     kworker/u8:0-12      [000] .....     0.912200: rtnl_lock <-default_device_exit_batch
+     kworker/u8:0-12      [001] .....     0.912300: rtnl_lock <-ip_tunnel_delete_nets
+     kworker/u8:0-12      [001] .....     0.949846: workqueue_execute_end: work struct 0: function cleanup_net
+     kworker/u8:0-12      [001] .....     0.949900: rtnl_lock <-linkwatch_event
+";
+
+    fn tally(caller: Caller, text: &str) -> Tally {
+        let mut tally = Tally::new(caller);
+        for line in text.lines() {
+            tally.push(line);
+        }
+        tally
+    }
+
+    #[test]
+    fn only_what_the_worker_calls_within_a_round_counts() {
+        let tally = tally(Caller::Cleanup, TRACE);
+        assert_eq!(tally.calls("rtnl_lock"), 2);
+        assert_eq!(tally.calls("synchronize_rcu_expedited"), 1);
+        assert_eq!(tally.calls("synchronize_rcu"), 0);
+        assert_eq!(tally.rounds(), (1, 1));
+    }
+
+    #[test]
+    fn a_task_is_counted_wherever_it_is() {
+        assert_eq!(tally(Caller::Task(71), TRACE).calls("rtnl_lock"), 1);
+        assert_eq!(tally(Caller::Task(12), TRACE).calls("rtnl_lock"), 4);
+        assert_eq!(tally(Caller::Task(13), TRACE).calls("rtnl_lock"), 0);
+    }
+
+    #[test]
+    fn a_round_that_ran_before_the_count_began_is_not_one_of_it() {
+        let rest: String = TRACE.lines().skip(2).flat_map(|line| [line, "\n"]).collect();
+        let tally = tally(Caller::Cleanup, &rest);
+        assert_eq!((tally.rounds(), tally.calls("rtnl_lock")), ((0, 0), 0));
+    }
+
+    #[test]
+    fn lost_events_are_not_overlooked() {
+        assert!(tally(Caller::Cleanup, "CPU:1 [LOST 12 EVENTS]\n").lost);
+    }
+
+    #[test]
+    fn names_of_tasks_may_look_like_anything() {
+        let line = " a: [b]-7 <-x-12      [000] .....     0.912200: rtnl_lock <-f";
+        assert_eq!(called(line), Some("rtnl_lock"));
+        assert_eq!(task("kworker/u8:0-events-12      [000] .....     0.9: rtnl_lock <-f"), Some(12));
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_it_panic(text in "[ -~\\[\\]<:.-]{0,80}") {
+            tally(Caller::Cleanup, &text);
+        }
+    }
+}

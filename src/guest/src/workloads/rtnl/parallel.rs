@@ -1,0 +1,115 @@
+//! `rtnl/parallel`: devices made and deleted on every processor at once, each in a
+//! namespace of its own. With one lock for all, more processors bring nothing.
+
+use std::thread;
+
+use kregress_wire::{Better, Kind, MetricInfo, ParamInfo, Unit, WorkloadInfo};
+
+use super::kind::create;
+use crate::context::{Context, Stop, WorkloadResult};
+use crate::dress::no_kind;
+use crate::gate::Gate;
+use crate::modules::Loaded;
+use crate::netlink::{Route, link};
+use crate::netns::Home;
+use crate::workloads::netns::{begin_census, expect_all_gone, ns};
+use crate::{affinity, clock};
+
+const fn rate(name: &'static str, summary: &'static str) -> MetricInfo {
+    MetricInfo { name, summary, unit: Unit::PerSecond, kind: Kind::Rate, better: Better::Higher }
+}
+
+pub(super) const INFO: WorkloadInfo = WorkloadInfo {
+    name: "rtnl/parallel",
+    summary: "makes and deletes devices on every processor at once",
+    params: &[ParamInfo::Int {
+        name: "count",
+        summary: "devices that each thread makes and deletes",
+        min: 1,
+        max: 1_000_000,
+        default: 40,
+    }],
+    metrics: &[
+        rate("rate_one", "devices made and deleted per second by one thread"),
+        rate("rate_all", "devices made and deleted per second by a thread on every processor"),
+        MetricInfo {
+            name: "scaling",
+            summary: "rate of all threads as a share of the rate of one",
+            unit: Unit::Percent,
+            kind: Kind::Ratio,
+            better: Better::Higher,
+        },
+    ],
+    modules: &["dummy"],
+};
+
+pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
+    let count = ctx.count("count")?;
+    let _modules = Loaded::load(INFO.modules)?;
+    let (mut census, fresh) = begin_census(ctx)?;
+    drop(fresh);
+    let cpus = affinity::cpus().map_err(|error| Stop::Error(format!("sched_getaffinity: {error}")))?;
+    let mut rates = Vec::new();
+    for threads in 1..=cpus.len() {
+        let elapsed_ns = together(cpus.get(..threads).unwrap_or(&cpus), count)?;
+        let made = u64::try_from(count * threads).map_err(|error| Stop::Error(error.to_string()))?;
+        ctx.checked(made);
+        rates.push(ns(made) * 1e9 / ns(elapsed_ns.max(1)));
+        drop(expect_all_gone(ctx, &mut census, threads)?);
+        census.open()?;
+    }
+    let (Some(one), Some(all)) = (rates.first(), rates.last()) else {
+        return Err(Stop::Error("no processor to run on".into()));
+    };
+    let curve: Vec<String> = rates.iter().map(|rate| format!("{rate:.0}")).collect();
+    ctx.note("rates", curve.join(" "))?;
+    ctx.sample("rate_one", *one)?;
+    ctx.sample("rate_all", *all)?;
+    ctx.sample("scaling", all / one * 100.0)
+}
+
+/// One thread on each processor; from the start to the end of the last.
+fn together(cpus: &[usize], count: usize) -> Result<u64, Stop> {
+    let gate = Gate::default();
+    thread::scope(|scope| {
+        let threads: Vec<_> = cpus
+            .iter()
+            .map(|cpu| {
+                let ticket = gate.ticket();
+                scope.spawn(move || {
+                    affinity::pin(*cpu).map_err(|error| {
+                        Stop::Error(format!("cannot pin a thread to processor {cpu}: {error}"))
+                    })?;
+                    let home = Home::here()?;
+                    let namespace = create()?;
+                    let mut route = Route::here()?;
+                    ticket
+                        .pass()
+                        .map_err(|_| Stop::Error("the other threads could not be started".into()))?;
+                    for _ in 0..count {
+                        make_and_delete(&mut route)?;
+                    }
+                    let ended_ns = clock::monotonic_ns();
+                    home.back()?;
+                    drop((route, namespace));
+                    Ok::<u64, Stop>(ended_ns)
+                })
+            })
+            .collect();
+        let started_ns = gate.start(threads.len());
+        let mut last_ns = started_ns;
+        for thread in threads {
+            let ended_ns = thread.join().map_err(|_| Stop::Error("a thread panicked".into()))??;
+            last_ns = last_ns.max(ended_ns);
+        }
+        Ok(last_ns - started_ns)
+    })
+}
+
+/// One device comes, is seen, and goes.
+pub(super) fn make_and_delete(route: &mut Route) -> Result<(), Stop> {
+    link::create(route, "d0", "dummy", None, Vec::new())
+        .map_err(|error| no_kind(&error, "dummy", "CONFIG_DUMMY"))?;
+    let index = link::index(route, "d0").map_err(|error| error.stop("RTM_GETLINK of a new device"))?;
+    link::delete(route, index).map_err(|error| error.stop("RTM_DELLINK of a new device"))
+}
