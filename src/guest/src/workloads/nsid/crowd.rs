@@ -1,11 +1,17 @@
 //! Many namespaces that have numbers for many others, which then die together.
 
+use std::time::Duration;
+
 use super::ledger::{Fate, Line};
 use super::marked::Marked;
 use super::observer::Observer;
 use crate::context::{Context, Stop};
 use crate::netlink::{Notice, Reach};
 use crate::netns::Home;
+use crate::ucount::{Census, Gone};
+
+/// How long it is quiet before somebody looks whether there is more to come.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Those who live on.
 #[derive(Debug)]
@@ -56,24 +62,28 @@ impl Crowd {
         Ok(victims)
     }
 
-    /// The last one's notices, as far as they have come; waits at most until
-    /// `expected` of them are there.
-    pub(super) fn hear_last(&mut self, ctx: &Context<'_>, expected: usize) -> Result<Vec<Notice>, Stop> {
+    /// Waits until the last one has heard so many notices, or the cleanup is over
+    /// without them: what they are, and what the census found in that case.
+    pub(super) fn hear_last(
+        &mut self,
+        ctx: &Context<'_>,
+        census: &mut Census,
+        expected: usize,
+    ) -> Result<(Vec<Notice>, Option<Gone>), Stop> {
         let mut heard = Vec::new();
-        let Some(last) = self.observers.last_mut() else { return Ok(heard) };
-        while heard.len() < expected {
-            let patience = ctx.remaining();
-            let came = last.listener.wait(patience);
-            if !came.map_err(|error| error.stop("poll of a netlink socket"))? && patience.is_zero() {
-                return Err(Stop::Fail(format!(
-                    "{} heard of the end of {} numbers instead of {expected}",
-                    last.name,
-                    heard.len()
-                )));
+        let Some(last) = self.observers.last_mut() else { return Ok((heard, None)) };
+        while heard.len() < expected && !ctx.remaining().is_zero() {
+            // Looking at the census costs more than being woken, so it is rare.
+            let came = last.listener.wait(LOOK.min(ctx.remaining()));
+            if came.map_err(|error| error.stop("poll of a netlink socket"))? {
+                heard.append(&mut last.take()?);
+            } else if let Some(gone) = census.wait(Duration::ZERO)? {
+                return Ok((heard, Some(gone)));
             }
-            heard.append(&mut last.take()?);
+            // A report of life, not of how far it is.
+            ctx.progress(0, 1)?;
         }
-        Ok(heard)
+        Ok((heard, None))
     }
 
     /// Everybody heard of every end exactly once, the last one's `heard` included,

@@ -62,7 +62,7 @@ impl fmt::Display for Answer {
         match self {
             Self::Numbers(numbers) if numbers.is_empty() => f.write_str("success"),
             Self::Numbers(numbers) => write!(f, "{numbers:?}"),
-            Self::No(errno) => write!(f, "{errno:?}"),
+            Self::No(errno) => errno.fmt(f),
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
     params: &[ParamInfo::Int {
         name: "namespaces",
         summary: "namespaces that get an id and die",
-        min: 1,
+        min: 8,
         max: 10_000,
         default: 20,
     }],

@@ -201,6 +201,7 @@ impl Stage {
         };
         // Which notes down what that one hears.
         let id = own.assign(ctx, peer, id)?;
+        own.expect_leads_to(ctx, id, Some(peer))?;
         if let (Some(_), Some(watcher)) = (from, self.observers.get_mut(WATCHER)) {
             watcher.ledger.expect(Line { from, id }, Fate::Given);
         }
@@ -304,9 +305,6 @@ impl Stage {
         for (nth, id) in inherited.iter().enumerate() {
             if let Some(id) = id {
                 self.assign(ctx, nth, &heir, Some(*id))?;
-                if let Some(observer) = self.observers.get_mut(nth) {
-                    observer.expect_leads_to(ctx, *id, Some(&heir))?;
-                }
             }
         }
         let heard = self.settle(ctx, "when numbers were given again")?;

@@ -403,7 +403,12 @@ fn allowed<T>(what: &str, answer: Result<T, RequestError>, excused: &[Errno]) ->
 }
 
 fn expect_leads(route: &mut Route, id: i32, right: impl Fn(Option<u32>) -> bool) -> Result<(), Stop> {
-    let mark = leads_to(route, id).map_err(|error| error.stop("RTM_GETLINK in the namespace of a number"))?;
+    let mark = leads_to(route, id).map_err(|error| match error.errno() {
+        Some(Errno::NODEV) => {
+            Stop::Fail(format!("number {id} leads to a namespace that is being taken apart"))
+        }
+        _ => error.stop("RTM_GETLINK in the namespace of a number"),
+    })?;
     if right(mark) {
         return Ok(());
     }

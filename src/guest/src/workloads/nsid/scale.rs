@@ -61,9 +61,12 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
         census.close()?;
         let dropped_ns = clock::monotonic_ns();
         drop(victims);
-        let heard = crowd.hear_last(ctx, ids)?;
+        let (heard, over) = crowd.hear_last(ctx, &mut census, ids)?;
         let told_ns = clock::monotonic_ns();
-        let gone = expect_all_gone(ctx, &mut census, dying)?;
+        let gone = match over {
+            Some(gone) => gone,
+            None => expect_all_gone(ctx, &mut census, dying)?,
+        };
         census.open()?;
         let ended = crowd.settle(ctx, heard)?;
         ctx.check(ended == live * ids, || {
