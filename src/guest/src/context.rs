@@ -193,6 +193,15 @@ impl<'a> Context<'a> {
         self.send(Event::Note { test: self.test, key: key.to_owned(), value: value.into() })
     }
 
+    /// Reports where the time went.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::Error`] when the way to the host is gone.
+    pub fn breakdown(&self, breakdown: kregress_wire::Breakdown) -> WorkloadResult {
+        self.send(Event::Breakdown { test: self.test, breakdown })
+    }
+
     /// Says that the test is alive and how far it is. May be called at every
     /// step: most calls do nothing, the one for the last step always tells.
     ///

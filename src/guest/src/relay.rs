@@ -64,7 +64,10 @@ impl Relay {
                 }
                 *test
             }
-            Event::Note { test, .. } | Event::Progress { test, .. } | Event::Finished { test, .. } => *test,
+            Event::Note { test, .. }
+            | Event::Breakdown { test, .. }
+            | Event::Progress { test, .. }
+            | Event::Finished { test, .. } => *test,
             Event::Hello(_) | Event::Started { .. } | Event::Diagnosis { .. } | Event::Bye => {
                 return Err("it sent an event that only the session sends".into());
             }

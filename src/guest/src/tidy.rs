@@ -49,6 +49,9 @@ impl Room {
         for instance in trace::remove_leftovers() {
             notes.push((format!("leftover:{instance}"), "removed".into()));
         }
+        if trace::switch_off() {
+            notes.push(("leftover:tracer".to_owned(), "switched off".into()));
+        }
         for cpu in alone::bring_back() {
             notes.push((format!("leftover:{cpu}"), "was offline".into()));
         }

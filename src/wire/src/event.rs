@@ -36,6 +36,13 @@ pub enum Event {
         /// The fact.
         value: String,
     },
+    /// Where the time of the test went, function by function. At most once.
+    Breakdown {
+        /// [`crate::PlannedTest::id`].
+        test: u32,
+        /// The breakdown.
+        breakdown: Breakdown,
+    },
     /// The test is alive: feeds the no-output timer, and says how far it is.
     Progress {
         /// [`crate::PlannedTest::id`].
@@ -61,6 +68,64 @@ pub enum Event {
     },
     /// Every test of the plan has been reported; the guest powers off.
     Bye,
+}
+
+/// What the rounds of `cleanup_net` spent their time on. The tracer that finds
+/// it out slows everything down: shares are of worth, times only among each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Breakdown {
+    /// Rounds that were looked at.
+    pub rounds: u64,
+    /// Namespaces that died in them.
+    pub namespaces: u64,
+    /// Time of all of them, in nanoseconds.
+    pub total_ns: u64,
+    /// What they called, dearest first.
+    pub rows: Vec<BreakdownRow>,
+}
+
+/// A function that `cleanup_net` calls: a pernet operation, or a wait of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BreakdownRow {
+    /// When in the round.
+    pub phase: Phase,
+    /// Name of the function, from the trace.
+    pub function: String,
+    /// Calls in all rounds.
+    pub calls: u64,
+    /// Time of all calls, in nanoseconds.
+    pub total_ns: u64,
+    /// Of that, waiting for grace periods and RCU callbacks.
+    pub rcu_ns: u64,
+    /// Of that, waiting for the RTNL.
+    pub rtnl_ns: u64,
+}
+
+/// A part of a round of `cleanup_net` (net/core/net_namespace.c), told by what
+/// separates the parts: the first grace period, and the RTNL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Up to the first grace period: `->pre_exit()`.
+    PreExit,
+    /// With the RTNL held by `cleanup_net` itself: `->exit_rtnl()`.
+    ExitRtnl,
+    /// After that: `->exit()`, `->exit_batch()`, and what follows.
+    Exit,
+}
+
+impl Phase {
+    /// As written in results.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::PreExit => "pre-exit",
+            Self::ExitRtnl => "exit-rtnl",
+            Self::Exit => "exit",
+        }
+    }
 }
 
 /// Who the guest is and what its kernel can do.

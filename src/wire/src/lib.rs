@@ -11,7 +11,7 @@ mod frame;
 mod plan;
 
 pub use descriptor::{Better, Kind, MetricInfo, ParamInfo, Unit, WorkloadInfo};
-pub use event::{Event, Hello, Outcome, Request};
+pub use event::{Breakdown, BreakdownRow, Event, Hello, Outcome, Phase, Request};
 pub use frame::{Decoder, FrameError, MAX_PAYLOAD, Writer};
 pub use plan::{Nonce, NonceError, Plan, PlannedTest, Value};
 

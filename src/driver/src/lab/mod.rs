@@ -152,6 +152,7 @@ pub fn not_run<'a>(
             elapsed: Duration::ZERO,
             samples: Default::default(),
             notes: Default::default(),
+            breakdown: None,
             findings: Vec::new(),
             log: String::new(),
         }))?;
@@ -261,6 +262,7 @@ fn launch(
                     elapsed: judged.elapsed,
                     samples: judged.samples,
                     notes: judged.notes,
+                    breakdown: judged.breakdown,
                     findings: judged.findings,
                     log: judged.log,
                 })

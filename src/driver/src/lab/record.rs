@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use kregress_wire::Outcome;
+use kregress_wire::{Breakdown, Outcome};
 
 use super::session::SessionTest;
 use super::verdict::verdict;
@@ -14,6 +14,9 @@ use crate::model::Verdict;
 /// Bounds on what one test may make the host remember. From experience: the
 /// largest honest test reports 100 000 samples and a dozen notes.
 const MAX_SAMPLES: usize = 1_000_000;
+/// Most functions of a breakdown: pernet operations are a hundred, and their helpers
+/// as many.
+const MAX_ROWS: usize = 1024;
 const MAX_NOTES: usize = 200;
 const MAX_NOTE_BYTES: usize = 16 << 10;
 const MAX_LOG_BYTES: usize = 64 << 10;
@@ -31,6 +34,8 @@ pub struct Judged {
     pub samples: BTreeMap<String, Vec<f64>>,
     /// Facts about how it ran.
     pub notes: BTreeMap<String, String>,
+    /// Where the time went, if the workload found out.
+    pub breakdown: Option<Breakdown>,
     /// Findings between its markers.
     pub findings: Vec<Finding>,
     /// Last part of its kernel log and raw output.
@@ -86,6 +91,7 @@ pub(super) struct Record {
     samples: BTreeMap<String, Vec<f64>>,
     sample_count: usize,
     notes: BTreeMap<String, String>,
+    breakdown: Option<Breakdown>,
     pub(super) findings: Vec<Finding>,
     pub(super) log: Tail,
     /// The end marker stood in the kernel log.
@@ -100,6 +106,7 @@ impl Record {
             samples: BTreeMap::new(),
             sample_count: 0,
             notes: BTreeMap::new(),
+            breakdown: None,
             findings: Vec::new(),
             log: Tail::default(),
             console_ended: false,
@@ -165,6 +172,16 @@ impl Record {
         Ok(())
     }
 
+    pub(super) fn set_breakdown(&mut self, breakdown: Breakdown) -> Result<(), String> {
+        if breakdown.rows.len() > MAX_ROWS {
+            return Err(format!("it reported a breakdown of more than {MAX_ROWS} functions"));
+        }
+        if self.breakdown.replace(breakdown).is_some() {
+            return Err("it reported two breakdowns in one test".to_owned());
+        }
+        Ok(())
+    }
+
     /// Verdict of a test that reported; none of one that did not.
     pub(super) fn judge(&mut self) -> Option<Judged> {
         let State::Reported { since, at, outcome } = &self.state else { return None };
@@ -190,6 +207,7 @@ impl Record {
             elapsed,
             samples: std::mem::take(&mut self.samples),
             notes: std::mem::take(&mut self.notes),
+            breakdown: self.breakdown.take(),
             findings: std::mem::take(&mut self.findings),
             log: self.log.take(),
         }

@@ -296,6 +296,10 @@ impl Session {
                 let at = self.running_test(test)?;
                 self.records[at].add_note(key, value)?;
             }
+            Event::Breakdown { test, breakdown } => {
+                let at = self.running_test(test)?;
+                self.records[at].set_breakdown(breakdown)?;
+            }
             Event::Progress { test, done, total } => {
                 self.running_test(test)?;
                 self.actions.push(Action::Progress { test, done, total });

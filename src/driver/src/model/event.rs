@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kregress_wire::Hello;
+use kregress_wire::{Breakdown, Hello};
 
 use super::{Accel, KernelName, Machine, SuiteName, Test, TestId, Verdict};
 use crate::console::Finding;
@@ -114,6 +114,8 @@ pub struct TestResult {
     pub samples: BTreeMap<String, Vec<f64>>,
     /// Facts about how it ran.
     pub notes: BTreeMap<String, String>,
+    /// Where the time went, if the workload found out.
+    pub breakdown: Option<Breakdown>,
     /// Findings in its part of the kernel log.
     pub findings: Vec<Finding>,
     /// Last lines of the kernel log and raw output that belong to it, for people.

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kregress_wire::{Breakdown, BreakdownRow};
+
 use super::format::{
     Boot, BootEnd, Event, Finding, Guest, Kernel, Launch, Machine, Metric, Plan, Test, TestResult,
 };
@@ -173,6 +175,12 @@ fn boot_end(end: &model::BootEnd) -> BootEnd {
     }
 }
 
+/// Names come from a trace of the guest: bounded like all its words.
+fn breakdown(breakdown: &Breakdown) -> Breakdown {
+    let row = |row: &BreakdownRow| BreakdownRow { function: head(&row.function), ..row.clone() };
+    Breakdown { rows: breakdown.rows.iter().map(row).collect(), ..breakdown.clone() }
+}
+
 fn test_result(result: &model::TestResult) -> TestResult {
     let mut notes = bounded(&result.notes);
     // JSON has no word for infinity; such a sample must not become a number.
@@ -194,6 +202,7 @@ fn test_result(result: &model::TestResult) -> TestResult {
         elapsed_ns: nanoseconds(result.elapsed),
         samples,
         notes,
+        breakdown: result.breakdown.as_ref().map(breakdown),
         findings: result.findings.iter().map(finding).collect(),
         log: tail(&result.log),
     }

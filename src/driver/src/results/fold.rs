@@ -313,6 +313,7 @@ impl Fold {
             elapsed_ns: 0,
             samples: BTreeMap::new(),
             notes: BTreeMap::new(),
+            breakdown: None,
             findings: Vec::new(),
             log: String::new(),
         }

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kregress_wire::{Better, Kind, Unit, Value};
+use kregress_wire::{Better, Breakdown, Kind, Unit, Value};
 use serde::{Deserialize, Serialize};
 
 use super::words::{AccelWord, BackendWord, FindingKindWord, VerdictWord, accel_choice, decimal, params};
@@ -194,6 +194,10 @@ pub struct TestResult {
     pub samples: BTreeMap<String, Vec<f64>>,
     /// Facts about how it ran.
     pub notes: BTreeMap<String, String>,
+    /// Where the time went, if the workload found out. Runs from before it was
+    /// recorded do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breakdown: Option<Breakdown>,
     /// Findings in its part of the kernel log.
     pub findings: Vec<Finding>,
     /// Last lines of the kernel log and raw output that belong to it.

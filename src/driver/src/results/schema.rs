@@ -83,6 +83,19 @@ fn everything() -> Vec<RunEvent> {
         let mut result = testing::pass(name, "stable", 1);
         result.verdict = verdict;
         result.notes.insert("completion".into(), "tracepoints".into());
+        result.breakdown = Some(kregress_wire::Breakdown {
+            rounds: 1,
+            namespaces: 2,
+            total_ns: 5,
+            rows: vec![kregress_wire::BreakdownRow {
+                phase: kregress_wire::Phase::Exit,
+                function: "xfrm_net_exit".into(),
+                calls: 2,
+                total_ns: 4,
+                rcu_ns: 3,
+                rtnl_ns: 0,
+            }],
+        });
         result.findings.push(testing::finding("WARNING: x"));
         events.push(RunEvent::TestFinished(result));
     }

@@ -137,6 +137,7 @@ pub(crate) fn result(test: &str, name: &str, boot: Option<u32>, verdict: Verdict
         elapsed: Duration::from_millis(1500),
         samples: BTreeMap::new(),
         notes: BTreeMap::new(),
+        breakdown: None,
         findings: Vec::new(),
         log: String::new(),
     }

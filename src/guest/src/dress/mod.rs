@@ -71,8 +71,8 @@ pub(crate) struct Wardrobe {
     dress: Dress,
     home: Namespace,
     devices_at_home: Vec<String>,
-    modules: crate::modules::Loaded,
-    tunnels: Option<Sysctl>,
+    _modules: crate::modules::Loaded,
+    _tunnels: Option<Sysctl>,
 }
 
 impl Dress {
@@ -128,7 +128,7 @@ impl Wardrobe {
         let home =
             Namespace::current().map_err(|error| Stop::Error(format!("the own namespace: {error}")))?;
         let devices_at_home = names(&mut Route::here()?)?;
-        Ok(Self { dress, home, devices_at_home, modules, tunnels })
+        Ok(Self { dress, home, devices_at_home, _modules: modules, _tunnels: tunnels })
     }
 
     /// Dresses the namespace that the calling thread is in, the `nth` of those

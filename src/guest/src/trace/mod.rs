@@ -5,7 +5,9 @@
 //! `CONFIG_ENABLE_DEFAULT_TRACERS` or any tracer at all.
 
 mod calls;
+mod graph;
 mod line;
+mod profiler;
 mod rounds;
 
 use std::fs::{self, File, OpenOptions};
@@ -16,7 +18,9 @@ use std::path::{Path, PathBuf};
 use crate::alone::Alone;
 
 pub(crate) use calls::{Caller, Counter, CounterError};
+pub(crate) use graph::{Call, Graph};
 pub(crate) use line::Point;
+pub(crate) use profiler::{Profiler, Scope, switch_off};
 pub(crate) use rounds::{Drain, Rounds};
 
 /// Where tracefs may be; the second place is that of kernels and systems where

@@ -6,6 +6,7 @@ mod fail_nth;
 mod jobs;
 mod kill;
 mod limit;
+mod profile;
 mod slope;
 mod soak;
 mod storm;
@@ -29,6 +30,7 @@ pub(super) const ALL: &[Workload] = &[
     Workload { info: &soak::INFO, run: soak::run },
     Workload { info: &drain::INFO, run: drain::run },
     Workload { info: &slope::INFO, run: slope::run },
+    Workload { info: &profile::INFO, run: profile::run },
 ];
 
 /// A metric of which less is better.

@@ -40,18 +40,6 @@ impl Place {
         Ok(Self { name, route, listener, ledger, given: links.into_keys().collect() })
     }
 
-    /// In another namespace; the calling thread is back afterwards.
-    pub(super) fn inside(
-        name: &'static str,
-        namespace: &Namespace,
-        home: &crate::netns::Home,
-    ) -> Result<Self, Stop> {
-        enter(namespace)?;
-        let place = Self::here(name);
-        home.back()?;
-        place
-    }
-
     /// Index of a device.
     pub(super) fn index(&mut self, device: &str) -> Result<u32, Stop> {
         link::index(&mut self.route, device)

@@ -104,7 +104,7 @@ impl Counting {
         self.0.reset().map_err(trace_failed)?;
         drop(held);
         let gone = expect_all_gone(ctx, census, count)?;
-        let (rounds, mut calls) = self.finished(ctx)?;
+        let mut counted = self.finished(ctx)?;
         let heard = goodbyes(&mut listener)?;
         let expected: Vec<i32> = ids.into_iter().collect();
         let mut sorted = heard.clone();
@@ -115,20 +115,20 @@ impl Counting {
                 expected.len(), sorted.len()
             )
         })?;
-        calls.push(("delnsid", u64::try_from(heard.len()).unwrap_or(u64::MAX)));
-        Ok((Counted { rounds, calls }, gone))
+        counted.calls.push(("delnsid", u64::try_from(heard.len()).unwrap_or(u64::MAX)));
+        Ok((counted, gone))
     }
 
     /// Waits for the end of the last round, which comes right after the last
     /// namespace has left the count.
-    fn finished(&mut self, ctx: &Context<'_>) -> Result<(u64, Vec<(&'static str, u64)>), Stop> {
+    fn finished(&mut self, ctx: &Context<'_>) -> Result<Counted, Stop> {
         loop {
             let tally = self.0.read().map_err(trace_failed)?;
             let (begun, ended) = tally.rounds();
             if begun > 0 && begun == ended {
                 let tally = tally.clone();
                 let calls = self.functions().iter().map(|name| (*name, tally.calls(name))).collect();
-                return Ok((ended, calls));
+                return Ok(Counted { rounds: ended, calls });
             }
             if ctx.remaining() == Duration::ZERO {
                 return Err(Stop::Fail(format!(
