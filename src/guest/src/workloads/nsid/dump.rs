@@ -43,6 +43,9 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let given: Vec<i32> =
         held.iter().map(|peer| observer.assign(ctx, peer, None)).collect::<Result<_, _>>()?;
     observer.settle(ctx, "while numbers were given")?;
+    for (id, peer) in given.iter().zip(&held) {
+        observer.expect_leads_to(ctx, *id, Some(peer))?;
+    }
     // A socket that has received much gets larger datagrams than a fresh one.
     observer.expect_listed(ctx, given.clone())?;
     observer.expect_listed(ctx, given.clone())?;

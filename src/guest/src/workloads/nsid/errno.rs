@@ -116,10 +116,15 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let mut table = Table { rows: 0, wrong: Vec::new() };
     wrong_peers(&mut table, &mut observer.route)?;
     children(&mut table, &mut observer.route)?;
-    let ids = numbers(ctx, &mut table, &mut observer, &peers)?;
+    let ids = numbers(&mut table, &mut observer, &peers)?;
     others(&mut table, &home, &mut observer, &peers)?;
     without_privilege(&mut table, &mut observer, &peers)?;
     table.finish(ctx)?;
+    for (id, peer) in ids.iter().zip(&peers) {
+        observer.expect_leads_to(ctx, *id, Some(peer))?;
+    }
+    // What was refused is not heard of.
+    observer.settle(ctx, "while numbers were given")?;
     let peers = reuse(ctx, &home, &mut census, &mut observer, peers, ids)?;
     let count = peers.len() + 1;
     drop((observer, peers));
@@ -204,12 +209,7 @@ fn children(table: &mut Table, route: &mut Route) -> Result<(), Stop> {
 }
 
 /// Gives numbers of every sort; which are given, by the place of the namespace.
-fn numbers(
-    ctx: &Context<'_>,
-    table: &mut Table,
-    observer: &mut Observer,
-    peers: &[Marked],
-) -> Result<Vec<i32>, Stop> {
+fn numbers(table: &mut Table, observer: &mut Observer, peers: &[Marked]) -> Result<Vec<i32>, Stop> {
     let [a, ..] = peers else { return Err(Stop::Error("a namespace is needed".into())) };
     let exists = || Answer::No(Errno::EXIST);
     // Asked for, and what has to come of it: below 0 the lowest that is free.
@@ -266,11 +266,6 @@ fn numbers(
     let mut listed: Vec<_> = listed.collect();
     listed.sort_unstable();
     table.row(route, "a dump", (Dump, vec![]), Answer::Numbers(listed))?;
-    for (id, peer) in given.iter().zip(peers) {
-        observer.expect_leads_to(ctx, *id, Some(peer))?;
-    }
-    // What was refused is not heard of.
-    observer.settle(ctx, "while numbers were given")?;
     Ok(given)
 }
 
