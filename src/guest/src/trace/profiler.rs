@@ -26,8 +26,8 @@ pub(crate) enum Scope<'a> {
     /// All of them, so many levels deep. Hooks the whole kernel: other processors
     /// stay offline as long as this lasts.
     Everything(u32),
-    /// These, however deep.
-    Only(&'a [String]),
+    /// These, so many levels of them deep.
+    Only(&'a [String], u32),
 }
 
 /// Traces as long as it lives. Everything is put back when it is dropped.
@@ -55,7 +55,7 @@ impl Profiler {
         }
         let mut profiler = Self { root: root.to_owned(), alone: Some(Alone::now()) };
         profiler.begin(scope).map_err(Failed)?;
-        if matches!(scope, Scope::Only(_)) {
+        if matches!(scope, Scope::Only(..)) {
             profiler.alone = None;
         }
         Ok(profiler)
@@ -72,8 +72,8 @@ impl Profiler {
                 self.set("set_ftrace_filter", "")?;
                 self.set("max_graph_depth", &levels.to_string())?;
             }
-            Scope::Only(functions) => {
-                self.set("max_graph_depth", "0")?;
+            Scope::Only(functions, levels) => {
+                self.set("max_graph_depth", &levels.to_string())?;
                 self.set("set_ftrace_filter", FUNCTION)?;
                 let path = self.root.join("set_ftrace_filter");
                 for function in functions {
@@ -88,6 +88,7 @@ impl Profiler {
             // Kernels that lack one do what it would say.
             let _ = self.set(&format!("options/{option}"), value);
         }
+        self.set("trace", "")?;
         self.set("tracing_on", "1")
     }
 
@@ -101,7 +102,18 @@ impl Profiler {
         let path = self.root.join("trace");
         let text =
             fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-        Ok(graph::parse(&text, FUNCTION))
+        let mut graph = graph::parse(&text, FUNCTION);
+        graph.lost |= self.overrun();
+        Ok(graph)
+    }
+
+    /// Whether a processor's buffer was too small.
+    fn overrun(&self) -> bool {
+        let Ok(cpus) = fs::read_dir(self.root.join("per_cpu")) else { return false };
+        let stats = cpus.flatten().filter_map(|cpu| fs::read_to_string(cpu.path().join("stats")).ok());
+        stats.into_iter().any(|stats| {
+            stats.lines().any(|line| line.strip_prefix("overrun:").is_some_and(|count| count.trim() != "0"))
+        })
     }
 
     fn set(&self, file: &str, value: &str) -> Result<(), String> {

@@ -13,6 +13,7 @@ use super::{begin_census, expect_all_gone, ns, time};
 use crate::context::{Context, Stop, WorkloadResult};
 use crate::dress::{self, Dress, Wardrobe};
 use crate::netns::{Home, Register};
+use crate::quantile::quantile;
 use crate::trace::{Call, CounterError, Graph, Profiler, Scope};
 use crate::ucount::{Census, Gone};
 
@@ -55,8 +56,17 @@ const RTNL_UNLOCK: &str = "rtnl_unlock";
 /// two functions that walk the list of operations.
 const LEVELS: u32 = 4;
 
+/// Levels below an operation in the second look: the wait, and what calls it.
+const WITHIN: u32 = 3;
+
 /// Namespaces of the first look. Two, so that walks show.
 const FIRST_LOOK: usize = 2;
+
+/// A function that calls nothing, or that operations call too, is a helper like
+/// `kfree` or `down_read` if it takes less than this with the tracer at work: the
+/// kernel calls it everywhere, and to trace it would cost more than all the rest.
+/// An operation is called by nobody else.
+const DEAR_NS: u64 = 100_000;
 
 /// Functions of net/core/net_namespace.c that walk the list of operations, where
 /// the compiler left them: their callees count as those of `cleanup_net`.
@@ -74,7 +84,8 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let names = functions(&graph);
     ctx.check(!names.is_empty(), || "cleanup_net calls nothing".into())?;
     ctx.note("functions", names.len().to_string())?;
-    let (graph, _spare) = scene.watch(ctx, Scope::Only(&names), spare, namespaces, rounds)?;
+    let (graph, _spare) =
+        scene.watch(ctx, Scope::Only(&names, LEVELS + WITHIN), spare, namespaces, rounds)?;
     let breakdown = breakdown(&graph, namespaces * rounds)?;
     let named = breakdown.rows.iter().any(|row| !RCU_WAITS.contains(&row.function.as_str()));
     ctx.check(named, || "no pernet operation was seen in a teardown".into())?;
@@ -158,7 +169,23 @@ fn parts(root: &Call) -> Vec<&Call> {
 fn functions(graph: &Graph) -> Vec<String> {
     let mut names: BTreeSet<String> = BTreeSet::new();
     for root in &graph.roots {
-        names.extend(parts(root).into_iter().map(|call| call.name.clone()));
+        let parts = parts(root);
+        let mut within = BTreeSet::new();
+        for part in &parts {
+            called(part, &mut within);
+        }
+        let mut by_name: BTreeMap<&str, Vec<&Call>> = BTreeMap::new();
+        for part in &parts {
+            by_name.entry(&part.name).or_default().push(part);
+        }
+        for (name, calls) in by_name {
+            let helps = within.contains(name) || calls.iter().all(|call| call.children.is_empty());
+            let mut times: Vec<u64> = calls.iter().map(|call| call.duration_ns).collect();
+            // The median: a helper may be interrupted.
+            if !helps || quantile(&mut times, 500) >= Some(DEAR_NS) {
+                names.insert(name.to_owned());
+            }
+        }
         let mut open: Vec<&Call> = root.children.iter().collect();
         while let Some(call) = open.pop() {
             if walks(&call.name) {
@@ -173,6 +200,14 @@ fn functions(graph: &Graph) -> Vec<String> {
     let waits = RCU_WAITS.into_iter().chain([RTNL_LOCK, RTNL_UNLOCK]);
     names.extend(waits.map(str::to_owned));
     names.into_iter().collect()
+}
+
+/// Names of all that a call has called.
+fn called<'a>(call: &'a Call, names: &mut BTreeSet<&'a str>) {
+    for child in &call.children {
+        names.insert(&child.name);
+        called(child, names);
+    }
 }
 
 /// Time of the outermost calls of these functions, the call itself included.
@@ -238,6 +273,7 @@ mod tests {
         let wait = call("synchronize_net", 40, vec![call("synchronize_rcu_expedited", 39, vec![])]);
         let exits = vec![
             call("default_device_exit_batch", 60, vec![call("rtnl_lock", 5, vec![]), wait]),
+            call("kfree", 1, vec![]),
             call("xfrm_net_exit", 100, vec![call("synchronize_rcu", 98, vec![])]),
             call("xfrm_net_exit", 100, vec![call("synchronize_rcu", 97, vec![])]),
         ];
@@ -304,6 +340,7 @@ mod tests {
         ] {
             assert!(names.iter().any(|found| found == name), "{name}");
         }
+        assert!(!names.iter().any(|found| found == "kfree"), "a helper");
         assert_eq!(functions(&Graph::default()), Vec::<String>::new());
     }
 }
