@@ -182,6 +182,6 @@ impl Census {
 
 /// Whether a worker of the kernel is in the middle of a cleanup. The name of
 /// one that runs something of the queue ends in `+netns`.
-fn cleanup_runs() -> bool {
+pub(crate) fn cleanup_runs() -> bool {
     procfs::processes().iter().any(|stat| stat.comm.ends_with("+netns"))
 }

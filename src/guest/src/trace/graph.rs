@@ -46,11 +46,20 @@ pub(crate) fn parse(text: &str, root: &str) -> Graph {
                     Call { name: name.to_owned(), duration_ns: step.duration_ns, children: Vec::new() };
                 finish(stack, call, root, &mut graph);
             }
-            What::Leave => {
-                // The end of a call that began before the trace has no beginning.
-                if let Some(mut call) = stack.pop() {
-                    call.duration_ns = step.duration_ns;
-                    finish(stack, call, root, &mut graph);
+            // The end of a call that began before the trace has no beginning.
+            What::Leave(name) => {
+                let named = |call: &Call| name.is_none_or(|name| call.name == name);
+                if let Some(at) = stack.iter().rposition(named) {
+                    // The kernel does not trace the return of every call; what such
+                    // a one has called belongs to its caller.
+                    while stack.len() > at + 1 {
+                        let open = stack.pop().map(|call| call.children).unwrap_or_default();
+                        stack[at].children.extend(open);
+                    }
+                    if let Some(mut call) = stack.pop() {
+                        call.duration_ns = step.duration_ns;
+                        finish(stack, call, root, &mut graph);
+                    }
                 }
             }
         }
@@ -82,7 +91,8 @@ struct Step<'a> {
 enum What<'a> {
     Enter(&'a str),
     Leaf(&'a str),
-    Leave,
+    /// With its name, where the option `funcgraph-tail` shows it.
+    Leave(Option<&'a str>),
 }
 
 /// ` 1)  kworker-33  | + 10.123 us   |    function();`, after whatever else comes
@@ -94,10 +104,10 @@ fn step(line: &str) -> Option<Step<'_>> {
     let (head, code) = line.rsplit_once('|')?;
     let (head, duration) = head.rsplit_once('|')?;
     let task = head.trim_end().rsplit_once('-')?.1.trim().parse().ok()?;
+    let (code, comment) = code.split_once("/*").unwrap_or((code, ""));
     let code = code.trim();
-    let code = code.split("/*").next().unwrap_or(code).trim_end();
     let what = if code == "}" {
-        What::Leave
+        What::Leave(comment.trim().strip_suffix("*/").map(|name| function(name.trim())))
     } else if let Some(name) = code.strip_suffix("() {") {
         What::Enter(function(name))
     } else {

@@ -65,6 +65,8 @@ impl Profiler {
         self.set("tracing_on", "0")?;
         // See `Instance::start`.
         let _ = self.set("options/record-cmd", "0");
+        // The worker changes processors, and the usual clock is one of each.
+        self.set("trace_clock", "mono")?;
         self.set("buffer_size_kb", BUFFER_KB)?;
         self.set("set_graph_function", FUNCTION)?;
         match scope {
@@ -152,6 +154,7 @@ fn put_back(root: &Path) {
         ("set_ftrace_filter", ""),
         ("set_graph_function", ""),
         ("max_graph_depth", "0"),
+        ("trace_clock", "local"),
         ("trace", ""),
         ("tracing_on", "1"),
     ] {

@@ -6,16 +6,18 @@
 //! within them. No name of an operation is written here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use kregress_wire::{Breakdown, BreakdownRow, ParamInfo, Phase, WorkloadInfo};
 
 use super::{begin_census, expect_all_gone, ns, time};
+use crate::clock;
 use crate::context::{Context, Stop, WorkloadResult};
 use crate::dress::{self, Dress, Wardrobe};
 use crate::netns::{Home, Register};
 use crate::quantile::quantile;
 use crate::trace::{Call, CounterError, Graph, Profiler, Scope};
-use crate::ucount::{Census, Gone};
+use crate::ucount::{Census, Gone, cleanup_runs};
 
 use super::drain::fill;
 
@@ -51,6 +53,9 @@ const RCU_WAITS: [&str; 5] =
     ["synchronize_rcu", "synchronize_rcu_expedited", "synchronize_net", "rcu_barrier", "synchronize_srcu"];
 const RTNL_LOCK: &str = "rtnl_lock";
 const RTNL_UNLOCK: &str = "rtnl_unlock";
+
+/// Pause between two looks whether a cleanup has ended.
+const POLL: Duration = Duration::from_millis(1);
 
 /// Levels below `cleanup_net` of the first look: an operation may stand below
 /// two functions that walk the list of operations.
@@ -89,6 +94,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let breakdown = breakdown(&graph, namespaces * rounds)?;
     let named = breakdown.rows.iter().any(|row| !RCU_WAITS.contains(&row.function.as_str()));
     ctx.check(named, || "no pernet operation was seen in a teardown".into())?;
+    ctx.breakdown(breakdown.clone())?;
     let sum: u64 = breakdown.rows.iter().map(|row| row.total_ns).sum();
     ctx.check(sum <= breakdown.total_ns, || {
         format!("the parts of the rounds take {sum} ns, the rounds {} ns", breakdown.total_ns)
@@ -96,8 +102,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let per_round = |total: u64| ns(total) / ns(breakdown.rounds.max(1));
     ctx.sample("round_time", per_round(breakdown.total_ns))?;
     ctx.sample("rcu_wait", per_round(breakdown.rows.iter().map(|row| row.rcu_ns).sum()))?;
-    ctx.sample("rtnl_wait", per_round(breakdown.rows.iter().map(|row| row.rtnl_ns).sum()))?;
-    ctx.breakdown(breakdown)
+    ctx.sample("rtnl_wait", per_round(breakdown.rows.iter().map(|row| row.rtnl_ns).sum()))
 }
 
 struct Scene {
@@ -137,6 +142,13 @@ impl Scene {
             self.census.open()?;
             (held, _) = fill(&self.home, spare, namespaces, &mut self.register, &self.wardrobe)?;
         };
+        // The count is right before the round has returned.
+        while cleanup_runs() {
+            if ctx.remaining().is_zero() {
+                return Err(Stop::Fail("all namespaces are gone, and their cleanup does not end".into()));
+            }
+            clock::poll_interval(POLL);
+        }
         let graph = profiler.finish().map_err(|reason| Stop::Error(format!("cannot profile: {reason}")))?;
         if graph.lost {
             return Err(Stop::Error(
