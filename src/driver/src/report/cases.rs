@@ -161,8 +161,8 @@ impl Measure<'_> {
         };
         let over = match self.over {
             Over::Boots(boots) => format!("{boots} boots"),
-            Over::SamplesOfOneBoot(1) => "1 boot, 1 sample".to_owned(),
-            Over::SamplesOfOneBoot(samples) => format!("1 boot, {samples} samples"),
+            Over::SamplesOfOneBoot(1) => "1 sample".to_owned(),
+            Over::SamplesOfOneBoot(samples) => format!("{samples} samples"),
         };
         let spread = if self.over == Over::SamplesOfOneBoot(1) { String::new() } else { spread };
         [scale.quantity(self.median), spread, over]
@@ -205,9 +205,9 @@ mod tests {
         let one = run(1, vec![pass(1, &[1e6, 2e6, 6e6])]);
         let cases_of_one = cases(&one);
         let measures_of_one = measures(&one, &cases_of_one[0]);
-        assert_eq!(measures_of_one[0].texts(), ["2.00 ms", "1.00 .. 6.00 ms", "1 boot, 3 samples"]);
+        assert_eq!(measures_of_one[0].texts(), ["2.00 ms", "1.00 .. 6.00 ms", "3 samples"]);
         let single = run(1, vec![pass(1, &[1e6])]);
-        assert_eq!(measures(&single, &cases(&single)[0])[0].texts(), ["1.00 ms", "", "1 boot, 1 sample"]);
+        assert_eq!(measures(&single, &cases(&single)[0])[0].texts(), ["1.00 ms", "", "1 sample"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use super::cases::{Case, Measure, cases, measures};
 use super::look::{FAINT, HEADING, Look, verdict_style};
-use super::{columns, quantity, text_safety, troubles};
+use super::{breakdown, columns, quantity, text_safety, troubles};
 use crate::model::{Accel, Verdict};
 use crate::results::format::{Run, State};
 use crate::results::{Counts, Health, JUNIT_FILE, Summary, health};
@@ -99,6 +99,9 @@ fn write_kernel(
         write_case(case, look, out)?;
         for row in rows {
             writeln!(out, "{}", line(row))?;
+        }
+        if let Some(breakdown) = &case.worst().breakdown {
+            breakdown::write(breakdown, 4, look, out)?;
         }
     }
     writeln!(out)

@@ -75,13 +75,13 @@ fn a_failure_shows_its_evidence_and_the_command_that_repeats_it() {
       6.12.117, tcg, qemu, 2 CPUs, 1 GiB, 2 boots
               metric        median  lowest .. highest  of
       FAIL    smoke/netns-drain[namespaces=50]  in 1 of 2 boots (2)
-              drain_time  141.0 ms  139.0 .. 150.0 ms  1 boot, 3 samples
-              rounds             4  always the same    1 boot, 3 samples
+              drain_time  141.0 ms  139.0 .. 150.0 ms  3 samples
+              rounds             4  always the same    3 samples
       skip    smoke/xfrm  in 2 of 2 boots (1, 2)
               the kernel has no CONFIG_XFRM
       ERROR   smoke/tcp-zerocopy  in 1 of 2 boots (2)
-              drain_time  141.0 ms  139.0 .. 150.0 ms  1 boot, 3 samples
-              rounds             4  always the same    1 boot, 3 samples
+              drain_time  141.0 ms  139.0 .. 150.0 ms  3 samples
+              rounds             4  always the same    3 samples
 
     FAIL smoke/netns-drain[namespaces=50]
       assertion on stable, 1 of 2 boots (2)

@@ -182,8 +182,8 @@ fn a_run_with_every_verdict_looks_like_this() {
 
     repeat: kregress run 'smoke/netns-drain[namespaces=50]' --kernel stable --boots 2 --seed 17 --machine accel=tcg,backend=qemu,cpus=2,memory=1G
     ]]></failure>
-       <system-out><![CDATA[drain_time: median 141.0 ms, 139.0 .. 150.0 ms, 1 boot, 3 samples, tcg
-    rounds: median 4, always the same, 1 boot, 3 samples, tcg
+       <system-out><![CDATA[drain_time: median 141.0 ms, 139.0 .. 150.0 ms, 3 samples, tcg
+    rounds: median 4, always the same, 3 samples, tcg
     --- boot 2 (tcg)
     [    4.1] kregress: start
     [    4.2] unregister_netdevice: waiting for lo

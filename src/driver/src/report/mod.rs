@@ -5,6 +5,7 @@
 //! Text that comes from a kernel or guest goes through [`text_safety`] here,
 //! whatever it went through before.
 
+mod breakdown;
 mod cases;
 mod columns;
 pub mod human;

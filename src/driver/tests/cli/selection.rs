@@ -102,7 +102,7 @@ fn every_test_has_a_verdict_for_each_boot_and_each_kernel() {
               metric       median  lowest .. highest  of
       pass    t/first
       FAIL    t/middle  in 1 of 2 boots (3)
-              drain_time  5.09 ms  4.78 .. 5.12 ms    1 boot, 5 samples
+              drain_time  5.09 ms  4.78 .. 5.12 ms    5 samples
       pass    t/last
 
     other

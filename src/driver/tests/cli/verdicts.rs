@@ -34,7 +34,7 @@ fn a_kernel_that_passes_everything_is_a_success_with_a_table() {
               metric       median  lowest .. highest  of
       pass    t/first
       pass    t/middle
-              drain_time  5.00 ms  5.00 .. 5.00 ms    1 boot, 5 samples
+              drain_time  5.00 ms  5.00 .. 5.00 ms    5 samples
       pass    t/last
 
     note: fake: TCG as asked for

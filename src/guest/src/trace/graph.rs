@@ -46,7 +46,9 @@ pub(crate) fn parse(text: &str, root: &str) -> Graph {
                     Call { name: name.to_owned(), duration_ns: step.duration_ns, children: Vec::new() };
                 finish(stack, call, root, &mut graph);
             }
-            // The end of a call that began before the trace has no beginning.
+            // The end of a call that began before the trace has no beginning. Nor has
+            // that of one whose task went to another processor meanwhile: the kernel
+            // may take it for a leaf, with the return of the next.
             What::Leave(name) => {
                 let named = |call: &Call| name.is_none_or(|name| call.name == name);
                 if let Some(at) = stack.iter().rposition(named) {
@@ -182,6 +184,25 @@ mod tests {
         assert!(parse("# entries-in-buffer/entries-written: 12/15   #P:2\n", "f").lost);
         assert!(!parse("# entries-in-buffer/entries-written: 15/15   #P:2\n", "f").lost);
         assert!(parse("CPU:0 [LOST 3 EVENTS]\n", "f").lost);
+    }
+
+    #[test]
+    fn an_end_that_no_open_call_has_is_left_out() {
+        // Seen on 6.1: the task slept in the wait and woke up on the other processor.
+        let text = "\
+ 0)   kworker-25   |               |  cleanup_net() {
+ 0)   kworker-25   |               |    xfrm_net_exit() {
+ 0)   kworker-25   | * 13574.44 us |      synchronize_rcu();
+ 1)   kworker-25   | * 10370.98 us |      } /* synchronize_rcu */
+ 1)   kworker-25   | * 10509.71 us |    } /* xfrm_net_exit */
+ 1)   kworker-25   | * 10600.00 us |  } /* cleanup_net */
+";
+        let graph = parse(text, "cleanup_net");
+        assert_eq!(graph.roots.len(), 1);
+        assert_eq!(
+            (graph.roots[0].duration_ns, graph.roots[0].children[0].duration_ns),
+            (10_600_000, 10_509_710)
+        );
     }
 
     #[test]

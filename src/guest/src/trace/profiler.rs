@@ -17,8 +17,13 @@ const BUFFER_KB: &str = "4096";
 
 /// Options of the tracer and what they have to be: tasks are shown, interrupts are
 /// not.
-const OPTIONS: [(&str, &str); 4] =
-    [("funcgraph-proc", "1"), ("funcgraph-irqs", "0"), ("funcgraph-duration", "1"), ("sleep-time", "1")];
+const OPTIONS: [(&str, &str); 5] = [
+    ("funcgraph-tail", "1"),
+    ("funcgraph-proc", "1"),
+    ("funcgraph-irqs", "0"),
+    ("funcgraph-duration", "1"),
+    ("sleep-time", "1"),
+];
 
 /// Which functions are traced below the root.
 #[derive(Debug, Clone, Copy)]
