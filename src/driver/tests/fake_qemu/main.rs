@@ -37,7 +37,7 @@ fn outline(run: &Run) -> Vec<String> {
         }),
         Event::Bye => Some("bye".to_owned()),
         Event::Diagnosis { .. } => Some("diagnosis".to_owned()),
-        Event::Samples { .. } | Event::Note { .. } | Event::Progress { .. } => None,
+        Event::Samples { .. } | Event::Note { .. } | Event::Breakdown { .. } | Event::Progress { .. } => None,
     };
     run.events.iter().filter_map(word).collect()
 }
