@@ -291,7 +291,7 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
-    use crate::config::{fixtures, load_with};
+    use crate::config::{fixtures, load, suite};
 
     const CONFIG: &str = "\
 version: 1
@@ -316,12 +316,11 @@ tests:
 
     fn list(what: ListKind, format: Format) -> String {
         let root = tempfile::tempdir().expect("a temporary directory");
-        std::fs::create_dir(root.path().join("suites")).expect("mkdir");
         std::fs::write(root.path().join("kregress.yaml"), CONFIG).expect("write");
-        std::fs::write(root.path().join("suites/smoke.yaml"), SMOKE).expect("write");
-        let mut project = load_with(None, root.path(), &fixtures::workloads()).expect("a good project");
-        // The other suites of the repository come and go.
-        project.suites.retain(|suite| suite.name.0 == "smoke");
+        let mut project = load(None, root.path()).expect("a good project");
+        // The built-in suites come and go, and so do the words of the guest.
+        let suite = suite::parse("smoke", "suites/smoke.yaml", SMOKE, &fixtures::workloads());
+        project.suites = vec![suite.expect("a good suite")];
         let mut out = Vec::new();
         run(&project, what, format, &mut out).expect("written to memory");
         let text = String::from_utf8(out).expect("text");

@@ -141,7 +141,7 @@ fn switched_on() -> String {
 #[test]
 fn every_commented_entry_of_the_template_works() {
     let base = Base { directory: "/net".into(), home: Some("/home/me".into()) };
-    let fragments = ["base".to_owned(), "virtme-ng".to_owned()];
+    let fragments = ["base", "netns", "virtme-ng"].map(str::to_owned);
     let file = kernels::parse("kregress.yaml", &switched_on(), &base, &fragments)
         .unwrap_or_else(|error| panic!("{error}"));
     let names: Vec<_> = file.kernels.iter().map(|kernel| kernel.name.0.as_str()).collect();

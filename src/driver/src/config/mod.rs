@@ -16,7 +16,7 @@ mod nearest;
 mod paths;
 mod request;
 mod select;
-mod suite;
+pub(crate) mod suite;
 mod value;
 mod workloads;
 mod yaml;
@@ -93,15 +93,6 @@ const BUILT_IN: &str = "kregress.yaml (built in)";
 ///
 /// The first thing that is wrong with any file of the project, with its place.
 pub fn load(path: Option<&Path>, cwd: &Path) -> Result<Project, ConfigError> {
-    load_with(path, cwd, &Workloads::guest())
-}
-
-/// As [`load`], for workloads of the caller's choice.
-///
-/// # Errors
-///
-/// As [`load`].
-pub fn load_with(path: Option<&Path>, cwd: &Path, workloads: &Workloads) -> Result<Project, ConfigError> {
     let file = match path {
         Some(path) => Some(cwd.join(path)),
         None => files::search(cwd)?,
@@ -117,7 +108,7 @@ pub fn load_with(path: Option<&Path>, cwd: &Path, workloads: &Workloads) -> Resu
         Some(file) => kernels::parse(&files::shown(file, cwd), &files::read(file, cwd)?, &base, &names)?,
         None => kernels::parse(BUILT_IN, embedded::CONFIG, &base, &names)?,
     };
-    let suites = suite::load(project, cwd, workloads)?;
+    let suites = suite::load(project, cwd, &Workloads::guest())?;
     let cwd = cwd.to_owned();
     Ok(Project { kernels, default_kernel, machine, suites, fragments, root, file, cwd, home })
 }
@@ -158,7 +149,7 @@ mod tests {
     }
 
     fn load_in(path: Option<&str>, cwd: &Path) -> Result<Project, ConfigError> {
-        load_with(path.map(Path::new), cwd, &fixtures::workloads())
+        load(path.map(Path::new), cwd)
     }
 
     #[test]

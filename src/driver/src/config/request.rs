@@ -222,7 +222,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::{fixtures, load_with};
+    use crate::config::load;
 
     const CONFIG: &str = "\
 version: 1
@@ -247,7 +247,7 @@ kernels:
             fs::write(root.path().join(name), text).expect("write");
         }
         fs::create_dir(root.path().join("tree")).expect("mkdir");
-        let project = load_with(None, root.path(), &fixtures::workloads()).expect("a good project");
+        let project = load(None, root.path()).expect("a good project");
         Setting { root, project }
     }
 

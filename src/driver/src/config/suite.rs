@@ -83,7 +83,7 @@ pub(super) fn load(
 /// # Errors
 ///
 /// The first thing that is wrong, with its place.
-pub(super) fn parse(
+pub(crate) fn parse(
     name: &str,
     shown: &str,
     text: &str,

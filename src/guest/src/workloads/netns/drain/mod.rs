@@ -62,7 +62,7 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
     ],
     metrics: &[
         time("create_time", "one unshare call"),
-        time("drain_time", "from the close of the first last descriptor to the end of the last cleanup"),
+        time("drain_time", "from the first close to the end of the last cleanup"),
         time("queue_delay", "from the queueing of the cleanup to its start; with tracepoints only"),
         MetricInfo {
             name: "rounds",
