@@ -83,6 +83,9 @@ enum Command {
         /// Kernel to boot, may be given several times [default: the default kernel]
         #[arg(long = "kernel", short = 'k', value_name = "KERNEL")]
         kernels: Vec<String>,
+        /// Boot nothing: try the tests on the kernel that runs here, as root, in namespaces of their own
+        #[arg(long, conflicts_with_all = ["kernels", "boots"])]
+        local: bool,
         /// Boots of each kernel; the boot is the unit of all statistics
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         boots: u32,
@@ -156,7 +159,10 @@ pub fn main(args: Vec<OsString>) -> u8 {
                 .map(|()| commands::PASSED)
         }
         Command::Build { kernels } => commands::build::run(&context, &kernels),
-        Command::Run { tests, kernels, boots } => commands::run::run(&context, &tests, &kernels, boots),
+        Command::Run { tests, kernels, local, boots } => {
+            let on = if local { commands::run::On::Local } else { commands::run::On::Kernels(&kernels) };
+            commands::run::run(&context, &tests, on, boots)
+        }
         Command::Report { run, format } => {
             let format = match format {
                 Report::Human => ReportFormat::Human,

@@ -38,5 +38,5 @@ fn run_session(path: &Path) -> Result<(), String> {
     facts::prepare_kernel_log(&mut facts);
     let ports = ports::open(ports::PATIENCE).map_err(|error| error.to_string())?;
     let channels = session::Channels::over(ports, &mut facts).map_err(|error| error.to_string())?;
-    session::run(&plan, facts, channels).map_err(|error| error.to_string())
+    session::run(&plan, facts, channels, session::Place::Machine).map_err(|error| error.to_string())
 }

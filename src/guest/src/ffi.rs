@@ -321,6 +321,54 @@ pub(crate) fn setns_bad_descriptor() -> rustix::io::Result<()> {
     }
 }
 
+/// Moves this process into a new user namespace in which every user and group
+/// is itself, and into network and mount namespaces that belong to it.
+///
+/// Fails with `EINVAL` where the process has more than one thread, and with
+/// `ENOSPC` or `EPERM` where user namespaces are forbidden.
+pub(crate) fn unshare_user_net_and_mounts() -> io::Result<()> {
+    // Only a process outside of the new namespace may map more than one user
+    // (user_namespaces(7)), so one has to stay outside.
+    let (asked, ask) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let own = rustix::process::getpid().as_raw_nonzero();
+    // SAFETY: `unshare` below fails unless there is one thread, and what the
+    // child does before it ends takes no lock that another thread could hold
+    // but the allocator's, which then is ours to hold.
+    match unsafe { fork() }? {
+        Fork::Child => {
+            drop(ask);
+            let mut word = [0];
+            let told = rustix::io::read(&asked, &mut word).is_ok_and(|count| count == 1);
+            let map = |file: &str| {
+                let path = format!("/proc/{own}/{file}");
+                std::fs::OpenOptions::new()
+                    .write(true)
+                    .open(path)
+                    .and_then(|mut file| std::io::Write::write_all(&mut file, b"0 0 4294967295\n"))
+            };
+            exit_now(i32::from(!(told && map("uid_map").is_ok() && map("gid_map").is_ok())));
+        }
+        Fork::Parent(child) => {
+            drop(asked);
+            let flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNET | UnshareFlags::NEWNS;
+            // SAFETY: these change which users, networks and mounts later calls
+            // see. Memory and descriptor tables stay shared as they are.
+            let moved = unsafe { rustix::thread::unshare_unsafe(flags) };
+            if moved.is_ok() {
+                // A child that is gone shows below.
+                let _ = rustix::io::write(&ask, b"x");
+            }
+            drop(ask);
+            let status = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty())?;
+            moved?;
+            match status.and_then(|(_, status)| status.exit_status()) {
+                Some(0) => Ok(()),
+                _ => Err(io::Error::other("the users of the new namespace cannot be mapped")),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,6 +17,7 @@ mod ffi;
 mod gate;
 mod init;
 mod kmsg;
+mod local;
 mod modules;
 mod netlink;
 mod netns;
@@ -43,6 +44,9 @@ pub use context::{Context, Stop, Workload, WorkloadResult};
 /// the plan.
 pub const AGENT: &str = "__agent";
 
+/// First argument of a guest that runs on the host's own kernel; paths follow.
+pub const LOCAL: &str = "__local";
+
 /// First argument of the process that runs one workload.
 pub(crate) const WORKLOAD: &str = "__workload";
 
@@ -52,6 +56,7 @@ enum Role<'a> {
     Host,
     Init,
     Agent(Option<&'a OsStr>),
+    Local(&'a [OsString]),
     Workload,
     Modprobe(&'a OsStr),
 }
@@ -72,6 +77,7 @@ pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
             let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
             Some(ExitCode::from(2))
         }
+        Role::Local(paths) => Some(local::run(paths)),
         Role::Workload => Some(worker::run()),
         Role::Modprobe(name) => match modules::answer(&name.to_string_lossy()) {
             true => Some(ExitCode::SUCCESS),
@@ -88,6 +94,8 @@ fn role(args: &[OsString], is_init: bool) -> Role<'_> {
         Role::Init
     } else if word(1) == Some(OsStr::new(AGENT)) {
         Role::Agent(word(2))
+    } else if word(1) == Some(OsStr::new(LOCAL)) {
+        Role::Local(args.get(2..).unwrap_or_default())
     } else if word(1) == Some(OsStr::new(WORKLOAD)) {
         Role::Workload
     } else if let [program, quiet, end, name] = args
@@ -126,6 +134,13 @@ mod tests {
         let words = args(&["kregress", AGENT, "/run/plan.json"]);
         assert_eq!(role(&words, false), Role::Agent(Some(OsStr::new("/run/plan.json"))));
         assert_eq!(role(&args(&["kregress", AGENT]), false), Role::Agent(None));
+    }
+
+    #[test]
+    fn a_guest_on_the_hosts_kernel_is_given_paths() {
+        let words = args(&["kregress", LOCAL, "a", "b"]);
+        assert_eq!(role(&words, false), Role::Local(&args(&["a", "b"])));
+        assert_eq!(role(&args(&["kregress", LOCAL]), false), Role::Local(&[]));
     }
 
     #[test]

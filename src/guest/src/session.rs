@@ -14,7 +14,7 @@ use rustix::process::Pid;
 
 use crate::child::{self, Launcher, Surroundings};
 use crate::ports::Ports;
-use crate::{clock, diagnose, facts, kmsg, relay, tidy, workloads};
+use crate::{clock, diagnose, facts, kmsg, local, relay, tidy, workloads};
 
 /// The streams between guest and host.
 pub(crate) struct Channels {
@@ -55,11 +55,22 @@ impl Channels {
 #[error("the way to the host is gone: {0}")]
 pub(crate) struct Lost(#[from] io::Error);
 
+/// Whose kernel this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Ours: booted for these tests.
+    Machine,
+    /// The host's, which has to be left as it was.
+    Host,
+}
+
 /// What a session does besides talking; replaced in tests.
 struct Hands<'a> {
     launcher: Launcher,
     mark: &'a dyn Fn(Mark<'_>),
     tidy: &'a mut dyn FnMut() -> Vec<(String, String)>,
+    /// Why a workload must not run here.
+    refusal: &'a dyn Fn(&str) -> Option<String>,
 }
 
 /// A line in the kernel log.
@@ -74,7 +85,12 @@ enum Mark<'a> {
 /// # Errors
 ///
 /// Fails when the host cannot be told any more.
-pub(crate) fn run(plan: &Plan, facts: BTreeMap<String, String>, channels: Channels) -> Result<(), Lost> {
+pub(crate) fn run(
+    plan: &Plan,
+    facts: BTreeMap<String, String>,
+    channels: Channels,
+    place: Place,
+) -> Result<(), Lost> {
     let Channels { requests, events, output, in_flight } = channels;
     let link = Link::new(events);
     link.send(&Event::Hello(facts::hello(&plan.nonce, facts)))?;
@@ -85,7 +101,7 @@ pub(crate) fn run(plan: &Plan, facts: BTreeMap<String, String>, channels: Channe
     std::thread::Builder::new()
         .name("diagnosis".into())
         .spawn(move || serve(requests, &answering, &watched, diagnose::report))?;
-    let room = tidy::Room::as_found();
+    let room = tidy::Room::as_found(place);
     let mut clock_source = facts::clock_source();
     let mut hands = Hands {
         launcher: Launcher::own(),
@@ -102,6 +118,10 @@ pub(crate) fn run(plan: &Plan, facts: BTreeMap<String, String>, channels: Channe
                 clock_source = now;
             }
             notes
+        },
+        refusal: &|workload| match place {
+            Place::Machine => None,
+            Place::Host => local::refusal(workload),
         },
     };
     run_tests(&plan.tests, &link, output.as_ref(), &current, &mut hands)?;
@@ -121,7 +141,7 @@ fn run_tests(
         (hands.mark)(Mark::Begin(test.id, &test.name));
         link.send(&Event::Started { test: test.id })?;
         let start = clock::monotonic_ns();
-        let outcome = run_test(test, link, output, current, &hands.launcher)?;
+        let outcome = run_test(test, link, output, current, hands)?;
         // What a test leaves behind is cleared away on its own account: a
         // process that cannot be killed then hangs the test that made it.
         for (key, value) in (hands.tidy)() {
@@ -139,17 +159,20 @@ fn run_test(
     link: &Link,
     output: Option<&OwnedFd>,
     current: &AtomicI32,
-    launcher: &Launcher,
+    hands: &Hands<'_>,
 ) -> io::Result<Outcome> {
     let Some(workload) = workloads::find(&test.workload) else {
         return Ok(Outcome::Error { message: unknown_workload(&test.workload) });
     };
+    if let Some(reason) = (hands.refusal)(&test.workload) {
+        return Ok(Outcome::Skip { reason });
+    }
     let watch = |pid: Option<Pid>| {
         current.store(pid.map_or(0, |pid| pid.as_raw_nonzero().get()), Ordering::Relaxed);
     };
     let mut forward = |event| link.send(&event);
     let mut around = Surroundings { output, watch: &watch, forward: &mut forward };
-    child::run(launcher, test, workload.info, &mut around)
+    child::run(&hands.launcher, test, workload.info, &mut around)
 }
 
 /// Says that the registry lacks a workload.
@@ -270,6 +293,7 @@ mod tests {
             launcher: Launcher { program: "/bin/sh".into(), args: vec!["-c".into(), script.into()] },
             mark: &|mark| marks.borrow_mut().push(format!("{mark:?} after {}", tape.events().len())),
             tidy: &mut || notes.to_vec(),
+            refusal: &|workload| (workload == "netns/profile").then(|| "not here".to_owned()),
         };
         let link = Link::new(Box::new(tape.clone()));
         run_tests(tests, &link, None, &AtomicI32::new(0), &mut hands).expect("a tape takes everything");
@@ -293,6 +317,13 @@ mod tests {
         let (events, _) = run_with(&tests, "kill -KILL $$", &[]);
         let finished = |event: &&Event| matches!(event, Event::Finished { .. });
         assert_eq!(events.iter().filter(finished).count(), 2);
+    }
+
+    #[test]
+    fn a_workload_that_is_refused_is_not_started() {
+        let (events, _) = run_with(&[planned(1, "netns/profile")], "kill -KILL $PPID", &[]);
+        let outcome = Outcome::Skip { reason: "not here".into() };
+        assert!(matches!(&events[1], Event::Finished { outcome: found, .. } if *found == outcome));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::fs;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, wait};
 
+use crate::session::Place;
 use crate::{alone, procfs, trace};
 
 /// Settings that workloads change.
@@ -26,13 +27,14 @@ const SYSCTLS: &[&str] = &[
 #[derive(Debug)]
 pub(crate) struct Room {
     sysctls: Sysctls,
+    place: Place,
 }
 
 impl Room {
     /// Remembers the settings of this moment.
-    pub(crate) fn as_found() -> Self {
+    pub(crate) fn as_found(place: Place) -> Self {
         let read = |path: &&'static str| Some((*path, fs::read_to_string(path).ok()?));
-        Self { sysctls: Sysctls(SYSCTLS.iter().filter_map(read).collect()) }
+        Self { sysctls: Sysctls(SYSCTLS.iter().filter_map(read).collect()), place }
     }
 
     /// Puts everything back and says what had to be done, as pairs for notes.
@@ -46,6 +48,10 @@ impl Room {
             notes.push(("leftover-processes".to_owned(), killed.join(", ")));
         }
         notes.extend(self.sysctls.restore());
+        if self.place == Place::Host {
+            // Tracers and processors are the host's, and out of a test's reach.
+            return notes;
+        }
         for instance in trace::remove_leftovers() {
             notes.push((format!("leftover:{instance}"), "removed".into()));
         }

@@ -113,7 +113,7 @@ fn accelerator(context: &Context) -> Check {
         let lab = Lab::equip(Backend::Qemu, &paths::cache()?)?;
         let decision = lab.decide(&kernel, machine)?;
         Ok(Some(match decision.accel {
-            Accel::Kvm => decision.reason,
+            Accel::Kvm | Accel::Native => decision.reason,
             Accel::Tcg => format!("{}; {tcg}", decision.reason.trim_start_matches("TCG: ")),
         }))
     };

@@ -8,7 +8,10 @@ use super::{Context, MessageFormat, unless_reader_left, usage};
 use crate::guest::accel::Decision;
 use crate::kernel::{self, BuildEnv, Kernel};
 use crate::lab::{self, BootNumbers, Lab, Measurement};
-use crate::model::{BuildEvent, KernelSpec, Machine, Observer, RunEvent, RunInfo, TroubleKind};
+use crate::model::{
+    Accel, AccelChoice, Backend, BuildEvent, KernelName, KernelSpec, Machine, Observer, RunEvent, RunInfo,
+    TroubleKind,
+};
 use crate::report::{human, json::JsonEvents, junit, look::Look, progress::Progress};
 use crate::results::{self, Recorder};
 use crate::{chain, clock, config, interrupt, paths};
@@ -30,15 +33,71 @@ impl Observer for Fan<'_> {
     }
 }
 
+/// What the tests run on.
+#[derive(Debug, Clone, Copy)]
+pub enum On<'a> {
+    /// Kernels by name, each in a virtual machine; the default one if there is no name.
+    Kernels(&'a [String]),
+    /// The kernel of this host, without a virtual machine.
+    Local,
+}
+
+/// Where a kernel comes from.
+enum Wanted {
+    /// An entry or a path.
+    Spec(KernelSpec),
+    /// It runs here.
+    Running(KernelName),
+}
+
+impl Wanted {
+    fn name(&self) -> &KernelName {
+        match self {
+            Self::Spec(spec) => &spec.name,
+            Self::Running(name) => name,
+        }
+    }
+
+    /// What is added to the kernel command line.
+    fn cmdline(&self) -> &[String] {
+        match self {
+            Self::Spec(spec) => &spec.cmdline,
+            Self::Running(_) => &[],
+        }
+    }
+}
+
+/// The host as a machine.
+fn local_machine() -> Machine {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kibibytes = total.and_then(|words| words.split_whitespace().next()?.parse::<u64>().ok());
+    Machine {
+        accel: AccelChoice::Only(Accel::Native),
+        backend: Backend::Local,
+        cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
+        memory: kibibytes.unwrap_or(0).saturating_mul(1024),
+    }
+}
+
 /// Runs the command. Gives the exit code.
 ///
 /// # Errors
 ///
 /// Fails on wrong words, and when the host cannot carry a run at all.
-pub fn run(context: &Context, tests: &[String], kernels: &[String], boots: u32) -> anyhow::Result<u8> {
+pub fn run(context: &Context, tests: &[String], on: On<'_>, boots: u32) -> anyhow::Result<u8> {
     let project = context.project()?;
-    let machine = context.machine(&project)?;
-    let specs = context.kernels(&project, kernels)?;
+    let (machine, wanted) = match on {
+        On::Kernels(names) => {
+            let specs = context.kernels(&project, names)?;
+            (context.machine(&project)?, specs.into_iter().map(Wanted::Spec).collect())
+        }
+        On::Local => {
+            check_local(context)?;
+            (local_machine(), vec![Wanted::Running(KernelName("local".to_owned()))])
+        }
+    };
     let tests = config::select(&project.suites, tests).map_err(usage)?;
     let cache = paths::cache()?;
     let lab = Lab::equip(machine.backend, &cache)?;
@@ -54,7 +113,7 @@ pub fn run(context: &Context, tests: &[String], kernels: &[String], boots: u32) 
         started_unix: clock::unix_seconds(),
         seed: context.seed,
         machine,
-        kernels: specs.iter().map(|spec| spec.name.clone()).collect(),
+        kernels: wanted.iter().map(|kernel| kernel.name().clone()).collect(),
         tests,
         suite_files: project.suites.iter().map(|suite| (suite.name.clone(), suite.file.clone())).collect(),
         boots,
@@ -73,18 +132,19 @@ pub fn run(context: &Context, tests: &[String], kernels: &[String], boots: u32) 
     let env = context.build_env(&project)?;
     let mut numbers = BootNumbers::default();
     let mut ready = Vec::new();
-    for spec in &specs {
-        match obtain(&lab, &env, spec, machine, &mut fan)? {
-            Ok(kernel) => ready.push((spec, kernel)),
+    for kernel in &wanted {
+        match obtain(&lab, &env, kernel, machine, &mut fan)? {
+            Ok(ready_kernel) => ready.push((kernel, ready_kernel)),
             Err(reason) => {
-                fan.observe(&RunEvent::KernelFailed { kernel: spec.name.clone(), reason: reason.clone() })?;
+                let name = kernel.name();
+                fan.observe(&RunEvent::KernelFailed { kernel: name.clone(), reason: reason.clone() })?;
                 let kind = match interrupt::requested() {
                     true => TroubleKind::Interrupted,
                     false => TroubleKind::NotReached,
                 };
                 for _ in 0..boots {
                     let message = format!("there is no kernel to boot: {reason}");
-                    lab::not_run(&info.tests, &spec.name, None, kind, &message, &mut fan)?;
+                    lab::not_run(&info.tests, name, None, kind, &message, &mut fan)?;
                 }
             }
         }
@@ -92,10 +152,10 @@ pub fn run(context: &Context, tests: &[String], kernels: &[String], boots: u32) 
     // Boots of different kernels interleave, so that a slow minute of the host
     // does not fall on one of them alone.
     for _ in 0..boots {
-        for (spec, (kernel, decision)) in &ready {
+        for (wanted, (kernel, decision)) in &ready {
             let measurement = Measurement {
                 kernel,
-                cmdline: &spec.cmdline,
+                cmdline: wanted.cmdline(),
                 tests: &info.tests,
                 machine,
                 decision: decision.clone(),
@@ -122,29 +182,52 @@ pub fn run(context: &Context, tests: &[String], kernels: &[String], boots: u32) 
 fn obtain(
     lab: &Lab,
     env: &BuildEnv,
-    spec: &KernelSpec,
+    wanted: &Wanted,
     machine: Machine,
     observer: &mut dyn Observer,
 ) -> anyhow::Result<Result<(Kernel, Decision), String>> {
     let mut lost = None;
-    let kernel = kernel::obtain(spec, env, &mut |event: BuildEvent| {
+    let mut observe = |event: BuildEvent| {
         if let Err(error) = observer.observe(&RunEvent::Build(event)) {
             lost.get_or_insert(error);
         }
-    });
+    };
+    let kernel = match wanted {
+        Wanted::Spec(spec) => kernel::obtain(spec, env, &mut observe).map_err(|error| chain::text(&error)),
+        Wanted::Running(_) => match kernel::running() {
+            Ok(kernel) => {
+                observe(BuildEvent::Ready(kernel.info.clone()));
+                Ok(kernel)
+            }
+            Err(error) => Err(format!("cannot read what kernel this is: {error}")),
+        },
+    };
     if let Some(error) = lost {
         return Err(error.context("cannot record the build"));
     }
     let kernel = match kernel {
         Ok(kernel) => kernel,
-        Err(error) => return Ok(Err(chain::text(&error))),
+        Err(reason) => return Ok(Err(reason)),
     };
     let decision = match lab.decide(&kernel, machine) {
         Ok(decision) => decision,
         Err(error) => return Ok(Err(chain::text(&error))),
     };
-    observer.observe(&RunEvent::Notice(format!("{}: {}", spec.name, decision.reason)))?;
+    observer.observe(&RunEvent::Notice(format!("{}: {}", wanted.name(), decision.reason)))?;
     Ok(Ok((kernel, decision)))
+}
+
+/// What `--local` cannot do without, and what it does without.
+fn check_local(context: &Context) -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(usage(anyhow::anyhow!("--local needs root\nhint: run it with sudo")));
+    }
+    match &context.machine {
+        None => Ok(()),
+        Some(text) => Err(usage(anyhow::anyhow!(
+            "`--machine {text}` and --local contradict each other\nhint: leave one of them out"
+        ))),
+    }
 }
 
 /// Facts about this host that every number is recorded with.

@@ -105,6 +105,9 @@ pub fn decide<E>(
         AccelChoice::Only(Accel::Tcg) => {
             return Ok(Ok(Decision { accel: Accel::Tcg, reason: "TCG as asked for".to_owned() }));
         }
+        AccelChoice::Only(Accel::Native) => {
+            return Ok(Ok(Decision { accel: Accel::Native, reason: "the kernel of this host".to_owned() }));
+        }
         AccelChoice::Only(Accel::Kvm) => (true, ""),
         AccelChoice::Auto => (false, "TCG: "),
     };
@@ -191,7 +194,7 @@ pub fn slowdown(accel: Accel, enabled: &dyn Fn(&str) -> bool) -> (f64, Vec<&'sta
         ("NET_NS_REFCNT_TRACKER", 1.5, "reference tracking"),
     ];
     let (mut factor, mut reasons) = match accel {
-        Accel::Kvm => (1.0, Vec::new()),
+        Accel::Kvm | Accel::Native => (1.0, Vec::new()),
         Accel::Tcg => (4.0, vec!["TCG"]),
     };
     for (symbol, times, reason) in known {

@@ -6,6 +6,7 @@
 pub mod accel;
 pub mod closure;
 pub mod initramfs;
+pub mod local;
 pub mod modules;
 pub mod qemu;
 pub mod tools;

@@ -129,7 +129,8 @@ pub fn command(launch: &Launch<'_>) -> Cmd {
     let (accel, cpu) = match launch.accel {
         Accel::Kvm => ("kvm", "host"),
         // Distributions that compile for x86-64-v3 need more than qemu64.
-        Accel::Tcg => ("tcg", "max"),
+        // Never native: there is no QEMU then.
+        Accel::Tcg | Accel::Native => ("tcg", "max"),
     };
     let fixed = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "kregress"];
     Cmd::new(launch.qemu)

@@ -22,6 +22,7 @@ mod make;
 mod prebuilt;
 mod progress;
 mod run;
+mod running;
 mod source;
 mod store;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use diagnose::{Cause, Diagnosis, diagnose};
 pub use env::{BuildEnv, Tools};
 pub use error::{BuildFailure, Fault, FileError, KernelError, KernelProblem};
 pub use image::{ImageError, ImageFormat, ImageInfo, inspect};
+pub use running::running;
 pub use source::SourceError;
 pub use store::Store;
 

@@ -17,6 +17,7 @@ use super::watchdog::Limits;
 use crate::exec::{Cmd, shell_line};
 use crate::guest::accel::{self, CANARY_LIMIT, Canary, Decision, Device, KvmUnavailable, Memory};
 use crate::guest::initramfs::{self, Contents, InitramfsError};
+use crate::guest::local;
 use crate::guest::modules::{self, ModulesError, Selection};
 use crate::guest::qemu::{self, Sockets};
 use crate::guest::tools::{self, Qemu, ToolError};
@@ -29,7 +30,7 @@ use crate::results::{BootDir, ResultsError};
 #[derive(Debug)]
 pub struct Lab {
     own: PathBuf,
-    qemu: Qemu,
+    qemu: Option<Qemu>,
     vng: Option<PathBuf>,
     cache: PathBuf,
 }
@@ -70,6 +71,9 @@ pub enum LabError {
         /// What it has.
         image: PathBuf,
     },
+    /// A boot on a lab that was equipped for the host's own kernel.
+    #[error("this lab has no QEMU: it was equipped for --local")]
+    NotEquipped,
     /// KVM was demanded.
     #[error(transparent)]
     Kvm(#[from] KvmUnavailable),
@@ -92,17 +96,22 @@ impl Lab {
     ///
     /// Fails when a tool is missing or too old.
     pub fn equip(backend: Backend, cache: &Path) -> Result<Self, ToolError> {
-        let vng = match backend {
-            Backend::Qemu => None,
-            Backend::VirtmeNg => Some(tools::vng(cache)?),
+        let (qemu, vng) = match backend {
+            Backend::Qemu => (Some(tools::qemu()?), None),
+            Backend::VirtmeNg => (Some(tools::qemu()?), Some(tools::vng(cache)?)),
+            Backend::Local => (None, None),
         };
-        Ok(Self { own: tools::own_binary()?, qemu: tools::qemu()?, vng, cache: cache.to_owned() })
+        Ok(Self { own: tools::own_binary()?, qemu, vng, cache: cache.to_owned() })
     }
 
     /// First line of `qemu --version`, for the record.
     #[must_use]
     pub fn qemu_version(&self) -> &str {
-        &self.qemu.version
+        self.qemu.as_ref().map_or("none", |qemu| &qemu.version)
+    }
+
+    fn qemu(&self) -> Result<&Qemu, LabError> {
+        self.qemu.as_ref().ok_or(LabError::NotEquipped)
     }
 
     pub(super) fn nonce(&self) -> Nonce {
@@ -128,7 +137,7 @@ impl Lab {
     pub(super) fn limits(&self, measurement: &Measurement<'_>) -> Limits {
         let limits = Limits::scaled(self.slowdown(measurement));
         match measurement.machine.backend {
-            Backend::Qemu => limits,
+            Backend::Qemu | Backend::Local => limits,
             // The host's userland over 9p takes eight to twenty times our boot
             // time, but tests run as fast as elsewhere.
             Backend::VirtmeNg => Limits { boot: limits.boot * 2, ..limits },
@@ -163,7 +172,7 @@ impl Lab {
                 let initrd = scratch.path().join("initrd");
                 self.write_initrd(kernel, plan, &initrd)?;
                 let launch = qemu::Launch {
-                    qemu: &self.qemu.path,
+                    qemu: &self.qemu()?.path,
                     accel,
                     cpus,
                     memory,
@@ -183,7 +192,7 @@ impl Lab {
                 let launch = virtme::Launch {
                     vng,
                     path: &tools::path_with(vng),
-                    qemu: &self.qemu.path,
+                    qemu: &self.qemu()?.path,
                     agent: &self.own,
                     plan: &plan_path,
                     accel,
@@ -195,6 +204,7 @@ impl Lab {
                 };
                 virtme::command(&launch)
             }
+            Backend::Local => local::command(&self.own, &plan_path, &sockets),
         };
         let path = dir.command();
         let line = format!("{}\n", shell_line(&command.argv()));
@@ -243,7 +253,8 @@ impl Lab {
     /// Boots the kernel under KVM with an empty plan, or recalls that this was done.
     fn canary(&self, kernel: &Kernel, machine: Machine) -> Result<Canary, LabError> {
         let memory = Memory::within(&self.cache);
-        let qemu = format!("{} {}", self.qemu.path.display(), self.qemu.version);
+        let Qemu { path, version } = self.qemu()?;
+        let qemu = format!("{} {version}", path.display());
         let key = Memory::key(&accel::host_boot(), &qemu, &kernel.info.identity);
         if let Some(canary) = memory.recall(&key) {
             return Ok(canary);

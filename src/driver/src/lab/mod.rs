@@ -30,7 +30,7 @@ pub use watchdog::Limits;
 use crate::guest::accel::Decision;
 use crate::kernel::Kernel;
 use crate::model::{
-    BootEnd, BootId, BootInfo, KernelName, Machine, Observer, RunEvent, Test, TestResult, Trouble,
+    Backend, BootEnd, BootId, BootInfo, KernelName, Machine, Observer, RunEvent, Test, TestResult, Trouble,
     TroubleKind, Verdict,
 };
 use crate::results::BootDir;
@@ -197,13 +197,18 @@ fn session_tests(measurement: &Measurement<'_>, plan: &Plan, slowdown: f64) -> V
     let of = |planned: &PlannedTest| {
         let test = &measurement.tests[planned.id as usize];
         let workload = kregress_guest::workloads::find(&test.workload);
+        let required = test.metrics.iter().map(|metric| metric.name.to_owned());
         SessionTest {
             id: planned.id,
             timeout: test.timeout.mul_f64(slowdown.max(1.0)),
             known_metrics: workload
                 .map(|workload| workload.info.metrics.iter().map(|metric| metric.name.to_owned()).collect())
                 .unwrap_or_default(),
-            required_metrics: test.metrics.iter().map(|metric| metric.name.to_owned()).collect(),
+            required_metrics: match measurement.machine.backend {
+                Backend::Qemu | Backend::VirtmeNg => required.collect(),
+                // Tracers are the host's, so what they would tell is missing.
+                Backend::Local => Vec::new(),
+            },
         }
     };
     plan.tests.iter().map(of).collect()

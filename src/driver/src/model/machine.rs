@@ -37,6 +37,8 @@ pub enum Accel {
     Kvm,
     /// QEMU's translator.
     Tcg,
+    /// None: the kernel of the host itself.
+    Native,
 }
 
 impl Accel {
@@ -46,6 +48,7 @@ impl Accel {
         match self {
             Self::Kvm => "kvm",
             Self::Tcg => "tcg",
+            Self::Native => "native",
         }
     }
 }
@@ -63,6 +66,8 @@ pub enum Backend {
     Qemu,
     /// virtme-ng as an external tool: the host's userland in the guest.
     VirtmeNg,
+    /// No guest: a process on the host's own kernel. By `--local` only.
+    Local,
 }
 
 impl Backend {
@@ -72,6 +77,7 @@ impl Backend {
         match self {
             Self::Qemu => "qemu",
             Self::VirtmeNg => "virtme-ng",
+            Self::Local => "local",
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The command that repeats a test. Pure.
 
 use crate::exec::shell_line;
-use crate::model::{Accel, AccelChoice};
-use crate::results::format::{Machine, Run, TestResult};
+use crate::model::{Accel, AccelChoice, Backend};
+use crate::results::format::{Machine, Plan, Run, TestResult};
 
 /// Options of the original command line that decide what is run and are not in
 /// the record otherwise; each takes a value.
@@ -14,6 +14,11 @@ pub(crate) fn arguments(run: &Run, result: &TestResult) -> Vec<String> {
     let plan = &run.plan;
     let mut argv = vec!["kregress".to_owned(), "run".to_owned(), result.test.clone()];
     let mut option = |name: &str, value: String| argv.extend([name.to_owned(), value]);
+    if plan.machine.backend == Backend::Local {
+        option("--seed", plan.seed.to_string());
+        argv.insert(3, "--local".to_owned());
+        return carry(plan, argv);
+    }
     option("--kernel", result.kernel.clone());
     // All of them: what a test draws at random may depend on the boot.
     option("--boots", plan.boots_per_kernel.to_string());
@@ -24,9 +29,14 @@ pub(crate) fn arguments(run: &Run, result: &TestResult) -> Vec<String> {
         AccelChoice::Only(accel) => Some(accel),
     };
     option("--machine", machine(&plan.machine, used.or(asked)));
+    carry(plan, argv)
+}
+
+/// The same with the options that are carried over as they were given.
+fn carry(plan: &Plan, mut argv: Vec<String>) -> Vec<String> {
     for name in CARRIED {
         if let Some(value) = carried(&plan.command, name) {
-            option(name, value);
+            argv.extend([name.to_owned(), value]);
         }
     }
     argv
@@ -73,6 +83,21 @@ mod tests {
 
     fn words(line: &str) -> Vec<String> {
         line.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_test_on_the_hosts_own_kernel_is_repeated_there() {
+        let test = "smoke/netns-drain[namespaces=50]";
+        let mut events = testing::started(&["local"], &[test], 1);
+        events.push(testing::boot(1, "local"));
+        events.push(RunEvent::TestFinished(testing::fail(test, "local", 1, "x")));
+        let mut run = fold(&events).close(State::Unfinished);
+        run.plan.machine.backend = Backend::Local;
+        run.plan.command = words("kregress run --local --results=out smoke");
+        assert_eq!(
+            line(&run, &run.results[0]),
+            "kregress run 'smoke/netns-drain[namespaces=50]' --local --seed 17 --results out"
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::model::{Accel, AccelChoice, Backend, Failure, FailureKind, Trouble, T
 pub(super) enum AccelWord {
     Kvm,
     Tcg,
+    Native,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -22,6 +23,7 @@ pub(super) enum AccelWord {
 pub(super) enum BackendWord {
     Qemu,
     VirtmeNg,
+    Local,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,6 +101,7 @@ pub(super) mod accel_choice {
         Auto,
         Kvm,
         Tcg,
+        Native,
     }
 
     pub(in super::super) fn serialize<S: Serializer>(
@@ -109,6 +112,7 @@ pub(super) mod accel_choice {
             AccelChoice::Auto => Word::Auto,
             AccelChoice::Only(Accel::Kvm) => Word::Kvm,
             AccelChoice::Only(Accel::Tcg) => Word::Tcg,
+            AccelChoice::Only(Accel::Native) => Word::Native,
         };
         word.serialize(serializer)
     }
@@ -120,6 +124,7 @@ pub(super) mod accel_choice {
             Word::Auto => AccelChoice::Auto,
             Word::Kvm => AccelChoice::Only(Accel::Kvm),
             Word::Tcg => AccelChoice::Only(Accel::Tcg),
+            Word::Native => AccelChoice::Only(Accel::Native),
         })
     }
 }

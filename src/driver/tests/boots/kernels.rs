@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::rig::{Ran, Rig, text};
+use crate::rig::{Ran, Rig, read_json, text};
 
 /// Every test of the run passed, every one of them made assertions and left samples.
 fn assert_all_passed(ran: &Ran) {
@@ -100,4 +100,31 @@ fn a_kernel_without_initrd_support_is_told_by_the_name_of_the_option() {
     let (_rig, ran) = kernel_without("CONFIG_BLK_DEV_INITRD");
     assert_ne!(ran.output.status.code(), Some(0));
     assert!(said(&ran).contains("CONFIG_BLK_DEV_INITRD=y"), "{}", said(&ran));
+}
+
+#[test]
+fn the_hosts_own_kernel_is_tried_in_an_enclosure_or_says_why_not() {
+    let limit = || std::fs::read_to_string("/proc/sys/user/max_net_namespaces").expect("a limit");
+    let before = limit();
+    let rig = Rig::new();
+    let words = ["run", "--local", "setns/errno", "netns-churn/limit", "setns/ping-pong"];
+    let output = rig.command(&words).output().expect("start kregress");
+    let said = text(&output);
+    match output.status.code() {
+        Some(0) => {
+            let run = read_json(&rig.newest_run().expect("a run").join("run.json"));
+            let verdicts: Vec<_> = run["results"].as_array().expect("results").iter().collect();
+            assert_eq!(verdicts[0]["verdict"], "pass", "{said}");
+            assert_eq!(verdicts[1]["verdict"], "pass", "{said}");
+            assert_eq!(verdicts[2]["verdict"], "skip", "{said}");
+            assert_eq!(run["boots"][0]["accel"], "native");
+        }
+        // Where nobody is root, or user namespaces are forbidden.
+        Some(2 | 3) => assert!(
+            said.contains("--local needs root") || said.contains("cannot make a user namespace"),
+            "{said}"
+        ),
+        _ => panic!("{said}"),
+    }
+    assert_eq!(limit(), before, "the limit of the host is not ours to change");
 }

@@ -39,6 +39,19 @@ fn a_test_is_selected_by_name_by_parameter_and_by_pattern() {
 }
 
 #[test]
+fn the_hosts_own_kernel_is_tried_without_kernels_boots_and_machines() {
+    let rig = Rig::with(&FakeKernel::new());
+    for words in [["--kernel", "x"], ["--boots", "2"]] {
+        let ran = rig.kregress(&[&["run", "--local"][..], &words].concat()).exits(2);
+        assert!(ran.stderr().contains("cannot be used with"), "{}", ran.stderr());
+    }
+    let ran = rig.kregress(&["run", "--local", "--machine", "cpus=1"]).exits(2);
+    // Whoever is not root hears of that first.
+    let reasons = ["contradict each other", "--local needs root"];
+    assert!(reasons.iter().any(|reason| ran.stderr().contains(reason)), "{}", ran.stderr());
+}
+
+#[test]
 fn a_selection_of_nothing_is_wrong_and_never_a_success() {
     let rig = passes();
     let say = |words: &[&str]| rig.kregress(&[&["run"], words].concat()).exits(2).stderr();

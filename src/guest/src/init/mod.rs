@@ -47,7 +47,7 @@ fn run_session() -> Result<(), String> {
     let plan = plan::read(Path::new(PLAN_PATH)).map_err(|error| error.to_string())?;
     let ports = ports::open(ports::PATIENCE).map_err(|error| error.to_string())?;
     let channels = session::Channels::over(ports, &mut facts).map_err(|error| error.to_string())?;
-    session::run(&plan, facts, channels).map_err(|error| error.to_string())
+    session::run(&plan, facts, channels, session::Place::Machine).map_err(|error| error.to_string())
 }
 
 fn loopback_up() -> io::Result<()> {

@@ -72,8 +72,15 @@ impl Listener {
         let mut socket =
             Socket::new(NETLINK_ROUTE).map_err(|error| failed("socket(NETLINK_ROUTE)", error))?;
         socket.bind_auto().map_err(|error| failed("bind of a netlink socket", error))?;
-        ffi::force_receive_buffer(&socket, buffer)
-            .map_err(|error| failed("setsockopt(SO_RCVBUFFORCE)", error))?;
+        match ffi::force_receive_buffer(&socket, buffer) {
+            // Root of a mere user namespace: as much as the host allows, and what
+            // does not fit is noticed.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let room = i32::try_from(buffer).unwrap_or(i32::MAX);
+                socket.set_rx_buf_sz(room).map_err(|error| failed("setsockopt(SO_RCVBUF)", error))?;
+            }
+            other => other.map_err(|error| failed("setsockopt(SO_RCVBUFFORCE)", error))?,
+        }
         if reach == Reach::All {
             socket
                 .set_listen_all_namespaces(true)

@@ -162,11 +162,11 @@ pub(super) fn tcp_pair(family: Family, patience: Patience<'_>) -> Result<Pair, S
     let (listener, address) = bound(family, SocketType::STREAM)?;
     // Before the handshake: it fixes the scale of the window.
     let receive_room = sockopt::set_socket_recv_buffer_size_force(&listener, TCP_BUFFER);
-    receive_room.map_err(set_up("setsockopt SO_RCVBUFFORCE"))?;
+    unless_forbidden(receive_room).map_err(set_up("setsockopt SO_RCVBUFFORCE"))?;
     rustix::net::listen(&listener, 1).map_err(set_up("listen"))?;
     let sender = family.socket(SocketType::STREAM)?;
     let send_room = sockopt::set_socket_send_buffer_size_force(&sender, TCP_BUFFER);
-    send_room.map_err(set_up("setsockopt SO_SNDBUFFORCE"))?;
+    unless_forbidden(send_room).map_err(set_up("setsockopt SO_SNDBUFFORCE"))?;
     match rustix::net::connect(&sender, &address) {
         Ok(()) => {}
         Err(Errno::INPROGRESS) => {
@@ -181,6 +181,12 @@ pub(super) fn tcp_pair(family: Family, patience: Patience<'_>) -> Result<Pair, S
     let receiver = rustix::net::accept_with(&listener, flags)
         .map_err(|errno| Stop::Fail(format!("accept at {address}: {errno}")))?;
     Ok(Pair { sender, receiver })
+}
+
+/// A buffer of TCP that root of a mere user namespace may not enlarge grows by
+/// itself, to less.
+fn unless_forbidden(result: rustix::io::Result<()>) -> rustix::io::Result<()> {
+    if result == Err(Errno::PERM) { Ok(()) } else { result }
 }
 
 /// Bytes of payload in the largest segment that this end sends.
@@ -211,7 +217,12 @@ pub(super) fn udp_pair(family: Family, bytes: usize, window: usize) -> Result<Pa
     // is generous, and from experience.
     let charge = 2 * bytes.next_multiple_of(4096) + 4096;
     let room = sockopt::set_socket_recv_buffer_size_force(&receiver, charge * window);
-    room.map_err(set_up("setsockopt SO_RCVBUFFORCE"))?;
+    room.map_err(|errno| match errno {
+        Errno::PERM => {
+            Stop::Skip(format!("without CAP_NET_ADMIN of the machine datagrams are lost ({errno})"))
+        }
+        _ => set_up("setsockopt SO_RCVBUFFORCE")(errno),
+    })?;
     Ok(Pair { sender, receiver })
 }
 
