@@ -165,6 +165,42 @@ pub(crate) unsafe fn fork() -> io::Result<Fork> {
     Ok(Pid::from_raw(pid).map_or(Fork::Child, Fork::Parent))
 }
 
+/// Forks without what the C library does around it, which writes to pages that
+/// are then copied.
+///
+/// # Safety
+///
+/// The process has one thread, and the child does nothing but make system calls
+/// and [`exit_now`].
+pub(crate) unsafe fn fork_bare() -> io::Result<Fork> {
+    let none: libc::c_ulong = 0;
+    let flags = libc::c_ulong::from(libc::SIGCHLD.unsigned_abs());
+    // SAFETY: without flags, and with the stack where it is, `clone` is `fork`;
+    // for the rest the caller vouches.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
+    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+    Ok(Pid::from_raw(check(pid)?).map_or(Fork::Child, Fork::Parent))
+}
+
+/// Keeps the mapping out of children that are forked from now on.
+///
+/// # Safety
+///
+/// No such child may touch the mapping.
+pub(crate) unsafe fn keep_from_children(start: usize, length: usize) -> io::Result<()> {
+    let start = std::ptr::with_exposed_provenance_mut(start);
+    // SAFETY: memory of this process stays as it is; for the children the caller
+    // vouches.
+    check(unsafe { libc::madvise(start, length, libc::MADV_DONTFORK) }).map(drop)
+}
+
+/// An address in the memory that belongs to the calling thread alone, in which
+/// the C library finds itself.
+pub(crate) fn thread_local_address() -> usize {
+    // SAFETY: only the address is taken.
+    unsafe { libc::__errno_location() }.expose_provenance()
+}
+
 /// Ends the process without running destructors or exit handlers: the way out
 /// for a child that shares its parent's open files.
 pub(crate) fn exit_now(code: i32) -> ! {

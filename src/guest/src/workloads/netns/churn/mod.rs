@@ -4,6 +4,7 @@
 //! thread; N times fork, unshare and exit), and the two stress modes asked for
 //! there: threads on every processor that create, or destroy, at once.
 
+mod lean;
 mod parallel;
 mod serial;
 
@@ -80,7 +81,7 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
 };
 
 /// Most samples of single calls in a round.
-const MOST_SAMPLES: usize = 500;
+const MOST_SAMPLES: usize = 100;
 
 /// What a round did.
 #[derive(Debug, Default)]

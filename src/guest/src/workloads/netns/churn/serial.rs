@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-use super::{MOST_SAMPLES, Round, Steps, Stopwatch, Stride};
+use super::{MOST_SAMPLES, Round, Steps, Stopwatch, Stride, lean};
 use crate::clock;
 use crate::context::Stop;
 use crate::ffi::{self, Fork, SharedNumber};
@@ -58,6 +58,8 @@ fn create(step: usize) -> Result<(), Stop> {
 /// Each namespace lives as long as the process that makes it.
 pub(super) fn fork(steps: Steps<'_, '_>, count: usize, register: &mut Register) -> Result<Round, Stop> {
     expect_one_thread()?;
+    // Before the number that the children write to.
+    lean::slim_down()?;
     let home = Home::here()?;
     let (sample, look) = (Stride::new(count, MOST_SAMPLES), Stride::new(count, LOOKS));
     let mut round = Round { namespaces: count, ..Round::default() };
@@ -66,8 +68,9 @@ pub(super) fn fork(steps: Steps<'_, '_>, count: usize, register: &mut Register) 
     let mut watch = Stopwatch::start()?;
     for step in 0..count {
         let sampled = sample.chooses(step);
-        // SAFETY: this process has one thread, as was just checked.
-        match unsafe { ffi::fork() }.map_err(fork_failed)? {
+        // SAFETY: this process has one thread, as was just checked, and its
+        // children make system calls only.
+        match unsafe { ffi::fork_bare() }.map_err(fork_failed)? {
             Fork::Child if sampled => {
                 let before = clock::monotonic_ns();
                 let created = ffi::unshare_net();
@@ -142,8 +145,9 @@ fn look_at_child(home: &Home, step: usize, toll: Toll, register: &mut Register) 
         Ok::<(OwnedFd, OwnedFd), Stop>(ends)
     };
     let ((ready, tell_ready), (done, tell_done)) = (pipe()?, pipe()?);
-    // SAFETY: the caller's process has one thread.
-    match unsafe { ffi::fork() }.map_err(fork_failed)? {
+    // SAFETY: the caller's process has one thread, and the child makes system
+    // calls only.
+    match unsafe { ffi::fork_bare() }.map_err(fork_failed)? {
         Fork::Child => {
             drop((ready, tell_done));
             let created = ffi::unshare_net();
