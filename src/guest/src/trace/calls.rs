@@ -231,7 +231,7 @@ impl Tally {
 
 /// The thread of a line: `comm-33 [000]`. A name may hold anything, so the last
 /// bracket before the time counts.
-fn task(line: &str) -> Option<i32> {
+pub(super) fn task(line: &str) -> Option<i32> {
     let head = line.split(": ").next()?;
     let (head, _) = head.rsplit_once('[')?;
     head.trim_end().rsplit_once('-')?.1.parse().ok()

@@ -40,8 +40,7 @@ pub(super) fn parse(line: &str) -> Option<Point> {
     if line.starts_with("CPU:") && line.contains("LOST") {
         return Some(Point::Lost);
     }
-    let (head, event) = line.split_once(": workqueue_")?;
-    let time = seconds(head.rsplit(' ').next()?)?;
+    let (time, event) = stamp(line, "workqueue_")?;
     let (event, details) = event.split_once(": ")?;
     // `function=cleanup_net` when queued, `function cleanup_net` afterwards.
     let function = details.split_once("function")?.1.strip_prefix(['=', ' '])?;
@@ -57,6 +56,12 @@ pub(super) fn parse(line: &str) -> Option<Point> {
         "execute_end" => Some(Point::Ended(time)),
         _ => None,
     }
+}
+
+/// Time of a line and what follows the beginning of its event's name.
+pub(super) fn stamp<'a>(line: &'a str, prefix: &str) -> Option<(u64, &'a str)> {
+    let (head, event) = line.split_once(&format!(": {prefix}"))?;
+    Some((seconds(head.rsplit(' ').next()?)?, event))
 }
 
 /// Nanoseconds of `12.345678`.

@@ -9,6 +9,7 @@ mod graph;
 mod line;
 mod profiler;
 mod rounds;
+mod waits;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
@@ -22,6 +23,7 @@ pub(crate) use graph::{Call, Graph};
 pub(crate) use line::Point;
 pub(crate) use profiler::{Profiler, Scope, switch_off};
 pub(crate) use rounds::{Drain, Rounds};
+pub(crate) use waits::Waits;
 
 /// Where tracefs may be; the second place is that of kernels and systems where
 /// only debugfs is mounted.

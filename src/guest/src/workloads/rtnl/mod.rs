@@ -8,6 +8,7 @@ mod moves;
 mod parallel;
 mod place;
 mod stack;
+mod wait;
 
 use crate::context::Workload;
 
@@ -17,4 +18,5 @@ pub(super) const ALL: &[Workload] = &[
     Workload { info: &stack::INFO, run: stack::run },
     Workload { info: &moves::INFO, run: moves::run },
     Workload { info: &parallel::INFO, run: parallel::run },
+    Workload { info: &wait::INFO, run: wait::run },
 ];
