@@ -4,9 +4,9 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 
-use super::{Context, HOST, INTERRUPTED, MessageFormat, PASSED};
+use super::{Context, HOST, INTERRUPTED, MessageFormat, PASSED, USAGE};
 use crate::interrupt;
-use crate::kernel::{self, Kernel};
+use crate::kernel::{self, Fault, Kernel};
 use crate::model::{BuildEvent, KernelSpec, Observer as _, RunEvent};
 use crate::report::look::Look;
 use crate::report::progress::Progress;
@@ -39,7 +39,13 @@ pub fn run(context: &Context, kernels: &[String]) -> anyhow::Result<u8> {
             Ok(kernel) => show(context.messages, spec, &kernel)?,
             Err(_) if interrupt::requested() => return Ok(INTERRUPTED),
             Err(error) => {
-                code = super::fail(&error.into()).max(HOST);
+                let fault = error.fault();
+                let _ = super::fail(&error.into());
+                // The worst of several.
+                code = code.max(match fault {
+                    Fault::Request => USAGE,
+                    Fault::Tree | Fault::Host | Fault::Interrupted => HOST,
+                });
             }
         }
     }
