@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use io_uring::{IoUring, Probe, opcode, squeue, types};
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use rustix::net::addr::SocketAddrArg;
 
 /// `IORING_CQE_F_MORE` (include/uapi/linux/io_uring.h): another completion of
@@ -54,6 +55,45 @@ impl Span {
     fn part(self) -> libc::iovec {
         let start = std::ptr::with_exposed_provenance_mut::<libc::c_void>(self.address as usize);
         libc::iovec { iov_base: start, iov_len: self.len as usize }
+    }
+}
+
+/// A page that can be read, and behind it one that cannot.
+#[derive(Debug)]
+pub(crate) struct Cliff {
+    start: *mut libc::c_void,
+    page: usize,
+}
+
+impl Cliff {
+    /// Maps both.
+    ///
+    /// # Errors
+    ///
+    /// Those of `mmap` and `mprotect`.
+    pub(crate) fn new() -> rustix::io::Result<Self> {
+        let (page, anywhere) = (rustix::param::page_size(), std::ptr::null_mut());
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the kernel chooses an address where nothing of ours is mapped.
+        let start = unsafe { mmap_anonymous(anywhere, 2 * page, access, MapFlags::PRIVATE) }?;
+        let cliff = Self { start, page };
+        // SAFETY: the second page of what was mapped above, of which nobody knows.
+        unsafe { mprotect(start.byte_add(page), page, MprotectFlags::empty()) }?;
+        Ok(cliff)
+    }
+
+    /// The page that can be read and `beyond` bytes of the other.
+    pub(crate) fn span(&self, beyond: u32) -> Span {
+        let len = u32::try_from(self.page).unwrap_or(0) + beyond;
+        Span { address: self.start.expose_provenance() as u64, len }
+    }
+}
+
+impl Drop for Cliff {
+    fn drop(&mut self) {
+        // SAFETY: exactly what `new` mapped; there are no references into it. If it
+        // fails the pages stay until the process ends.
+        let _ = unsafe { munmap(self.start, 2 * self.page) };
     }
 }
 
@@ -101,8 +141,8 @@ impl Destination {
 #[derive(Debug)]
 pub(crate) struct Message {
     header: Box<libc::msghdr>,
-    parts: Box<[libc::iovec]>,
-    /// Only its memory is of use.
+    /// Only the memory of these is of use.
+    _parts: Box<[libc::iovec]>,
     _destination: Option<Destination>,
 }
 
@@ -119,7 +159,7 @@ impl Message {
             header.msg_name = destination.pointer().cast_mut().cast();
             header.msg_namelen = destination.len;
         }
-        Self { header, parts, _destination: destination }
+        Self { header, _parts: parts, _destination: destination }
     }
 
     /// The same with parts at a place that need not be there.
@@ -127,11 +167,6 @@ impl Message {
         self.header.msg_iov = std::ptr::with_exposed_provenance_mut(address as usize);
         self.header.msg_iovlen = count as _;
         self
-    }
-
-    /// Parts that it was made of.
-    pub(crate) fn parts(&self) -> usize {
-        self.parts.len()
     }
 }
 
@@ -473,8 +508,8 @@ mod tests {
     fn a_message_points_to_its_own_parts() {
         let bytes = [0_u8; 10];
         let message = Message::new(&[Span::of(&bytes), Span::of(&bytes).from(4)], None);
-        assert_eq!(message.header.msg_iov.cast_const(), message.parts.as_ptr());
-        assert_eq!((message.parts(), message.parts[1].iov_len), (2, 6));
+        assert_eq!(message.header.msg_iov.cast_const(), message._parts.as_ptr());
+        assert_eq!((message._parts.len(), message._parts[1].iov_len), (2, 6));
         assert!(message.header.msg_name.is_null());
         let message = message.with_parts_at(0x1000, 5);
         assert_eq!(message.header.msg_iov.addr(), 0x1000);

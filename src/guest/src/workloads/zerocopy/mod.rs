@@ -25,4 +25,4 @@ mod uring;
 use crate::context::Workload;
 
 /// Workloads of this area.
-pub(super) const ALL: &[Workload] = &[receive::RECEIVE, send::SEND, uring::SEND];
+pub(super) const ALL: &[Workload] = &[receive::RECEIVE, send::SEND, uring::SEND, uring::ERRORS];

@@ -171,26 +171,27 @@ impl Client {
         self.result(last, patience).map(drop)
     }
 
-    /// Completions that must not have been, in words, and those that were lost.
-    pub(super) fn deviations(&mut self) -> Vec<String> {
-        let mut all: Vec<String> = self.violations.iter().map(ToString::to_string).collect();
-        let (overflow, dropped) = self.ring.lost();
-        if overflow > 0 {
-            all.push(format!("{overflow} completions found no room in the queue"));
-        }
-        if dropped > 0 {
-            all.push(format!("{dropped} requests were dropped by the kernel"));
-        }
-        all
+    /// Completions that must not have been.
+    pub(super) fn violations(&self) -> &[Violation] {
+        &self.violations
     }
 
-    /// Asserts that there were none, at the end: how many assertions that was.
+    /// What the rings lost, in words.
+    pub(super) fn losses(&mut self) -> Vec<String> {
+        let (overflow, dropped) = self.ring.lost();
+        let overflow = (overflow > 0).then(|| format!("{overflow} completions found no room in the queue"));
+        let dropped = (dropped > 0).then(|| format!("{dropped} requests were dropped by the kernel"));
+        overflow.into_iter().chain(dropped).collect()
+    }
+
+    /// Asserts that there was none of either, at the end: how many assertions that was.
     ///
     /// # Errors
     ///
     /// [`Stop::Fail`] with the first few.
     pub(super) fn faultless(&mut self) -> Result<u64, Stop> {
-        let all = self.deviations();
+        let mut all: Vec<String> = self.violations.iter().map(ToString::to_string).collect();
+        all.extend(self.losses());
         if all.is_empty() { Ok(self.ledger.made() as u64) } else { Err(Stop::Fail(listed(&all))) }
     }
 }

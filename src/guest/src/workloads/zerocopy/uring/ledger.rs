@@ -78,6 +78,22 @@ pub(super) enum Violation {
     Usage(Completion, Kind),
 }
 
+impl Violation {
+    /// Number of the request.
+    pub(super) fn id(&self) -> u64 {
+        match self {
+            Self::Unknown(it)
+            | Self::Flags(it)
+            | Self::MoreOfPlain(it)
+            | Self::NotificationFirst(it)
+            | Self::NotificationTwice(it)
+            | Self::Usage(it, _)
+            | Self::ResultTwice { second: it, .. }
+            | Self::NotAnnounced { notification: it, .. } => it.id,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Account {
     kind: Kind,
@@ -157,14 +173,18 @@ impl Ledger {
         self.settled == self.accounts.len()
     }
 
+    /// Requests of which something has not arrived, with their results.
+    pub(super) fn open(&self) -> impl Iterator<Item = (u64, Option<Outcome>)> {
+        let open = self.accounts.iter().filter(|(_, account)| !account.settled());
+        open.map(|(id, account)| (*id, account.outcome))
+    }
+
     /// What has not arrived, in words.
     pub(super) fn missing(&self) -> String {
         const SHOWN: usize = 6;
         let open: Vec<String> = self
-            .accounts
-            .iter()
-            .filter(|(_, account)| !account.settled())
-            .map(|(id, account)| match account.outcome {
+            .open()
+            .map(|(id, outcome)| match outcome {
                 None => format!("the result of request {id}"),
                 Some(outcome) => format!(
                     "the notification of request {id}, which was completed with {} and F_MORE",

@@ -4,7 +4,9 @@
 //! Owns the workloads of the suite `uring-zerocopy`. What is `unsafe` about
 //! io_uring is in [`crate::uring`].
 
+mod bench;
 mod client;
+mod errors;
 mod ledger;
 mod road;
 mod send;
@@ -12,5 +14,8 @@ mod sender;
 
 use crate::context::Workload;
 
-/// Workloads of this part of the area.
+/// Transfers.
 pub(super) const SEND: Workload = Workload { info: &send::INFO, run: send::run };
+
+/// Every error.
+pub(super) const ERRORS: Workload = Workload { info: &errors::INFO, run: errors::run };
