@@ -25,4 +25,4 @@ mod uring;
 use crate::context::Workload;
 
 /// Workloads of this area.
-pub(super) const ALL: &[Workload] = &[receive::RECEIVE, send::SEND, uring::SEND, uring::ERRORS];
+pub(super) const ALL: &[Workload] = &[receive::RECEIVE, send::SEND, uring::SEND, uring::ERRORS, uring::LINKS];

@@ -26,8 +26,8 @@ pub(super) struct Outcome {
     pub(super) result: i32,
     /// Whether a notification was announced.
     pub(super) more: bool,
-    /// When it was read.
-    pub(super) at_ns: u64,
+    /// Results of the ring that came before it.
+    pub(super) nth: usize,
 }
 
 /// The second one.
@@ -113,6 +113,7 @@ impl Account {
 pub(super) struct Ledger {
     accounts: BTreeMap<u64, Account>,
     settled: usize,
+    results: usize,
 }
 
 impl Ledger {
@@ -132,19 +133,21 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// One that must not be. It changes nothing.
+    /// One that must not be. What it says for certain is taken all the same.
     pub(super) fn take(&mut self, completion: Completion, now_ns: u64) -> Result<(), Violation> {
         let Some(account) = self.accounts.get_mut(&completion.id) else {
             return Err(Violation::Unknown(completion));
         };
         let before = account.settled();
-        if completion.flags & uring::NOTIFICATION == 0 {
-            result(account, completion, now_ns)?;
+        let taken = if completion.flags & uring::NOTIFICATION == 0 {
+            let nth = self.results;
+            self.results += 1;
+            result(account, completion, nth)
         } else {
-            notification(account, completion, now_ns)?;
-        }
+            notification(account, completion, now_ns)
+        };
         self.settled += usize::from(account.settled() && !before);
-        Ok(())
+        taken
     }
 
     /// Result of a request, once it is there.
@@ -198,7 +201,7 @@ impl Ledger {
     }
 }
 
-fn result(account: &mut Account, completion: Completion, now_ns: u64) -> Result<(), Violation> {
+fn result(account: &mut Account, completion: Completion, nth: usize) -> Result<(), Violation> {
     if completion.flags & !uring::MORE != 0 {
         return Err(Violation::Flags(completion));
     }
@@ -208,7 +211,7 @@ fn result(account: &mut Account, completion: Completion, now_ns: u64) -> Result<
     }
     // Taken all the same: the request has its result.
     account.outcome =
-        Some(Outcome { result: completion.result, more: more && account.kind != Kind::Plain, at_ns: now_ns });
+        Some(Outcome { result: completion.result, more: more && account.kind != Kind::Plain, nth });
     if more && account.kind == Kind::Plain {
         return Err(Violation::MoreOfPlain(completion));
     }
@@ -276,7 +279,7 @@ mod tests {
         );
         ledger.take(notice(0, 0), 9).expect("a notification");
         assert!(ledger.done(0) && ledger.all_done());
-        assert_eq!(ledger.outcome(0), Some(Outcome { result: 100, more: true, at_ns: 5 }));
+        assert_eq!(ledger.outcome(0), Some(Outcome { result: 100, more: true, nth: 0 }));
         assert_eq!(ledger.notice(0), Some(Notice { copied: false, at_ns: 9 }));
         assert_eq!(ledger.missing(), "");
     }
@@ -286,6 +289,7 @@ mod tests {
         let mut ledger = with(&[Kind::Zerocopy, Kind::Plain]);
         ledger.take(completion(0, -22, 0), 0).expect("a result");
         ledger.take(completion(1, 0, 0), 0).expect("a result");
+        assert_eq!(ledger.outcome(1).map(|outcome| outcome.nth), Some(1));
         assert!(ledger.all_done());
         let second = notice(0, 0);
         let error = ledger.take(second, 0).expect_err("not announced");

@@ -8,6 +8,7 @@ mod bench;
 mod client;
 mod errors;
 mod ledger;
+mod links;
 mod road;
 mod send;
 mod sender;
@@ -19,3 +20,6 @@ pub(super) const SEND: Workload = Workload { info: &send::INFO, run: send::run }
 
 /// Every error.
 pub(super) const ERRORS: Workload = Workload { info: &errors::INFO, run: errors::run };
+
+/// Requests that depend on each other, and such that are cancelled.
+pub(super) const LINKS: Workload = Workload { info: &links::INFO, run: links::run };

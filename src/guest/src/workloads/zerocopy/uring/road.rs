@@ -160,11 +160,6 @@ impl Road {
         Ok(Self { family, near, far, target })
     }
 
-    /// Address of the far end.
-    pub(super) fn target(&self) -> IpAddr {
-        self.target
-    }
-
     /// A socket at the far end, bound.
     fn bound(&self, kind: SocketType) -> Result<(OwnedFd, SocketAddr), Stop> {
         self.far.enter().map_err(stop("setns"))?;
