@@ -25,4 +25,5 @@ mod uring;
 use crate::context::Workload;
 
 /// Workloads of this area.
-pub(super) const ALL: &[Workload] = &[receive::RECEIVE, send::SEND, uring::SEND, uring::ERRORS, uring::LINKS];
+pub(super) const ALL: &[Workload] =
+    &[receive::RECEIVE, send::SEND, uring::SEND, uring::ERRORS, uring::LINKS, uring::CLOSE];

@@ -5,7 +5,9 @@
 //! io_uring is in [`crate::uring`].
 
 mod bench;
+mod books;
 mod client;
+mod close;
 mod errors;
 mod ledger;
 mod links;
@@ -23,3 +25,6 @@ pub(super) const ERRORS: Workload = Workload { info: &errors::INFO, run: errors:
 
 /// Requests that depend on each other, and such that are cancelled.
 pub(super) const LINKS: Workload = Workload { info: &links::INFO, run: links::run };
+
+/// Ends of rings, processes, sockets and buffers.
+pub(super) const CLOSE: Workload = Workload { info: &close::INFO, run: close::run };
