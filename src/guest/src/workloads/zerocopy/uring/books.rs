@@ -113,18 +113,31 @@ impl Books {
         }
     }
 
-    /// Pages of locked memory that the user is charged with.
+    /// Whether the user is charged with so many pages of locked memory, or more.
     ///
     /// # Errors
     ///
     /// [`Stop::Error`] when the kernel does not let it be found out.
-    pub(super) fn charged(&self) -> Result<usize, Stop> {
-        let (mut free, mut taken) = (0, LIMIT + 1);
-        while taken - free > 1 {
-            let middle = usize::midpoint(free, taken);
-            if self.free(middle)? { free = middle } else { taken = middle }
+    pub(super) fn charged_with(&self, pages: usize) -> Result<bool, Stop> {
+        match (LIMIT + 1).checked_sub(pages) {
+            Some(rest @ 1..=LIMIT) => Ok(!self.free(rest)?),
+            Some(_) => Ok(pages == 0),
+            None => Ok(false),
         }
-        Ok(LIMIT - free)
+    }
+
+    /// Pages of locked memory that the user is charged with. Takes some time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::charged_with`].
+    pub(super) fn charged(&self) -> Result<usize, Stop> {
+        let (mut least, mut more) = (0, LIMIT + 1);
+        while more - least > 1 {
+            let middle = usize::midpoint(least, more);
+            if self.charged_with(middle)? { least = middle } else { more = middle }
+        }
+        Ok(least)
     }
 
     /// Asserts that everything has come back, or does so soon.
@@ -133,9 +146,13 @@ impl Books {
     ///
     /// [`Stop::Fail`] with what did not.
     pub(super) fn balance(&self, ctx: &Context<'_>) -> WorkloadResult {
-        wait(ctx, || match self.charged()? {
-            0 => Ok(None),
-            pages => Ok(Some(format!("{pages} pages of locked memory are still charged to the user"))),
+        wait(ctx, || {
+            if !self.charged_with(1)? {
+                return Ok(None);
+            }
+            // Counted only where somebody will read it.
+            let pages = if ctx.remaining().is_zero() { self.charged()?.to_string() } else { "some".into() };
+            Ok(Some(format!("{pages} pages of locked memory are still charged to the user")))
         })?;
         wait(ctx, || match pinned()? {
             0 => Ok(None),

@@ -4,7 +4,9 @@
 //! What was sent before arrives unharmed, every notification that somebody can still
 //! read comes, and everything that was charged comes back, to the page.
 
+use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use super::super::loopback::{FAMILIES, Family, Pair};
 use super::super::memory::{Pages, page_size};
 use super::super::patience::{Limits, Patience};
 use super::super::pattern::Pattern;
-use super::books::{self, Books, LIMIT};
+use super::books::{self, Books};
 use super::client::{self, Client, in_words};
 use super::ledger::Kind;
 use super::road::{Path, Road, Room};
@@ -25,6 +27,7 @@ use crate::clock;
 use crate::context::{Context, Stop, WorkloadResult};
 use crate::ffi::{self, Fork, SharedNumber};
 use crate::netns::Home;
+use crate::procfs;
 use crate::uring::{Operation, Request, Span};
 use crate::workloads::netns::{begin_census, expect_all_gone};
 
@@ -126,10 +129,12 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
             let done = case(&scene, memory, rng.u64(..));
             home.back()?;
             done?;
+            drop(scene);
+            // A ring is freed some time after it is closed; the next round counts anew.
+            books.balance(ctx)?;
         }
         ctx.progress(round as u64 + 1, rounds as u64)?;
     }
-    books.balance(ctx)?;
     drop(expect_all_gone(ctx, &mut census, 2 * rounds)?);
     Ok(())
 }
@@ -200,16 +205,16 @@ impl Pending {
 
     /// Asserts that all this is charged, so that it can be seen to come back.
     fn charged(&self, scene: &Scene<'_, '_>) -> WorkloadResult {
-        let (charged, page) = (scene.books.charged()?, page_size());
+        let page = page_size();
         let least = match self.memory {
             // Each page and two more (io_notif_account_mem).
             Memory::Plain => LATE * (UNIT / page + 2),
             Memory::Registered => self.pages.len() / page,
         };
-        scene.ctx.check((least..LIMIT).contains(&charged), || {
-            format!(
-                "pending requests need at least {least} pages of locked memory, and {charged} are charged"
-            )
+        let charged = scene.books.charged_with(least)?;
+        scene.ctx.check(charged, || {
+            let pages = scene.books.charged().unwrap_or(0);
+            format!("pending requests need {least} pages of locked memory or more, and {pages} are charged")
         })?;
         if self.memory == Memory::Registered {
             let (pinned, due) = (books::pinned()?, least as u64);
@@ -286,10 +291,10 @@ fn killed(scene: &Scene<'_, '_>, memory: Memory, seed: u64) -> WorkloadResult {
                     _ => break Err(Stop::Fail("a child could not send; see the output of the test".into())),
                 }
             };
-            let charged = scene.books.charged();
+            let charged = scene.books.charged_with(1);
             kill(child)?;
             begun?;
-            scene.ctx.check(charged? > 0, || "a process that sends is charged with nothing".into())?;
+            scene.ctx.check(charged?, || "a process that sends is charged with nothing".into())?;
             let pattern = Pattern::new(seed, (TOTAL + BLOCKED) as u64);
             read(&receiver, pattern, TOTAL, scene.patience)
         }
@@ -354,8 +359,9 @@ fn reset(scene: &Scene<'_, '_>, memory: Memory, seed: u64) -> WorkloadResult {
     Ok(())
 }
 
-/// Registered buffers are taken back. The call may wait for the notifications, so the
-/// peer reads meanwhile.
+/// Registered buffers are taken back, and their memory is used for other data. Some
+/// kernels wait for the notifications first: the peer reads when that is seen, or
+/// when it is over.
 fn unregister(scene: &Scene<'_, '_>, memory: Memory, seed: u64) -> WorkloadResult {
     if memory == Memory::Plain {
         return Ok(());
@@ -366,20 +372,48 @@ fn unregister(scene: &Scene<'_, '_>, memory: Memory, seed: u64) -> WorkloadResul
     let Pending { client, pair: Pair { sender, receiver }, pages, pattern, .. } = pending;
     rustix::net::shutdown(&sender, rustix::net::Shutdown::Write)
         .map_err(|errno| Stop::Fail(format!("shutdown: {errno}")))?;
-    let patience = scene.patience;
-    let (taken, arrived) = thread::scope(|scope| {
-        let reader = scope.spawn(|| read(&receiver, pattern, TOTAL, patience));
+    let (patience, caller, over) = (scene.patience, rustix::thread::gettid(), AtomicBool::new(false));
+    let limit = scene.ctx.remaining();
+    let (taken, reused, arrived) = thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let begin_ns = clock::monotonic_ns();
+            while !over.load(Ordering::Acquire) && !sleeps(caller) {
+                if u128::from(clock::monotonic_ns().saturating_sub(begin_ns)) > limit.as_nanos() {
+                    return Err(Stop::Fail("taking registered buffers back neither waits nor ends".into()));
+                }
+                clock::poll_interval(Duration::from_micros(200));
+            }
+            read(&receiver, pattern, TOTAL, patience)
+        });
         let taken = client.ring().unregister();
-        // The mapping goes too: whoever still sends from it has pages of his own.
-        drop(pages);
+        let reused = reuse(pages);
+        over.store(true, Ordering::Release);
         let arrived = reader.join();
-        (taken, arrived.unwrap_or_else(|_| Err(Stop::Error("the reading thread panicked".into()))))
+        (taken, reused, arrived.unwrap_or_else(|_| Err(Stop::Error("the reading thread panicked".into()))))
     });
     arrived?;
+    drop(reused?);
     scene.ctx.check(taken.is_ok(), || format!("taking back buffers in use came to {taken:?}"))?;
     expect_notified(scene, client, "after the buffers were taken back")?;
     let pinned = books::pinned()?;
     scene.ctx.check(pinned == 0, || format!("all buffers were taken back, and VmPin is {pinned} pages"))
+}
+
+/// Whether a thread of this process waits for something.
+fn sleeps(thread: Pid) -> bool {
+    let path = format!("/proc/self/task/{}/stat", thread.as_raw_nonzero());
+    let stat = fs::read_to_string(path).ok();
+    stat.and_then(|line| procfs::parse_stat(&line)).is_some_and(|stat| stat.state == 'S')
+}
+
+/// Unmaps memory, and takes as much again for other data: the same pages, if somebody
+/// has given them back.
+fn reuse(pages: Pages) -> Result<Pages, Stop> {
+    let len = pages.len();
+    drop(pages);
+    let mut other = Pages::new(len).map_err(|errno| Stop::Error(format!("mmap: {errno}")))?;
+    other.fill(0xa5);
+    Ok(other)
 }
 
 /// The buffers are unmapped, and their place is used for other data.
@@ -387,11 +421,7 @@ fn unmap(scene: &Scene<'_, '_>, memory: Memory, seed: u64) -> WorkloadResult {
     let pair = scene.road.tcp(ROOM, scene.patience)?;
     let pending = Pending::begin(pair, memory, seed, Extra::None, scene.patience)?;
     let Pending { client, pair, pages, pattern, .. } = pending;
-    let len = pages.len();
-    drop(pages);
-    // Takes the pages, if somebody has given them back.
-    let mut other = Pages::new(len).map_err(|errno| Stop::Error(format!("mmap: {errno}")))?;
-    other.fill(0xa5);
+    let other = reuse(pages)?;
     rustix::net::shutdown(&pair.sender, rustix::net::Shutdown::Write)
         .map_err(|errno| Stop::Fail(format!("shutdown: {errno}")))?;
     read(&pair.receiver, pattern, TOTAL, scene.patience)?;
@@ -402,6 +432,7 @@ fn unmap(scene: &Scene<'_, '_>, memory: Memory, seed: u64) -> WorkloadResult {
 
 #[cfg(test)]
 mod tests {
+    use super::super::books::LIMIT;
     use super::*;
 
     #[test]

@@ -97,7 +97,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     } else {
         drain_before(ctx, stage, patience)?
     }
-    for blocked in [cancelled, cancelled_in_the_middle, cancelled_in_a_worker, timed, cut_short] {
+    for blocked in [resumed, cancelled, cancelled_in_the_middle, cancelled_in_a_worker, timed, cut_short] {
         let room = Room { send: 64 << 10, ..Room::STALLED };
         let stage = Stage::set(&road, room, rng.u64(..), forgotten, patience)?;
         count += blocked(ctx, stage, patience)?;
@@ -194,6 +194,24 @@ impl Stage {
         self.bench.expect(at == filler + due, || {
             format!("results say that {due} bytes were sent, and {} arrived", at.saturating_sub(filler))
         });
+        Ok(())
+    }
+
+    /// Reads the whole memory as it was sent, and no more.
+    fn read_whole(&mut self, patience: Patience<'_>) -> WorkloadResult {
+        let mut buffer = vec![0; 64 << 10];
+        let mut at = 0;
+        while at < self.pages.len() {
+            let most = buffer.len().min(self.pages.len() - at);
+            let what = || format!("byte {at} of a request that waits for room");
+            let got = patience.receive(self.pair.receiver.as_fd(), &mut buffer[..most], what)?;
+            if got == 0 {
+                return Err(Stop::Fail(format!("the stream ended at byte {at} of a request that waited")));
+            }
+            let checked = self.pattern.check(&buffer[..got], at as u64);
+            checked.map_err(|mismatch| Stop::Fail(format!("in the stream received, {mismatch}")))?;
+            at += got;
+        }
         Ok(())
     }
 
@@ -344,8 +362,32 @@ fn drain_after(ctx: &Context<'_>, stage: &Stage, patience: Patience<'_>) -> Work
     client.submit_one(SEND, stage.unsent())?;
     client.settle(patience)?;
     let id = client.submit_one(Kind::Plain, Request::nop().tie(Tie::Drain))?;
-    let outcome = client.result(id, patience)?;
+    let outcome = client.result(id, patience).map_err(|stop| match stop {
+        Stop::Fail(text) => Stop::Fail(format!("a nop with IO_DRAIN behind a notification: {text}")),
+        other => other,
+    })?;
     ctx.check(outcome.result == 0, || format!("a nop with IO_DRAIN came to {}", in_words(outcome.result)))
+}
+
+/// Waits for room, again and again, and has sent all in the end.
+fn resumed(ctx: &Context<'_>, mut stage: Stage, patience: Patience<'_>) -> Result<u64, Stop> {
+    let whole = Span::of(&stage.pages);
+    let half = whole.len / 2;
+    let message = Message::new(&[Span { len: half, ..whole }, whole.from(half)], None);
+    for (what, request) in [
+        ("SEND_ZC that waited for room", Request::send(stage.socket(), whole)),
+        ("SENDMSG_ZC that waited for room", Request::sendmsg(stage.socket(), &message)),
+    ] {
+        let request = request.message_flags(WAIT_FOR_ALL);
+        let id = stage.bench.put(what, SEND, request, whole.len.cast_signed(), More::Yes)?;
+        let early = stage.bench.client().ledger().outcome(id);
+        stage.bench.expect(early.is_none(), || format!("{what} did not wait: {early:?}"));
+        stage.read_whole(patience)?;
+        stage.results(&[id], patience)?;
+    }
+    drop(message);
+    stage.read(0, 0, patience)?;
+    stage.close(ctx, patience)
 }
 
 /// Cancelled before a byte was sent.
