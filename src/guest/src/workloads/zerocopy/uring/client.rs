@@ -29,7 +29,7 @@ pub(super) fn open(entries: u32, operations: &[Operation]) -> Result<Client, Sto
         let text = format!("io_uring_setup: {error}");
         match error.raw_os_error() {
             Some(libc::ENOSYS) => Stop::Skip(format!("the kernel lacks CONFIG_IO_URING ({text})")),
-            Some(libc::EPERM) => Stop::Skip(format!("io_uring is switched off by kernel.io_uring_disabled ({text})")),
+            Some(libc::EPERM) => Stop::Skip(format!("io_uring is not permitted ({text}); needs CONFIG_IO_URING and kernel.io_uring_disabled=0")),
             Some(libc::EINVAL) => Stop::Skip(format!(
                 "the kernel's io_uring lacks IORING_SETUP_SUBMIT_ALL, and with it SEND_ZC ({text}); needs CONFIG_IO_URING of a newer kernel"
             )),

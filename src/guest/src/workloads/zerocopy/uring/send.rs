@@ -214,7 +214,7 @@ fn held(
             && outcome.result == -libc::EINVAL
             && (settings.op, settings.memory) == (Op::SendMsg, Memory::Registered)
         {
-            return Err(Stop::Skip("the kernel's SENDMSG_ZC takes no registered buffers".into()));
+            return Err(Stop::Skip(sender::NO_REGISTERED_MESSAGES.into()));
         }
         let whole = usize::try_from(outcome.result) == Ok(UNIT) && outcome.more;
         ctx.check(whole, || {

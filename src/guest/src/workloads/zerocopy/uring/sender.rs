@@ -14,6 +14,10 @@ use crate::clock;
 use crate::context::Stop;
 use crate::uring::{Message, REPORT_USAGE, Request, Span};
 
+/// Why a test of [`Op::SendMsg`] from [`Memory::Registered`] is skipped.
+pub(super) const NO_REGISTERED_MESSAGES: &str =
+    "the kernel's SENDMSG_ZC takes no registered buffers; needs CONFIG_IO_URING of a newer kernel";
+
 /// The request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
@@ -201,7 +205,7 @@ fn chunk(
                 && outcome.result == -libc::EINVAL
                 && (order.op, order.memory) == (Op::SendMsg, Memory::Registered) =>
             {
-                return Err(Stop::Skip("the kernel's SENDMSG_ZC takes no registered buffers".into()));
+                return Err(Stop::Skip(NO_REGISTERED_MESSAGES.into()));
             }
             _ => {
                 return Err(Stop::Fail(format!(
