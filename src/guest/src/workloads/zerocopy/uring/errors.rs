@@ -439,8 +439,10 @@ fn limited(ctx: &Context<'_>, road: &Road, pages: &Pages, patience: Patience<'_>
     ] {
         let bytes = of(count);
         let due = result.unwrap_or(bytes.len.cast_signed());
-        bench.ask(format!("SEND_ZC {what}"), Request::send(socket, bytes), due, More::Yes, patience)?;
-        sent += if result.is_none() { u64::from(bytes.len) } else { 0 };
+        let request = Request::send(socket, bytes);
+        let outcome = bench.ask(format!("SEND_ZC {what}"), request, due, More::Yes, patience)?;
+        // What is wrong is told at the end: until then it counts as it is.
+        sent += u64::try_from(outcome.result).unwrap_or(0);
         // The next one needs what this one was charged with.
         let done = super::ledger::Ledger::all_done;
         bench.client().wait_until(patience, super::ledger::Ledger::missing, done)?;
