@@ -31,6 +31,7 @@ mod sysctl;
 mod tidy;
 mod trace;
 mod ucount;
+mod uring;
 mod worker;
 pub mod workloads;
 

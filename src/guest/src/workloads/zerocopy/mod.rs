@@ -20,8 +20,10 @@ mod sys;
 #[cfg(test)]
 mod test_params;
 mod transmit;
+mod uring;
 
 use crate::context::Workload;
 
 /// Workloads of this area.
-pub(super) const ALL: &[Workload] = &[receive::RECEIVE, send::SEND];
+pub(super) const ALL: &[Workload] =
+    &[receive::RECEIVE, send::SEND, uring::SEND, uring::ERRORS, uring::LINKS, uring::CLOSE];
