@@ -10,6 +10,7 @@ mod errqueue;
 mod inflight;
 mod loopback;
 mod memory;
+mod msg;
 mod numbering;
 mod patience;
 mod pattern;
@@ -24,4 +25,5 @@ mod transmit;
 use crate::context::Workload;
 
 /// Workloads of this area.
-pub(super) const ALL: &[Workload] = &[receive::RECEIVE, send::SEND];
+pub(super) const ALL: &[Workload] =
+    &[receive::RECEIVE, send::SEND, msg::PATHS, msg::LIMITS, msg::REUSE, msg::ERRNO, msg::ENDINGS];
