@@ -25,5 +25,13 @@ mod transmit;
 use crate::context::Workload;
 
 /// Workloads of this area.
-pub(super) const ALL: &[Workload] =
-    &[receive::RECEIVE, send::SEND, msg::PATHS, msg::LIMITS, msg::REUSE, msg::ERRNO, msg::ENDINGS];
+pub(super) const ALL: &[Workload] = &[
+    receive::RECEIVE,
+    send::SEND,
+    msg::PATHS,
+    msg::ORDER,
+    msg::LIMITS,
+    msg::REUSE,
+    msg::ERRNO,
+    msg::ENDINGS,
+];

@@ -3,6 +3,7 @@
 //! Counts an id for every successful call with the flag and takes every
 //! notification; a range that does not belong is a failure at once.
 
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::PollFlags;
@@ -70,6 +71,22 @@ impl Line {
                 let hint = if errno == Errno::NOBUFS { inflight::OPTMEM_HINT } else { "" };
                 Err(Stop::Fail(format!("send of `{asked}` bytes with MSG_ZEROCOPY: {errno}{hint}")))
             }
+        }
+    }
+
+    /// As [`Self::send_all`], for datagrams to somebody else.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::Fail`] when it does not.
+    pub(super) fn send_to(&mut self, bytes: &[u8], to: &SocketAddr) -> Result<(), Stop> {
+        let asked = bytes.len();
+        match retry_on_intr(|| rustix::net::sendto(&self.socket, bytes, ZEROCOPY, to)) {
+            Ok(sent) if sent == asked => {
+                self.completions.sent();
+                Ok(())
+            }
+            result => Err(Stop::Fail(format!("sendto of `{asked}` bytes with MSG_ZEROCOPY came to {result:?}"))),
         }
     }
 

@@ -9,6 +9,7 @@ mod endings;
 mod errno;
 mod limits;
 mod line;
+mod order;
 mod paths;
 mod place;
 mod reuse;
@@ -30,3 +31,5 @@ pub(super) const REUSE: Workload = Workload { info: &reuse::INFO, run: reuse::ru
 pub(super) const ERRNO: Workload = Workload { info: &errno::INFO, run: errno::run };
 /// As above.
 pub(super) const ENDINGS: Workload = Workload { info: &endings::INFO, run: endings::run };
+/// As above.
+pub(super) const ORDER: Workload = Workload { info: &order::INFO, run: order::run };

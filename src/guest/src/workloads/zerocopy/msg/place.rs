@@ -5,7 +5,7 @@
 //! it is: that keeps a datagram under way for as long as a test likes.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::time::Duration;
 
@@ -203,6 +203,18 @@ impl Place {
     /// Address of the receiver.
     fn to(&self) -> IpAddr {
         addresses(self.path, self.family).1
+    }
+
+    /// Somebody to send datagrams to whose link-layer address needs no asking:
+    /// a group.
+    pub(super) fn group(&self) -> SocketAddr {
+        const DISCARD: u16 = 9;
+        match self.family {
+            Family::Ipv4 => SocketAddr::new(Ipv4Addr::new(224, 0, 0, 1).into(), DISCARD),
+            Family::Ipv6 => {
+                SocketAddrV6::new(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1), DISCARD, 0, self.device).into()
+            }
+        }
     }
 
     /// Runs something in the sender's namespace.

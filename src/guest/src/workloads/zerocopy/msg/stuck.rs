@@ -21,8 +21,10 @@ const RECEIVER: usize = 64 << 10;
 /// Bytes ahead.
 pub(super) const PLUG: usize = 512 << 10;
 
-/// Room of the sender: the plug and what is behind it.
-const SENDER: usize = 16 << 20;
+/// Room of the sender, which the kernel doubles: the plug and what is behind it. Not
+/// so much that the notifications of a full queue, one for each half a mebibyte, take
+/// more than `net.core.optmem_max`, which was 20480 before 6.8.
+const SENDER: usize = 4 << 20;
 
 /// Maximum size of packets that streams flow well with through so small a window.
 pub(super) const MTU: u32 = 1500;
