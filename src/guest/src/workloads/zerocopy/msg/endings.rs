@@ -182,6 +182,7 @@ impl Scene<'_, '_> {
                 }
             }
             drop(user);
+            self.context.progress(0, 1)?;
             clock::poll_interval(PAUSE);
         }
         self.context.checked(1);
@@ -404,6 +405,7 @@ impl Scene<'_, '_> {
             if left + LEAK > before || self.context.remaining() < Duration::from_secs(2) {
                 break;
             }
+            self.context.progress(BUFFERS - 1, BUFFERS)?;
             clock::poll_interval(PAUSE);
         }
         self.context.check(left + LEAK > before, || {
@@ -435,6 +437,7 @@ impl Scene<'_, '_> {
             if self.context.remaining() < Duration::from_secs(1) {
                 return Err(Stop::Fail(format!("{file} counts `{used}` TCP sockets, and all are closed")));
             }
+            self.context.progress(0, 1)?;
             clock::poll_interval(PAUSE);
         }
     }

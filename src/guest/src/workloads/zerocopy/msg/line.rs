@@ -86,7 +86,9 @@ impl Line {
                 self.completions.sent();
                 Ok(())
             }
-            result => Err(Stop::Fail(format!("sendto of `{asked}` bytes with MSG_ZEROCOPY came to {result:?}"))),
+            result => {
+                Err(Stop::Fail(format!("sendto of `{asked}` bytes with MSG_ZEROCOPY came to {result:?}")))
+            }
         }
     }
 

@@ -80,7 +80,8 @@ fn round(
             place.resolve()?;
         }
         line.wait(if early { waiting } else { 0 }, patience)?;
-        let found: Vec<(u32, u32)> = line.seen.iter().map(|Notification { first, last, .. }| (*first, *last)).collect();
+        let found: Vec<(u32, u32)> =
+            line.seen.iter().map(|Notification { first, last, .. }| (*first, *last)).collect();
         let expected = runs(late.iter().map(|late| *late != early), base);
         context.check(covers(&found, &expected), || {
             let which = if early { "overtook others" } else { "were overtaken" };

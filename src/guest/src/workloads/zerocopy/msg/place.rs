@@ -178,7 +178,7 @@ impl Place {
             patient(family)?;
         }
         let (from, to) = addresses(path, family);
-        address(&mut route, device, from).map_err(|error| error.stop("RTM_NEWADDR"))?;
+        address(context, &mut route, device, from)?;
         let mut known = NOBODY.to_vec();
         if let Some(there) = &there {
             enter(there)?;
@@ -189,7 +189,7 @@ impl Place {
                 Neighbour::Known => index,
                 Neighbour::Unknown => silent(&mut other)?,
             };
-            address(&mut other, bearer, to).map_err(|error| error.stop("RTM_NEWADDR"))?;
+            address(context, &mut other, bearer, to)?;
             known = running(context, &mut other, PEER)?;
             enter(&here)?;
             running(context, &mut route, DEVICE)?;
@@ -347,8 +347,8 @@ fn addresses(path: Path, family: Family) -> (IpAddr, IpAddr) {
     }
 }
 
-/// Gives a device an address that can be used at once.
-fn address(route: &mut Route, device: u32, address: IpAddr) -> Result<(), RequestError> {
+/// Gives a device an address, and waits until packets to it are taken.
+fn address(context: &Context<'_>, route: &mut Route, device: u32, address: IpAddr) -> Result<(), Stop> {
     let mut message = AddressMessage::default();
     message.header.index = device;
     (message.header.family, message.header.prefix_len) = match address {
@@ -359,7 +359,32 @@ fn address(route: &mut Route, device: u32, address: IpAddr) -> Result<(), Reques
     if address.is_ipv6() {
         message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
     }
-    route.act(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE)
+    route
+        .act(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE)
+        .map_err(|error| error.stop("RTM_NEWADDR"))?;
+    let IpAddr::V6(address) = address else { return Ok(()) };
+    // A worker of the kernel adds the local route afterwards, even where no
+    // duplicate is looked for (`addrconf_dad_work()` in net/ipv6/addrconf.c).
+    loop {
+        let routes = fs::read_to_string(ROUTES)
+            .map_err(|error| Stop::Error(format!("cannot read {ROUTES}: {error}")))?;
+        if has_host_route(&routes, address) {
+            return Ok(());
+        }
+        if context.remaining().is_zero() {
+            return Err(Stop::Fail(format!("time ran out while waiting for the local route of `{address}`")));
+        }
+        clock::poll_interval(LOOK);
+    }
+}
+
+/// Routes of IPv6 of the calling thread's namespace.
+const ROUTES: &str = "/proc/thread-self/net/ipv6_route";
+
+/// Whether a route of a single address is there.
+fn has_host_route(routes: &str, address: Ipv6Addr) -> bool {
+    let start = format!("{:032x} 80 ", u128::from(address));
+    routes.lines().any(|line| line.starts_with(&start))
 }
 
 fn ask_for_neighbours(route: &mut Route, device: u32) -> Result<(), RequestError> {
@@ -461,4 +486,30 @@ fn bound(family: Family, kind: SocketType, address: IpAddr) -> Result<(OwnedFd, 
     let name = rustix::net::getsockname(&socket).and_then(SocketAddr::try_from);
     let name = name.map_err(|errno| Stop::Error(format!("getsockname: {errno}")))?;
     Ok((socket, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_of_the_whole_network_is_not_that_of_an_address() {
+        let address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
+        let network = "20010db8000000000000000000000000 40 00000000000000000000000000000000 00\n";
+        let host = "20010db8000000000000000000000002 80 00000000000000000000000000000000 00\n";
+        assert!(!has_host_route(network, address));
+        assert!(has_host_route(&format!("{network}{host}"), address));
+        assert!(!has_host_route("", address));
+    }
+
+    #[test]
+    fn both_ends_have_addresses_of_one_network_and_of_their_own() {
+        for family in [Family::Ipv4, Family::Ipv6] {
+            for path in [Path::Veth, Path::Dummy] {
+                let (from, to) = addresses(path, family);
+                assert_ne!(from, to);
+                assert_eq!(from.is_ipv6(), family == Family::Ipv6);
+            }
+        }
+    }
 }
