@@ -68,7 +68,5 @@ pub(super) fn receive_error_with(socket: BorrowedFd<'_>, room: usize) -> Result<
     // SAFETY: the message names one control buffer with its size; both outlive the call.
     let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_ERRQUEUE) };
     let got = usize::try_from(got).map_err(|_| last_error())?;
-    // The type of the length differs between C libraries.
-    #[expect(clippy::unnecessary_cast, reason = "needed with musl")]
     Ok((got, message.msg_controllen as usize, message.msg_flags))
 }
