@@ -53,6 +53,12 @@ impl Completions {
         Self::default()
     }
 
+    /// A socket after `base` sends that are all completed.
+    #[cfg(test)]
+    pub(super) fn beginning_at(base: u64) -> Self {
+        Self { base, next: base, ..Self::default() }
+    }
+
     /// Counts a successful call with the flag, and returns its number.
     pub(super) fn sent(&mut self) -> u64 {
         let number = self.next;
@@ -145,7 +151,7 @@ mod tests {
     use super::*;
 
     fn after(base: u64, sends: u64) -> Completions {
-        let mut completions = Completions { base, next: base, ..Completions::new() };
+        let mut completions = Completions::beginning_at(base);
         for n in 0..sends {
             assert_eq!(completions.sent(), base + n);
         }

@@ -10,6 +10,7 @@ mod errqueue;
 mod inflight;
 mod loopback;
 mod memory;
+mod msg;
 mod numbering;
 mod patience;
 mod pattern;
@@ -25,5 +26,17 @@ mod uring;
 use crate::context::Workload;
 
 /// Workloads of this area.
-pub(super) const ALL: &[Workload] =
-    &[receive::RECEIVE, send::SEND, uring::SEND, uring::ERRORS, uring::LINKS, uring::CLOSE];
+pub(super) const ALL: &[Workload] = &[
+    receive::RECEIVE,
+    send::SEND,
+    msg::PATHS,
+    msg::ORDER,
+    msg::LIMITS,
+    msg::REUSE,
+    msg::ERRNO,
+    msg::ENDINGS,
+    uring::SEND,
+    uring::ERRORS,
+    uring::LINKS,
+    uring::CLOSE,
+];
