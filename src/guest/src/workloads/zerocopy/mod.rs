@@ -15,6 +15,7 @@ mod patience;
 mod pattern;
 mod receive;
 mod receiver;
+mod recv;
 mod send;
 mod sys;
 #[cfg(test)]
@@ -24,4 +25,4 @@ mod transmit;
 use crate::context::Workload;
 
 /// Workloads of this area.
-pub(super) const ALL: &[Workload] = &[receive::RECEIVE, send::SEND];
+pub(super) const ALL: &[Workload] = &[receive::RECEIVE, send::SEND, recv::API];
