@@ -25,4 +25,13 @@ mod transmit;
 use crate::context::Workload;
 
 /// Workloads of this area.
-pub(super) const ALL: &[Workload] = &[receive::RECEIVE, send::SEND, recv::API];
+pub(super) const ALL: &[Workload] = &[
+    receive::RECEIVE,
+    send::SEND,
+    recv::API,
+    recv::INTEGRITY,
+    recv::OPTIONS,
+    recv::ACCOUNTING,
+    recv::TANGLE,
+    recv::SCALING,
+];

@@ -6,8 +6,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path as File;
 
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -18,7 +20,7 @@ use super::super::memory::page_size;
 use super::super::patience::Patience;
 use super::super::sys;
 use crate::context::{Context, Stop};
-use crate::netlink::{Route, ip, link};
+use crate::netlink::{RequestError, Route, link};
 use crate::netns::{Home, Namespace};
 
 /// Way between the ends.
@@ -276,10 +278,8 @@ fn addresses(family: Family) -> ([IpAddr; 2], u8) {
 
 fn veth(family: Family, mtu: u32) -> Result<Ends, Stop> {
     let sending = create()?;
-    probe_address_at_once()?;
     let mut far = Route::here()?;
     let receiving = create()?;
-    probe_address_at_once()?;
     let mut near = Route::here()?;
     // Also tells whether the kernel has the family.
     drop(tcp(family)?);
@@ -304,21 +304,26 @@ fn veth(family: Family, mtu: u32) -> Result<Ends, Stop> {
         indices.push(index);
     }
     for ((route, index), address) in [&mut far, &mut near].into_iter().zip(indices).zip(ends) {
-        ip::add_address(route, index, address, prefix)
+        add_address(route, index, address, prefix)
             .map_err(|error| error.stop("an address for a veth device"))?;
     }
     Ok((sending, receiving, ends[1]))
 }
 
-/// Switches off duplicate address detection in the namespace of the caller,
-/// which would keep an address of IPv6 from being used for a second.
-fn probe_address_at_once() -> Result<(), Stop> {
-    for of in ["all", "default"] {
-        let setting = format!("/proc/sys/net/ipv6/conf/{of}/accept_dad");
-        if File::new(&setting).exists() {
-            std::fs::write(&setting, "0")
-                .map_err(|error| Stop::Error(format!("write to {setting}: {error}")))?;
-        }
-    }
-    Ok(())
+/// Gives a device an address that can be used at once: without duplicate address
+/// detection, which takes a second with IPv6.
+fn add_address(route: &mut Route, device: u32, address: IpAddr, prefix: u8) -> Result<(), RequestError> {
+    let mut message = AddressMessage::default();
+    message.header.family = match address {
+        IpAddr::V4(_) => netlink_packet_route::AddressFamily::Inet,
+        IpAddr::V6(_) => netlink_packet_route::AddressFamily::Inet6,
+    };
+    message.header.prefix_len = prefix;
+    message.header.index = device;
+    message.attributes = vec![
+        AddressAttribute::Local(address),
+        AddressAttribute::Address(address),
+        AddressAttribute::Flags(AddressFlags::Nodad),
+    ];
+    route.act(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
 }

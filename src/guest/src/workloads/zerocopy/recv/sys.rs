@@ -10,7 +10,9 @@ use std::ptr;
 
 use rustix::io::{Errno, Result};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, kill_process, waitid, waitpid,
+};
 
 use super::super::memory::page_size;
 use super::super::sys::{self, TcpZerocopyReceive};
@@ -82,6 +84,32 @@ impl Area {
         Ok(())
     }
 
+    /// Maps memory over a part of this area, which stays one area.
+    ///
+    /// # Errors
+    ///
+    /// Those of `mmap`.
+    pub(super) fn replace_by_memory(&self, first: usize, pages: usize) -> Result<()> {
+        let (start, len) = self.part(first, pages);
+        let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::FIXED);
+        // SAFETY: as in `replace`.
+        unsafe { rustix::mm::mmap_anonymous(start, len, access, flags)? };
+        Ok(())
+    }
+
+    /// `send` of all of it, which nobody needs to have touched.
+    ///
+    /// # Errors
+    ///
+    /// Those of the call.
+    pub(super) fn send(&self, socket: BorrowedFd<'_>, flags: rustix::net::SendFlags) -> Result<usize> {
+        let from = ptr::with_exposed_provenance::<libc::c_void>(self.start);
+        // SAFETY: the kernel checks what it can read; nothing of Rust is written.
+        let sent = unsafe { libc::send(socket.as_raw_fd(), from, self.len, flags.bits().cast_signed()) };
+        usize::try_from(sent)
+            .map_err(|_| Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
+    }
+
     fn part(&self, first: usize, pages: usize) -> (*mut libc::c_void, usize) {
         let (offset, len) = (first * page_size(), pages * page_size());
         assert!(
@@ -144,6 +172,22 @@ impl Area {
         // SAFETY: the kernel checks what it can read; nothing of Rust is written.
         let written = unsafe { libc::write(file.as_raw_fd(), from, len) };
         usize::try_from(written)
+            .map_err(|_| Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
+    }
+
+    /// Puts a part of it into a pipe, without copying; only for anonymous areas.
+    ///
+    /// # Errors
+    ///
+    /// Those of `vmsplice`.
+    pub(super) fn vmsplice(&self, pipe: BorrowedFd<'_>, offset: usize, len: usize) -> Result<usize> {
+        assert!(offset + len <= self.len, "vmsplice from behind the end of an area");
+        let from = ptr::with_exposed_provenance_mut::<libc::c_void>(self.start + offset);
+        let part = libc::iovec { iov_base: from, iov_len: len };
+        // SAFETY: the kernel takes references to the pages; nobody holds any of
+        // Rust's into them.
+        let put = unsafe { libc::vmsplice(pipe.as_raw_fd(), &raw const part, 1, 0) };
+        usize::try_from(put)
             .map_err(|_| Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
     }
 
@@ -390,6 +434,19 @@ pub(super) fn queued(socket: BorrowedFd<'_>) -> Result<usize> {
     rustix::io::ioctl_fionread(socket).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
+/// Bytes that a socket has sent and its peer not acknowledged (`SIOCOUTQ`).
+///
+/// # Errors
+///
+/// Those of the call.
+pub(super) fn unacknowledged(socket: BorrowedFd<'_>) -> Result<usize> {
+    let mut bytes = 0_i32;
+    // SAFETY: the request writes an `int`, which outlives the call. Its name is
+    // that of the terminals' one with the same number.
+    checked(unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ as _, &raw mut bytes) })?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
 /// A process that was forked, killed and reaped when dropped.
 #[derive(Debug)]
 pub(super) struct Child(Option<Pid>);
@@ -442,9 +499,17 @@ impl Child {
             .map_err(|errno| Stop::Error(format!("kill of a child: {errno}")))
     }
 
-    /// Its number.
-    pub(super) fn pid(&self) -> Option<Pid> {
-        self.0
+    /// Whether it has not ended; it can be waited for all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::Error`] when it cannot be asked for.
+    pub(super) fn is_alive(&self) -> std::result::Result<bool, Stop> {
+        let Some(pid) = self.0 else { return Ok(false) };
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(pid), options)
+            .map(|ended| ended.is_none())
+            .map_err(|errno| Stop::Error(format!("waitid: {errno}")))
     }
 }
 
@@ -456,6 +521,26 @@ impl Drop for Child {
             let _ = waitpid(Some(pid), WaitOptions::empty());
         }
     }
+}
+
+/// Copies the address space for a process that ends at once, and reaps it. Safe
+/// with any number of threads: the child runs nothing but its end.
+///
+/// # Errors
+///
+/// Those of `fork` and `waitpid`.
+pub(super) fn fork_and_end() -> Result<()> {
+    // SAFETY: a plain system call without the C library's handlers; the child
+    // makes one more, and touches no lock.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+    if pid == 0 {
+        ffi::exit_now(0);
+    }
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let Some(pid) = pid else {
+        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO));
+    };
+    rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty())).map(drop)
 }
 
 /// Closes a descriptor in a child whose parent goes on to own it.

@@ -118,6 +118,11 @@ impl<'a> Talk<'a> {
     ///
     /// As [`Self::send_pages`].
     pub(super) fn splice(&mut self, parts: &[usize]) -> Result<(), Stop> {
+        self.splice_parts(parts)?;
+        self.arrived()
+    }
+
+    fn splice_parts(&mut self, parts: &[usize]) -> Result<(), Stop> {
         let pipe = |errno| Stop::Error(format!("a pipe: {errno}"));
         // With O_DIRECT every write begins a page.
         let (reader, writer) =
@@ -146,7 +151,7 @@ impl<'a> Talk<'a> {
                 Err(errno) => return Err(Stop::Fail(format!("splice to the socket: {errno}"))),
             }
         }
-        self.arrived()
+        Ok(())
     }
 
     /// Sends bytes that may be of a kind that cannot be mapped, and waits until
@@ -177,21 +182,67 @@ impl<'a> Talk<'a> {
         self.arrived()
     }
 
+    /// As [`Self::send_pages`], for a receiver that `poll` does not call readable.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send_pages`].
+    pub(super) fn send_pages_quietly(&mut self, pages: usize) -> Result<(), Stop> {
+        self.splice_parts(&vec![page_size(); pages])?;
+        self.queued(self.under_way())
+    }
+
+    /// Sends one urgent byte.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::Fail`] when it cannot be sent.
+    pub(super) fn send_urgent(&mut self) -> Result<(), Stop> {
+        let content = self.content(self.sent, 1);
+        let flags = SendFlags::OOB | SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        rustix::net::send(&self.pair.sender, &content, flags).map_err(failed("send MSG_OOB"))?;
+        self.sent += 1;
+        // POLLPRI: the mark is known; the byte itself is not counted as queued.
+        self.patience.wait(self.receiver(), PollFlags::PRI, || "the urgent mark".into()).map(drop)
+    }
+
+    /// As [`Self::send_pages`] behind a mark up to which all counts as queued. A
+    /// second connection would not tell when they are there, so their
+    /// acknowledgement does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send_pages`].
+    pub(super) fn send_behind_urgent(&mut self, pages: usize) -> Result<(), Stop> {
+        self.splice_parts(&vec![page_size(); pages])?;
+        loop {
+            // SIOCOUTQ: bytes that the peer has not acknowledged.
+            let left = sys::unacknowledged(self.sender()).map_err(failed("ioctl SIOCOUTQ"))?;
+            if left == 0 {
+                return Ok(());
+            }
+            self.patience.wait(self.sender(), PollFlags::OUT, || format!("`{left}` acknowledgements"))?;
+            clock::poll_interval(ARRIVAL_POLL);
+        }
+    }
+
     /// Waits until everything that was sent is queued.
     ///
     /// # Errors
     ///
     /// [`Stop::Fail`] when time runs out.
     pub(super) fn arrived(&self) -> Result<(), Stop> {
-        let due = self.under_way();
+        self.queued(self.under_way())
+    }
+
+    fn queued(&self, due: usize) -> Result<(), Stop> {
         loop {
             let queued = sys::queued(self.receiver()).map_err(failed("ioctl SIOCINQ"))?;
             if queued >= due {
                 return Ok(());
             }
-            // Returns at once while there is a byte; notices that time is out.
-            let events = if queued > 0 { PollFlags::IN } else { PollFlags::IN | PollFlags::RDHUP };
-            self.patience.wait(self.receiver(), events, || {
+            // Returns at once, as the sender has room; notices that time is out.
+            self.patience.wait(self.sender(), PollFlags::OUT, || {
                 format!("`{due}` bytes, of which `{queued}` have arrived")
             })?;
             clock::poll_interval(ARRIVAL_POLL);

@@ -49,56 +49,57 @@ pub(super) static INFO: WorkloadInfo = WorkloadInfo {
 };
 
 /// What a row works with.
-struct Bench<'a> {
-    place: &'a Place,
-    patience: Patience<'a>,
-    seed: u64,
+pub(super) struct Bench<'a> {
+    pub(super) place: &'a Place,
+    pub(super) patience: Patience<'a>,
+    pub(super) seed: u64,
 }
 
-type Row = (&'static str, fn(&Bench<'_>, &mut Table) -> Result<(), Stop>);
+pub(super) type Row = (&'static str, fn(&Bench<'_>, &mut Table) -> Result<(), Stop>);
 
 const ROWS: &[&[Row]] = &[mapping::ROWS, structure::ROWS, data::ROWS, endings::ROWS];
 
 /// Nothing was mapped, copied or left to read.
-const NOTHING: Answer = Answer { length: 0, skip: 0, inq: 0, err: 0, copied: 0, msg_flags: 0, control: 0 };
+pub(super) const NOTHING: Answer =
+    Answer { length: 0, skip: 0, inq: 0, err: 0, copied: 0, msg_flags: 0, control: 0 };
 
 /// Everything is mapped and nothing is left.
-fn mapped(bytes: usize) -> Answer {
+pub(super) fn mapped(bytes: usize) -> Answer {
     Answer { length: number(bytes), ..NOTHING }
 }
 
 /// Nothing is mapped, and so much is queued that can only be read.
-fn skip(bytes: usize) -> Answer {
+pub(super) fn skip(bytes: usize) -> Answer {
     Answer { skip: number(bytes), inq: number(bytes), ..NOTHING }
 }
 
-fn number(bytes: usize) -> u32 {
+pub(super) fn number(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 impl<'a> Bench<'a> {
     /// A connection with segments of whole pages.
-    fn talk(&self) -> Result<Talk<'a>, Stop> {
+    pub(super) fn talk(&self) -> Result<Talk<'a>, Stop> {
         Talk::new(self.place, self.seed, self.patience)
     }
 
     /// A second one, whose data is different.
-    fn other_talk(&self) -> Result<Talk<'a>, Stop> {
+    pub(super) fn other_talk(&self) -> Result<Talk<'a>, Stop> {
         Talk::new(self.place, self.seed ^ 1, self.patience)
     }
 
     /// A connection that shall be broken before long.
-    fn fresh(&self) -> Result<Talk<'a>, Stop> {
+    pub(super) fn fresh(&self) -> Result<Talk<'a>, Stop> {
         Talk::fresh(self.place, self.seed, self.patience)
     }
 }
 
-fn window(socket: BorrowedFd<'_>, pages: usize) -> Result<Area, Stop> {
+pub(super) fn window(socket: BorrowedFd<'_>, pages: usize) -> Result<Area, Stop> {
     Area::window(socket, pages)
         .map_err(|errno| Stop::Fail(format!("mmap of `{pages}` pages of a TCP socket to read: {errno}")))
 }
 
-fn anonymous(pages: usize) -> Result<Area, Stop> {
+pub(super) fn anonymous(pages: usize) -> Result<Area, Stop> {
     Area::anonymous(pages).map_err(|errno| Stop::Error(format!("mmap of `{pages}` pages: {errno}")))
 }
 
@@ -161,7 +162,7 @@ fn pinned(
 }
 
 /// Asks for nothing, to learn whether the kernel knows the request.
-fn assert_supported(place: &Place) -> Result<(), Stop> {
+pub(super) fn assert_supported(place: &Place) -> Result<(), Stop> {
     let socket = place.socket()?;
     let mut nothing = TcpZerocopyReceive::default();
     // SAFETY: a request of length 0 without buffers names no memory.
