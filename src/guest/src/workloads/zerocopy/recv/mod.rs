@@ -6,6 +6,7 @@
 
 mod accounting;
 mod api;
+mod child;
 mod integrity;
 mod options;
 mod place;

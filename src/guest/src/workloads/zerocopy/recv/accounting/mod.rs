@@ -14,8 +14,9 @@ use super::super::loopback::Family;
 use super::super::memory::page_size;
 use super::super::patience::{Limits, Patience};
 use super::api::{anonymous, assert_supported, mapped, window};
+use super::child::Child;
 use super::place::{Path, Place};
-use super::sys::{Area, Child, Request};
+use super::sys::{Area, Request};
 use super::talk::Talk;
 use crate::clock;
 use crate::context::{Context, Stop, WorkloadResult};
@@ -67,8 +68,9 @@ const SENT: usize = 24;
 /// Those that are mapped; the others stay queued.
 const MAPPED: usize = 16;
 
-/// Pages that one request asks for, so that there are many.
-const ASKED: usize = 4;
+/// Pages that one request asks for, so that there are many: what is lost with
+/// each has to exceed what processors may have reserved.
+const ASKED: usize = 1;
 
 /// Pause between two looks at what is not told when it changes.
 const POLL: Duration = Duration::from_millis(2);
@@ -225,7 +227,7 @@ impl<'a> Job<'a, '_> {
         let mut kept: Vec<Area> = Vec::new();
         let mut open: Vec<(OwnedFd, OwnedFd)> = Vec::new();
         for held in all {
-            if round % 2 == 0 {
+            if round.is_multiple_of(2) {
                 drop(held.talk);
                 kept.push(held.area);
             } else {
@@ -317,6 +319,7 @@ impl<'a> Job<'a, '_> {
         let most = memcg::SLACK * processors();
         loop {
             let left = group.current()?;
+            self.context.progress(0, 1)?;
             if left <= most {
                 self.context.checked(1);
                 return Ok(());
@@ -336,6 +339,8 @@ impl<'a> Job<'a, '_> {
         let most = before.pages + RESERVE * processors() / page_size() as u64;
         loop {
             let now = sockets_now()?;
+            // Only tells that the test is alive.
+            self.context.progress(0, 1)?;
             if now.in_use <= before.in_use && now.orphans <= before.orphans && now.pages <= most {
                 self.context.checked(1);
                 return Ok(());

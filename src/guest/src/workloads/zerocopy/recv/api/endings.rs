@@ -9,7 +9,8 @@ use rustix::net::{RecvFlags, sockopt};
 
 use super::super::super::memory::page_size;
 use super::super::super::patience::Patience;
-use super::super::sys::{Child, NO_PAGE, Request, Touch, touch};
+use super::super::child::{Child, NO_PAGE, Touch, close_in_child, touch};
+use super::super::sys::Request;
 use super::super::table::Table;
 use super::{Answer, Bench, NOTHING, Row, mapped, number, skip, window};
 use crate::context::Stop;
@@ -222,9 +223,9 @@ fn inherit(bench: &Bench<'_>, table: &mut Table) -> Result<(), Stop> {
     let (raw_go, raw_receiver, raw_sender) = (&go, &receiver, &sender);
     let child = Child::run(|| {
         // Keeps nothing but the mapping.
-        super::super::sys::close_in_child(raw_go);
-        super::super::sys::close_in_child(raw_receiver);
-        super::super::sys::close_in_child(raw_sender);
+        close_in_child(raw_go);
+        close_in_child(raw_receiver);
+        close_in_child(raw_sender);
         i32::from(rustix::io::read(&wait, &mut [0; 1]) != Ok(1))
     })?;
     drop(receiver);

@@ -6,7 +6,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::os::fd::AsFd;
 
 use super::super::super::memory::page_size;
-use super::super::sys::{Area, FORBIDDEN, NO_PAGE, NOTHING_MAPPED, Request, Touch, Touched, touch};
+use super::super::child::{FORBIDDEN, NO_PAGE, NOTHING_MAPPED, Touch, Touched, touch};
+use super::super::sys::{Area, Request};
 use super::super::table::Table;
 use super::{Bench, Row, anonymous, mapped, window};
 use crate::context::Stop;

@@ -31,6 +31,9 @@ pub(in super::super) enum Role {
     Disturb,
 }
 
+/// What a thread does.
+pub(in super::super) type Body<'a> = Box<dyn FnOnce(&Crew) -> Result<(), Stop> + Send + 'a>;
+
 /// One thread.
 pub(in super::super) struct Member<'a> {
     /// Name of the thread.
@@ -38,7 +41,7 @@ pub(in super::super) struct Member<'a> {
     /// When it ends.
     pub(in super::super) role: Role,
     /// What it does.
-    pub(in super::super) body: Box<dyn FnOnce(&Crew) -> Result<(), Stop> + Send + 'a>,
+    pub(in super::super) body: Body<'a>,
 }
 
 impl Crew {

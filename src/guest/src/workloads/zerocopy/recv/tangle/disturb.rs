@@ -11,7 +11,8 @@ use rustix::net::{RecvFlags, SendFlags};
 use super::super::super::loopback::Pair;
 use super::super::super::memory::page_size;
 use super::super::super::patience::Patience;
-use super::super::sys::{Area, fork_and_end};
+use super::super::child::fork_and_end;
+use super::super::sys::Area;
 use super::{Crew, Member, PAGES, Role, member, spare, window};
 use crate::context::Stop;
 
