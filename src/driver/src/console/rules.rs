@@ -283,6 +283,11 @@ static FLOATING: &[Rule] = &[
 /// Checked before every anchored rule.
 static ALLOWED: &[Allowed] = &[
     allowed("FAULT_INJECTION: forcing a failure", "a test asked for it; the trace says where"),
+    allowed("memcg-victim invoked oom-killer: ", "tcp-zerocopy/accounting lets a process exceed its cgroup"),
+    allowed(
+        "Memory cgroup out of memory: Killed process * (memcg-victim) ",
+        "tcp-zerocopy/accounting lets a process exceed its cgroup",
+    ),
     allowed("sysrq: ", "somebody asked for the state of tasks or CPUs"),
     allowed("NMI backtrace for cpu ", "asked for by sysrq-l or a report that stands above it"),
     allowed("Sending NMI from CPU ", "asked for by sysrq-l or a report that stands above it"),

@@ -16,6 +16,7 @@ mod patience;
 mod pattern;
 mod receive;
 mod receiver;
+mod recv;
 mod send;
 mod sys;
 #[cfg(test)]
@@ -29,6 +30,12 @@ use crate::context::Workload;
 pub(super) const ALL: &[Workload] = &[
     receive::RECEIVE,
     send::SEND,
+    recv::API,
+    recv::INTEGRITY,
+    recv::OPTIONS,
+    recv::ACCOUNTING,
+    recv::TANGLE,
+    recv::SCALING,
     msg::PATHS,
     msg::ORDER,
     msg::LIMITS,

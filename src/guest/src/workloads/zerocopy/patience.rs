@@ -109,6 +109,18 @@ impl Patience<'_> {
         }
     }
 
+    /// As [`Self::wait`], where nothing tells that something happened.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::Fail`] with what was waited for when time is out.
+    pub(super) fn check(self, what: impl FnOnce() -> String) -> Result<(), Stop> {
+        if self.remaining().is_zero() {
+            return Err(Stop::Fail(format!("time ran out while waiting for {}", what())));
+        }
+        Ok(())
+    }
+
     /// Waits for data and reads it; 0 is the end of a stream or an empty datagram.
     ///
     /// # Errors

@@ -1,0 +1,376 @@
+//! `tcp-zerocopy/accounting`: what is left of pages that were mapped when nobody
+//! cleans up behind them.
+
+mod ledger;
+mod memcg;
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use kregress_wire::{Better, Kind, MetricInfo, ParamInfo, Unit, WorkloadInfo};
+use rustix::process::{Signal, WaitStatus};
+
+use super::super::loopback::Family;
+use super::super::memory::page_size;
+use super::super::patience::{Limits, Patience};
+use super::api::{anonymous, assert_supported, mapped, window};
+use super::child::Child;
+use super::place::{Path, Place};
+use super::sys::{Area, Request};
+use super::talk::Talk;
+use crate::clock;
+use crate::context::{Context, Stop, WorkloadResult};
+use crate::ffi::SharedNumber;
+use crate::workloads::netns::{begin_census, expect_all_gone};
+use ledger::{Ledger, Sockets, resident_file_bytes, sockets_now};
+
+const WAYS: &[&str] = &["map-without-consuming", "forget-munmap", "kill", "memcg"];
+
+pub(super) static INFO: WorkloadInfo = WorkloadInfo {
+    name: "tcp-zerocopy/accounting",
+    summary: "pages that are mapped and never released, by processes that exit or are killed: all memory comes back",
+    params: &[
+        ParamInfo::Choice {
+            name: "way",
+            summary: "queues that are never read; an exit with all mapped; SIGKILL; the limit of a memory cgroup",
+            choices: WAYS,
+            default: "map-without-consuming",
+        },
+        ParamInfo::Int {
+            name: "rounds",
+            summary: "how often it is done; what is left grows with them",
+            min: 1,
+            max: 10_000,
+            default: 5,
+        },
+        ParamInfo::Int {
+            name: "connections",
+            summary: "connections per round, each with 24 pages, of which 16 are mapped",
+            min: 1,
+            max: 200,
+            default: 16,
+        },
+    ],
+    metrics: &[MetricInfo {
+        name: "unaccounted_growth",
+        summary: "memory that is counted as nothing after all rounds, less that after the first",
+        unit: Unit::Bytes,
+        kind: Kind::Bytes,
+        better: Better::Lower,
+    }],
+    modules: &[],
+};
+
+/// Pages that are sent on each connection: less than the smallest window of a
+/// connection whose segments hold whole pages.
+const SENT: usize = 24;
+
+/// Those that are mapped; the others stay queued.
+const MAPPED: usize = 16;
+
+/// Pages that one request asks for, so that there are many: what is lost with
+/// each has to exceed what processors may have reserved.
+const ASKED: usize = 1;
+
+/// Pause between two looks at what is not told when it changes.
+const POLL: Duration = Duration::from_millis(2);
+
+/// Pages that each processor may have reserved for TCP without the sum telling
+/// (`SK_MEMORY_PCPU_RESERVE`, include/net/sock.h: 1 MiB).
+const RESERVE: u64 = 1 << 20;
+
+/// Bytes that the kernel may hold for later in places that nothing counts: per
+/// processor a fragment of 32 KiB for headers, one for small packets, and one of
+/// each task; pipes keep two pages. From experience less than half of it.
+const IN_CACHES: u64 = 256 << 10;
+
+/// How much the small objects may grow: those of all processors' lists, which
+/// fill and empty by whole slabs. From experience a third of it.
+const SLAB_SLACK: u64 = 1 << 20;
+
+/// A connection with mapped pages and queued ones.
+struct Held<'a> {
+    talk: Talk<'a>,
+    area: Area,
+    begin: u64,
+}
+
+/// Opens a connection, maps a part of what it carries and leaves the rest.
+fn hold<'a>(place: &Place, seed: u64, patience: Patience<'a>) -> Result<Held<'a>, Stop> {
+    let mut talk = Talk::new(place, seed, patience)?;
+    let area = window(talk.receiver(), MAPPED)?;
+    talk.send_pages(SENT)?;
+    let begin = talk.at();
+    for first in (0..MAPPED).step_by(ASKED) {
+        let answer = talk.ask(&Request::to(&area, first * page_size(), ASKED * page_size()));
+        let length = answer.map_or(0, |answer| answer.length);
+        if length != mapped(ASKED * page_size()).length {
+            return Err(Stop::Fail(format!("`{length}` bytes of {ASKED} pages that are queued were mapped")));
+        }
+    }
+    Ok(Held { talk, area, begin })
+}
+
+impl Held<'_> {
+    fn check(&self) -> Result<(), Stop> {
+        match self.talk.look(&self.area, 0, MAPPED * page_size(), self.begin).as_str() {
+            "right" => Ok(()),
+            wrong => Err(Stop::Fail(format!("in pages that are held: {wrong}"))),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Unread,
+    Forget,
+    Kill,
+    Memcg,
+}
+
+impl Way {
+    fn of(context: &Context<'_>) -> Result<Self, Stop> {
+        match context.choice("way")? {
+            "map-without-consuming" => Ok(Self::Unread),
+            "forget-munmap" => Ok(Self::Forget),
+            "kill" => Ok(Self::Kill),
+            "memcg" => Ok(Self::Memcg),
+            other => Err(Stop::Error(format!("parameter `way` is `{other}`, none of {WAYS:?}"))),
+        }
+    }
+}
+
+pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
+    let way = Way::of(context)?;
+    let (rounds, connections) = (context.count("rounds")?, context.count("connections")?);
+    let (mut census, fresh) = begin_census(context)?;
+    drop(fresh);
+    let limits = Limits::of(context)?;
+    let mut group = if way == Way::Memcg { Some(memcg::Group::new()?) } else { None };
+    {
+        let place = Place::new(Path::Loopback, Family::Ipv4)?;
+        assert_supported(&place)?;
+        let job = Job { context, place: &place, patience: limits.patience(), connections };
+        let before = sockets_now()?;
+        let mut first = None;
+        let mut last = Ledger::default();
+        // One round more: the first fills the caches.
+        for round in 0..=rounds {
+            match (way, &mut group) {
+                (Way::Unread, _) => job.unread(round)?,
+                (Way::Forget, _) => job.forget()?,
+                (Way::Kill, _) => job.kill()?,
+                (Way::Memcg, Some(group)) => job.memcg(group)?,
+                (Way::Memcg, None) => return Err(Stop::Error("there is no memory cgroup".into())),
+            }
+            job.settle(before)?;
+            last = Ledger::now()?;
+            first.get_or_insert(last);
+            context.progress(round as u64 + 1, rounds as u64 + 1)?;
+        }
+        let first = first.unwrap_or(last);
+        verdict(context, first, last, (rounds * connections * MAPPED * page_size()) as u64)?;
+    }
+    drop(group);
+    expect_all_gone(context, &mut census, 1).map(drop)
+}
+
+/// All memory is where it was after the first round.
+fn verdict(context: &Context<'_>, first: Ledger, last: Ledger, moved: u64) -> Result<(), Stop> {
+    let growth = last.unaccounted.saturating_sub(first.unaccounted);
+    context.sample("unaccounted_growth", growth as f64)?;
+    let slab = last.slab.saturating_sub(first.slab);
+    let lost = first.available.saturating_sub(last.available);
+    context.note("slab-growth", format!("{} KiB", slab >> 10))?;
+    context.note("available-less", format!("{} KiB", lost >> 10))?;
+    context.check(growth <= IN_CACHES, || {
+        format!(
+            "`{}` KiB of memory are neither free nor counted as anything, and were after the first round; \
+             {} KiB were mapped since; caches may hold {} KiB",
+            growth >> 10,
+            moved >> 10,
+            IN_CACHES >> 10
+        )
+    })?;
+    context.check(slab <= SLAB_SLACK, || {
+        format!("small objects of the kernel grew by `{}` KiB since the first round", slab >> 10)
+    })
+}
+
+struct Job<'a, 'c> {
+    context: &'a Context<'c>,
+    place: &'a Place,
+    patience: Patience<'a>,
+    connections: usize,
+}
+
+impl<'a> Job<'a, '_> {
+    fn hold_all(&self) -> Result<Vec<Held<'a>>, Stop> {
+        (0..self.connections).map(|n| hold(self.place, n as u64 + 1, self.patience)).collect()
+    }
+
+    /// Queues that are never read to their end, and mappings that outlive their
+    /// sockets, or sockets that outlive their mappings.
+    fn unread(&self, round: usize) -> Result<(), Stop> {
+        let before = resident_file_bytes()?;
+        let all = self.hold_all()?;
+        for held in &all {
+            held.check()?;
+        }
+        let pages = (self.connections * MAPPED * page_size()) as u64;
+        let resident = resident_file_bytes()?.saturating_sub(before);
+        // Counters of single threads and processors are added up in lots.
+        let lot = 64 * page_size() as u64 * processors();
+        self.context.check(resident + lot >= pages && resident <= pages + lot, || {
+            format!("RssFile grew by `{resident}` bytes when `{pages}` were mapped")
+        })?;
+        let mut kept: Vec<Area> = Vec::new();
+        let mut open: Vec<(OwnedFd, OwnedFd)> = Vec::new();
+        for held in all {
+            if round.is_multiple_of(2) {
+                drop(held.talk);
+                kept.push(held.area);
+            } else {
+                open.push(held.talk.into_ends());
+                held.area.unmap().map_err(|errno| Stop::Fail(format!("munmap of socket pages: {errno}")))?;
+            }
+        }
+        drop((kept, open));
+        let resident = resident_file_bytes()?;
+        self.context.check(resident <= before + lot, || {
+            format!("RssFile is `{resident}` when all is unmapped, and was `{before}` before")
+        })
+    }
+
+    /// In a child, which tells what went wrong there.
+    fn child(&self, body: impl FnOnce(Vec<Held<'a>>) -> i32) -> Result<Child, Stop> {
+        Child::run(|| match self.hold_all() {
+            Ok(all) if all.iter().all(|held| held.check().is_ok()) => body(all),
+            Ok(_) => WRONG_DATA,
+            Err(_) => NOT_HELD,
+        })
+    }
+
+    /// A process that ends with everything open and mapped.
+    fn forget(&self) -> Result<(), Stop> {
+        let child = self.child(|all| {
+            std::mem::forget(all);
+            0
+        })?;
+        let status = child.wait()?;
+        self.context.check(status.exit_status() == Some(0), || ended(status))
+    }
+
+    /// A process that is killed while it receives.
+    fn kill(&self) -> Result<(), Stop> {
+        let ready = SharedNumber::new().map_err(|error| Stop::Error(format!("mmap: {error}")))?;
+        let child = self.child(|all| {
+            ready.set(1);
+            // Goes on until it is killed.
+            loop {
+                if hold(self.place, 0, self.patience).is_err() {
+                    return NOT_HELD;
+                }
+                ready.set(ready.get() + 1);
+                std::hint::black_box(&all);
+            }
+        })?;
+        while ready.get() < 3 && child.is_alive()? {
+            clock::poll_interval(POLL);
+            self.patience.check(|| "a child that receives".into())?;
+        }
+        child.kill()?;
+        let status = child.wait()?;
+        self.context.check(status.terminating_signal() == Some(Signal::KILL.as_raw()), || ended(status))
+    }
+
+    /// A process that goes beyond the limit of its memory cgroup, and one beside
+    /// it that does not.
+    fn memcg(&self, group: &mut memcg::Group) -> Result<(), Stop> {
+        let bystander = hold(self.place, 99, self.patience)?;
+        let kills = group.kills()?;
+        let limit_pages = memcg::LIMIT / page_size();
+        let tasks = group.tasks();
+        let child = Child::run(|| {
+            // The kernel's log names it; see the console's allowances.
+            let _ = rustix::thread::set_name(memcg::VICTIM);
+            if std::fs::write(&tasks, "0").is_err() {
+                return NOT_JOINED;
+            }
+            let Ok(all) = self.hold_all() else { return NOT_HELD };
+            let Ok(hog) = anonymous(4 * limit_pages) else { return NOT_HELD };
+            for page in 0..hog.pages() {
+                hog.write(page * page_size(), &[1]);
+            }
+            drop(all);
+            0
+        })?;
+        let status = child.wait()?;
+        self.context.check(status.terminating_signal() == Some(Signal::KILL.as_raw()), || {
+            format!("beyond the limit of its memory cgroup {}", ended(status))
+        })?;
+        let now = group.kills()?;
+        self.context.check(now == kills + 1, || {
+            format!("the cgroup counts `{}` kills for one process that went beyond its limit", now - kills)
+        })?;
+        bystander.check()?;
+        drop(bystander);
+        // What pages of pipes are charged with goes when the last mapping does.
+        let most = memcg::SLACK * processors();
+        loop {
+            let left = group.current()?;
+            self.context.progress(0, 1)?;
+            if left <= most {
+                self.context.checked(1);
+                return Ok(());
+            }
+            self.patience.check(|| {
+                format!(
+                    "a memory cgroup to be empty: `{left}` bytes are charged to it, and no process is in it"
+                )
+            })?;
+            clock::poll_interval(POLL);
+        }
+    }
+
+    /// Waits until no socket is left but those from before, and what they were
+    /// charged with is given back.
+    fn settle(&self, before: Sockets) -> Result<(), Stop> {
+        let most = before.pages + RESERVE * processors() / page_size() as u64;
+        loop {
+            let now = sockets_now()?;
+            // Only tells that the test is alive.
+            self.context.progress(0, 1)?;
+            if now.in_use <= before.in_use && now.orphans <= before.orphans && now.pages <= most {
+                self.context.checked(1);
+                return Ok(());
+            }
+            self.patience.check(|| {
+                format!(
+                    "sockets to be gone: {} in use, {} orphans and `{}` pages, of which `{most}` may be left",
+                    now.in_use, now.orphans, now.pages
+                )
+            })?;
+            clock::poll_interval(POLL);
+        }
+    }
+}
+
+const NOT_HELD: i32 = 10;
+const WRONG_DATA: i32 = 11;
+const NOT_JOINED: i32 = 12;
+
+fn ended(status: WaitStatus) -> String {
+    let how = match status.exit_status() {
+        Some(NOT_HELD) => "could not open its connections, or map what came".to_owned(),
+        Some(WRONG_DATA) => "found wrong data in its mappings".to_owned(),
+        Some(NOT_JOINED) => "could not join the cgroup".to_owned(),
+        Some(code) => format!("ended with `{code}`"),
+        None => format!("was ended by signal {:?}", status.terminating_signal()),
+    };
+    format!("the child {how}")
+}
+
+fn processors() -> u64 {
+    crate::affinity::cpus().map_or(1, |cpus| cpus.len().max(1) as u64)
+}

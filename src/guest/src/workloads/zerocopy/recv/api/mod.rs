@@ -1,0 +1,179 @@
+//! `tcp-zerocopy/api`: what `mmap` of a TCP socket and `TCP_ZEROCOPY_RECEIVE`
+//! promise, fact by fact.
+//!
+//! The facts are those of `tcp_mmap()`, `tcp_zerocopy_receive()` and
+//! `do_tcp_getsockopt()` in net/ipv4/tcp.c, and alike on 6.1 and 6.12.
+
+mod data;
+mod endings;
+mod mapping;
+mod structure;
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use kregress_wire::{ParamInfo, WorkloadInfo};
+use rustix::io::Errno;
+
+use super::super::loopback::{FAMILIES, Family};
+use super::super::patience::{Limits, Patience};
+use super::place::{MODULES, PATHS, Path, Place};
+use super::sys::{Answer, Area, Request};
+use super::table::Table;
+use super::talk::Talk;
+use crate::context::{Context, Stop, WorkloadResult};
+use crate::modules::Loaded;
+use crate::netns::Home;
+use crate::ucount::Census;
+use crate::workloads::netns::{begin_census, expect_all_gone, expect_left};
+
+pub(super) static INFO: WorkloadInfo = WorkloadInfo {
+    name: "tcp-zerocopy/api",
+    summary: "what mmap of a TCP socket and TCP_ZEROCOPY_RECEIVE promise, fact by fact",
+    params: &[
+        ParamInfo::Choice {
+            name: "path",
+            summary: "lo of one namespace, or a veth pair between two",
+            choices: PATHS,
+            default: "loopback",
+        },
+        ParamInfo::Choice {
+            name: "family",
+            summary: "version of the Internet protocol",
+            choices: FAMILIES,
+            default: "ipv4",
+        },
+    ],
+    metrics: &[],
+    modules: MODULES,
+};
+
+/// What a row works with.
+pub(super) struct Bench<'a> {
+    pub(super) place: &'a Place,
+    pub(super) patience: Patience<'a>,
+    pub(super) seed: u64,
+}
+
+pub(super) type Row = (&'static str, fn(&Bench<'_>, &mut Table) -> Result<(), Stop>);
+
+const ROWS: &[&[Row]] = &[mapping::ROWS, structure::ROWS, data::ROWS, endings::ROWS];
+
+/// Nothing was mapped, copied or left to read.
+pub(super) const NOTHING: Answer =
+    Answer { length: 0, skip: 0, inq: 0, err: 0, copied: 0, msg_flags: 0, control: 0 };
+
+/// Everything is mapped and nothing is left.
+pub(super) fn mapped(bytes: usize) -> Answer {
+    Answer { length: number(bytes), ..NOTHING }
+}
+
+/// Nothing is mapped, and so much is queued that can only be read.
+pub(super) fn skip(bytes: usize) -> Answer {
+    Answer { skip: number(bytes), inq: number(bytes), ..NOTHING }
+}
+
+pub(super) fn number(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+impl<'a> Bench<'a> {
+    /// A connection with segments of whole pages.
+    pub(super) fn talk(&self) -> Result<Talk<'a>, Stop> {
+        Talk::new(self.place, self.seed, self.patience)
+    }
+
+    /// A second one, whose data is different.
+    pub(super) fn other_talk(&self) -> Result<Talk<'a>, Stop> {
+        Talk::new(self.place, self.seed ^ 1, self.patience)
+    }
+
+    /// A connection that shall be broken before long.
+    pub(super) fn fresh(&self) -> Result<Talk<'a>, Stop> {
+        Talk::fresh(self.place, self.seed, self.patience)
+    }
+}
+
+pub(super) fn window(socket: BorrowedFd<'_>, pages: usize) -> Result<Area, Stop> {
+    Area::window(socket, pages)
+        .map_err(|errno| Stop::Fail(format!("mmap of `{pages}` pages of a TCP socket to read: {errno}")))
+}
+
+pub(super) fn anonymous(pages: usize) -> Result<Area, Stop> {
+    Area::anonymous(pages).map_err(|errno| Stop::Error(format!("mmap of `{pages}` pages: {errno}")))
+}
+
+pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
+    let _loaded = Loaded::load(INFO.modules)?;
+    let (path, family) = (Path::of(context)?, Family::of(context)?);
+    let (mut census, fresh) = begin_census(context)?;
+    drop(fresh);
+    let limits = Limits::of(context)?;
+    let mut table = Table::default();
+    {
+        let place = Place::new(path, family)?;
+        assert_supported(&place)?;
+        let bench = Bench { place: &place, patience: limits.patience(), seed: context.rng().u64(..) };
+        let rows: Vec<&Row> = ROWS.iter().copied().flatten().collect();
+        for (done, (name, row)) in rows.iter().enumerate() {
+            table.begin(name);
+            let result = row(&bench, &mut table);
+            table.take(result)?;
+            context.progress(done as u64 + 1, rows.len() as u64)?;
+        }
+    }
+    table.begin("the namespaces afterwards");
+    let gone = expect_all_gone(context, &mut census, 2).map(drop);
+    let all_gone = gone.is_ok();
+    table.take(gone)?;
+    census.open()?;
+    // With others alive one could not tell which namespace is kept.
+    if all_gone {
+        table.begin("a mapping whose socket is closed");
+        let row = pinned(context, path, &limits, &mut census, &mut table);
+        table.take(row)?;
+    }
+    table.verdict(context)
+}
+
+/// The namespace of a socket lives as long as a mapping of it.
+fn pinned(
+    context: &Context<'_>,
+    path: Path,
+    limits: &Limits,
+    census: &mut Census,
+    table: &mut Table,
+) -> Result<(), Stop> {
+    let home = Home::here()?;
+    let make = |path| Place::new(path, Family::Ipv4);
+    let area = {
+        let talk = Talk::fresh(&make(path)?, 1, limits.patience())?;
+        let area = window(talk.receiver(), 1)?;
+        let (sender, receiver) = talk.into_ends();
+        // Without a peer that answers, a connection would keep its namespace for
+        // itself when it is closed.
+        endings::reset_and_wait(limits.patience(), sender, &receiver)?;
+        area
+    };
+    // A cleanup that is begun later is over later: when this one is gone, the
+    // other would be too, had it been begun.
+    drop(make(Path::Loopback)?);
+    expect_left(context, census, 1)?;
+    census.close()?;
+    let more = crate::ffi::unshare_net();
+    home.back()?;
+    census.open()?;
+    table.call("a namespace more than without that of the mapping", &more, Err(Errno::NOSPC));
+    table.call("munmap", &area.unmap(), Ok(()));
+    expect_all_gone(context, census, 1).map(drop)
+}
+
+/// Asks for nothing, to learn whether the kernel knows the request.
+pub(super) fn assert_supported(place: &Place) -> Result<(), Stop> {
+    let socket = place.socket()?;
+    Request::default().ask(socket.as_fd()).map(drop).map_err(|errno| match errno {
+        Errno::NOPROTOOPT => {
+            Stop::Skip("the kernel lacks TCP_ZEROCOPY_RECEIVE; it is there with CONFIG_MMU".into())
+        }
+        _ => Stop::Fail(format!("getsockopt TCP_ZEROCOPY_RECEIVE of length 0 on a new socket: {errno}")),
+    })
+}
