@@ -7,8 +7,10 @@
 pub(crate) mod ip;
 pub(crate) mod link;
 mod listen;
+pub(crate) mod neigh;
 pub(crate) mod nft;
 pub(crate) mod nsid;
+pub(crate) mod raw;
 mod reply;
 pub(crate) mod xfrm;
 

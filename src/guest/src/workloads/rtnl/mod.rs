@@ -1,8 +1,10 @@
 //! Workloads about network devices: their life, their moves between namespaces,
 //! their death with one.
 
+mod holders;
 mod kind;
 mod kinds;
+mod leak;
 mod ledger;
 mod moves;
 mod parallel;
@@ -19,4 +21,5 @@ pub(super) const ALL: &[Workload] = &[
     Workload { info: &moves::INFO, run: moves::run },
     Workload { info: &parallel::INFO, run: parallel::run },
     Workload { info: &wait::INFO, run: wait::run },
+    Workload { info: &leak::INFO, run: leak::run },
 ];
