@@ -1,6 +1,7 @@
 //! What holds references on a device or a namespace: the list, and how each of
 //! them is brought about.
 
+mod connections;
 mod devices;
 mod memberships;
 
@@ -13,12 +14,36 @@ use super::leak::Stage;
 use crate::context::{Context, Stop, WorkloadResult};
 
 /// Names of [`Holder`], as suites say them.
-pub(super) const NAMES: &[&str] =
-    &["multicast", "neighbours", "packet", "qdisc", "nexthop", "macvlan", "vlan"];
+pub(super) const NAMES: &[&str] = &[
+    "multicast",
+    "neighbours",
+    "packet",
+    "qdisc",
+    "nexthop",
+    "macvlan",
+    "vlan",
+    "requests",
+    "fragments",
+    "mptcp",
+    "tls",
+];
 
 /// Modules that holders need where the kernel has them as modules.
-pub(super) const MODULES: &[&str] =
-    &["veth", "dummy", "macvlan", "8021q", "sch_fq", "sch_ingress", "cls_matchall", "act_mirred"];
+pub(super) const MODULES: &[&str] = &[
+    "veth",
+    "dummy",
+    "macvlan",
+    "8021q",
+    "sch_fq",
+    "sch_ingress",
+    "cls_matchall",
+    "act_mirred",
+    "tls",
+    "gcm",
+    "aes_generic",
+    "ghash_generic",
+    "ctr",
+];
 
 /// What holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +62,14 @@ pub(super) enum Holder {
     Macvlan,
     /// The same.
     Vlan,
+    /// Connections that their client never completes.
+    Requests,
+    /// Packets that wait for their rest.
+    Fragments,
+    /// A connection by several ways at once.
+    Mptcp,
+    /// A connection with encryption on top.
+    Tls,
 }
 
 impl Holder {
@@ -54,6 +87,10 @@ impl Holder {
             "nexthop" => Self::Nexthop,
             "macvlan" => Self::Macvlan,
             "vlan" => Self::Vlan,
+            "requests" => Self::Requests,
+            "fragments" => Self::Fragments,
+            "mptcp" => Self::Mptcp,
+            "tls" => Self::Tls,
             other => {
                 return Err(Stop::Error(format!(
                     "parameter `holder` is `{other}`, which is none of its choices"
@@ -68,6 +105,7 @@ impl Holder {
             Self::Qdisc => &["dummy", "sch_fq", "sch_ingress", "cls_matchall", "act_mirred"],
             Self::Macvlan => &["macvlan"],
             Self::Vlan => &["8021q"],
+            Self::Tls => &["tls", "gcm", "aes_generic", "ghash_generic", "ctr"],
             _ => &[],
         }
     }
@@ -86,6 +124,10 @@ impl Holder {
             Self::Nexthop => devices::nexthop(ctx, stage),
             Self::Macvlan => devices::upper(stage, &devices::MACVLAN),
             Self::Vlan => devices::upper(stage, &devices::VLAN),
+            Self::Requests => connections::requests(ctx, stage),
+            Self::Fragments => connections::fragments(ctx, stage),
+            Self::Mptcp => connections::mptcp(ctx, stage),
+            Self::Tls => connections::tls(ctx, stage),
         }
     }
 }
@@ -95,6 +137,8 @@ impl Holder {
 pub(super) struct Held {
     /// Sockets of the near namespace, which keep it alive.
     pub(super) near: Vec<OwnedFd>,
+    /// A connection between the namespaces, which keeps both alive.
+    talk: Option<connections::Talk>,
     /// Devices on top, which go when the device goes.
     pub(super) upper: &'static [&'static str],
     /// The same, in the far namespace.
@@ -118,7 +162,7 @@ pub(super) enum Told {
 impl Held {
     /// Whether it keeps the near namespace alive.
     pub(super) fn pins(&self) -> bool {
-        !self.near.is_empty()
+        !self.near.is_empty() || self.talk.is_some()
     }
 
     /// After the device is gone: whether its sockets know.
@@ -139,13 +183,13 @@ impl Held {
     /// Lets go, with the device still there.
     pub(super) fn finish(&mut self) -> Result<(), Stop> {
         self.near.clear();
-        Ok(())
+        self.talk.take().map_or(Ok(()), connections::Talk::finish)
     }
 
     /// Lets go, with the device gone.
     pub(super) fn abort(&mut self) -> Result<(), Stop> {
         self.near.clear();
-        Ok(())
+        self.talk.take().map_or(Ok(()), connections::Talk::abort)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Workloads about network devices: their life, their moves between namespaces,
 //! their death with one.
 
+mod frames;
 mod holders;
 mod kind;
 mod kinds;
@@ -9,6 +10,8 @@ mod ledger;
 mod moves;
 mod parallel;
 mod place;
+mod readers;
+mod roll;
 mod stack;
 mod wait;
 
@@ -22,4 +25,5 @@ pub(super) const ALL: &[Workload] = &[
     Workload { info: &parallel::INFO, run: parallel::run },
     Workload { info: &wait::INFO, run: wait::run },
     Workload { info: &leak::INFO, run: leak::run },
+    Workload { info: &readers::INFO, run: readers::run },
 ];
