@@ -4,7 +4,7 @@
 //! results mean is decided elsewhere.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -403,6 +403,58 @@ pub(crate) fn unshare_user_net_and_mounts() -> io::Result<()> {
             }
         }
     }
+}
+
+/// Options of sockets whose value is plain data, without a pointer in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlainOption {
+    /// `PACKET_ADD_MEMBERSHIP`: `struct packet_mreq`.
+    PacketMembership,
+    /// `PACKET_FANOUT`: a group, and how packets are shared in it.
+    PacketFanout,
+    /// `TCP_ULP`: the name of the protocol on top.
+    UpperProtocol,
+    /// `TLS_TX`: `struct tls12_crypto_info_*`.
+    TlsSend,
+    /// `TLS_RX`: the same for what is received.
+    TlsReceive,
+}
+
+/// Sets such an option.
+pub(crate) fn set_plain_option(socket: impl AsFd, option: PlainOption, value: &[u8]) -> io::Result<()> {
+    let (level, option) = match option {
+        PlainOption::PacketMembership => (libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP),
+        PlainOption::PacketFanout => (libc::SOL_PACKET, libc::PACKET_FANOUT),
+        PlainOption::UpperProtocol => (libc::SOL_TCP, libc::TCP_ULP),
+        PlainOption::TlsSend => (libc::SOL_TLS, libc::TLS_TX),
+        PlainOption::TlsReceive => (libc::SOL_TLS, libc::TLS_RX),
+    };
+    let length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
+    let value = value.as_ptr().cast::<libc::c_void>();
+    // SAFETY: `value` is readable and of the length given, and none of these
+    // options makes the kernel follow what is in it.
+    check(unsafe { libc::setsockopt(socket.as_fd().as_raw_fd(), level, option, value, length) }).map(drop)
+}
+
+/// A socket for frames of every protocol that go through one device, headers
+/// included (`AF_PACKET`, `SOCK_RAW`).
+pub(crate) fn packet_socket(device: u32) -> io::Result<OwnedFd> {
+    let every = u16::try_from(libc::ETH_P_ALL).map_err(io::Error::other)?.to_be();
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    // SAFETY: takes three integers.
+    let socket = check(unsafe { libc::socket(libc::AF_PACKET, kind, i32::from(every)) })?;
+    // SAFETY: a descriptor that nobody else knows.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    // SAFETY: a plain C structure for which zeros are valid.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::sa_family_t::try_from(libc::AF_PACKET).map_err(io::Error::other)?;
+    address.sll_protocol = every;
+    address.sll_ifindex = i32::try_from(device).map_err(io::Error::other)?;
+    let length = libc::socklen_t::try_from(size_of_val(&address)).map_err(io::Error::other)?;
+    let pointer = (&raw const address).cast::<libc::sockaddr>();
+    // SAFETY: `address` is readable and of the length given.
+    check(unsafe { libc::bind(socket.as_raw_fd(), pointer, length) })?;
+    Ok(socket)
 }
 
 #[cfg(test)]

@@ -7,8 +7,10 @@
 pub(crate) mod ip;
 pub(crate) mod link;
 mod listen;
+pub(crate) mod neigh;
 pub(crate) mod nft;
 pub(crate) mod nsid;
+pub(crate) mod raw;
 mod reply;
 pub(crate) mod xfrm;
 
@@ -174,13 +176,24 @@ impl<M: NetlinkSerializable + NetlinkDeserializable + Clone + fmt::Debug> Connec
     /// What the kernel says against it.
     pub(crate) fn dump(&mut self, message: &M) -> Result<Vec<M>, RequestError> {
         for _ in 0..DUMP_ATTEMPTS {
-            self.send(message.clone(), NLM_F_DUMP)?;
-            let mut answers = Vec::new();
-            if self.collect(&mut answers)? == Consistency::Whole {
+            let (answers, consistency) = self.dump_once(message.clone())?;
+            if consistency == Consistency::Whole {
                 return Ok(answers);
             }
         }
         Err(RequestError::Interrupted(DUMP_ATTEMPTS))
+    }
+
+    /// Asks for a whole table, and says whether it changed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says against it.
+    pub(crate) fn dump_once(&mut self, message: M) -> Result<(Vec<M>, Consistency), RequestError> {
+        self.send(message, NLM_F_DUMP)?;
+        let mut answers = Vec::new();
+        let consistency = self.collect(&mut answers)?;
+        Ok((answers, consistency))
     }
 
     /// Sends messages that belong together in one piece, and takes as many
@@ -262,8 +275,10 @@ impl<M> fmt::Debug for Connection<M> {
 
 /// Whether a dump is one state of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Consistency {
+pub(crate) enum Consistency {
+    /// It is.
     Whole,
+    /// The table changed on the way (`NLM_F_DUMP_INTR`).
     Changed,
 }
 

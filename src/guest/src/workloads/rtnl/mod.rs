@@ -1,12 +1,17 @@
 //! Workloads about network devices: their life, their moves between namespaces,
 //! their death with one.
 
+mod frames;
+mod holders;
 mod kind;
 mod kinds;
+mod leak;
 mod ledger;
 mod moves;
 mod parallel;
 mod place;
+mod readers;
+mod roll;
 mod stack;
 mod wait;
 
@@ -19,4 +24,6 @@ pub(super) const ALL: &[Workload] = &[
     Workload { info: &moves::INFO, run: moves::run },
     Workload { info: &parallel::INFO, run: parallel::run },
     Workload { info: &wait::INFO, run: wait::run },
+    Workload { info: &leak::INFO, run: leak::run },
+    Workload { info: &readers::INFO, run: readers::run },
 ];
