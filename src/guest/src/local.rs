@@ -48,7 +48,22 @@ const HARMLESS: &[&str] = &[
     "setns/errno",
     "setns/readers",
     "tcp-zerocopy/receive",
+    "tcp-zerocopy/api",
+    "tcp-zerocopy/integrity",
+    "tcp-zerocopy/options",
+    "tcp-zerocopy/tangle",
+    "tcp-zerocopy/scaling",
     "msg-zerocopy/send",
+    "msg-zerocopy/paths",
+    "msg-zerocopy/order",
+    "msg-zerocopy/limits",
+    "msg-zerocopy/reuse",
+    "msg-zerocopy/errno",
+    "msg-zerocopy/endings",
+    "uring-zerocopy/send",
+    "uring-zerocopy/errors",
+    "uring-zerocopy/links",
+    "rtnl/readers",
 ];
 
 /// Why a workload does not run here; `None` if it may.

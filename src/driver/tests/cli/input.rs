@@ -102,7 +102,7 @@ fn a_suite_with_a_mistake_is_refused_with_its_place() {
     rig.write("project/suites/t.yaml", unknown);
     insta::assert_snapshot!(refused(&rig, &["run", "t"]), @r"
     error: suites/t.yaml:4:17: unknown workload `netns/drian`
-    hint: did you mean `netns/drain`? known workloads: `netns/churn`, `netns/jobs`, `netns/storm`, `netns/kill`, `netns/limit`, `netns/fail-nth`, `netns/soak`, `netns/drain`, `netns/slope`, `netns/profile`, `nsid/errno`, `nsid/dump` and 16 more
+    hint: did you mean `netns/drain`? known workloads: `netns/churn`, `netns/jobs`, `netns/storm`, `netns/kill`, `netns/limit`, `netns/fail-nth`, `netns/soak`, `netns/drain`, `netns/slope`, `netns/profile`, `nsid/errno`, `nsid/dump` and 35 more
     ");
 }
 

@@ -6,11 +6,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use rustix::thread::UnshareFlags;
 
+use super::connection::{self, Pair};
 use super::patience::Patience;
 use super::sys;
 use crate::context::{Context, Stop};
@@ -143,15 +143,6 @@ fn bound(family: Family, kind: SocketType) -> Result<(OwnedFd, SocketAddr), Stop
     Ok((socket, name))
 }
 
-/// Two ends of one connection.
-#[derive(Debug)]
-pub(super) struct Pair {
-    /// The end that sends.
-    pub(super) sender: OwnedFd,
-    /// The end that receives.
-    pub(super) receiver: OwnedFd,
-}
-
 /// Opens a TCP connection; neither end blocks.
 ///
 /// # Errors
@@ -167,20 +158,7 @@ pub(super) fn tcp_pair(family: Family, patience: Patience<'_>) -> Result<Pair, S
     let sender = family.socket(SocketType::STREAM)?;
     let send_room = sockopt::set_socket_send_buffer_size_force(&sender, TCP_BUFFER);
     unless_forbidden(send_room).map_err(set_up("setsockopt SO_SNDBUFFORCE"))?;
-    match rustix::net::connect(&sender, &address) {
-        Ok(()) => {}
-        Err(Errno::INPROGRESS) => {
-            patience.wait(sender.as_fd(), PollFlags::OUT, || format!("the connection to {address}"))?;
-            let error = sockopt::socket_error(&sender).map_err(set_up("getsockopt SO_ERROR"))?;
-            error.map_err(|errno| Stop::Fail(format!("connect to {address}: {errno}")))?;
-        }
-        Err(errno) => return Err(Stop::Fail(format!("connect to {address}: {errno}"))),
-    }
-    patience.wait(listener.as_fd(), PollFlags::IN, || format!("a connection to accept at {address}"))?;
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let receiver = rustix::net::accept_with(&listener, flags)
-        .map_err(|errno| Stop::Fail(format!("accept at {address}: {errno}")))?;
-    Ok(Pair { sender, receiver })
+    connection::connect(listener.as_fd(), sender, address, patience)
 }
 
 /// A buffer of TCP that root of a mere user namespace may not enlarge grows by

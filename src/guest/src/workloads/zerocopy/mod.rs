@@ -5,6 +5,7 @@
 //! is reached through [`crate::context::Context`] only.
 
 mod completions;
+mod connection;
 mod datagrams;
 mod errqueue;
 mod inflight;

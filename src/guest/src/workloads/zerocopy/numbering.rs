@@ -9,9 +9,10 @@ use rustix::event::PollFlags;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::SendFlags;
 
+use super::connection::Pair;
 use super::errqueue::{self, Notification, Pages};
 use super::inflight;
-use super::loopback::{Family, Pair};
+use super::loopback::Family;
 use super::patience::Patience;
 use super::pattern::Pattern;
 use super::send::Protocol;

@@ -9,9 +9,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use kregress_wire::{Better, Kind, MetricInfo, ParamInfo, Unit, WorkloadInfo};
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::connection::Pair;
 use super::datagrams::Datagrams;
 use super::inflight::{self, Order, Pace, Sent};
-use super::loopback::{self, FAMILIES, Family, Pair};
+use super::loopback::{self, FAMILIES, Family};
 use super::numbering;
 use super::patience::{Limits, Patience, both_ends};
 use super::pattern::{Load, Pattern};

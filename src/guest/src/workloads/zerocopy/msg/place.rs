@@ -16,11 +16,11 @@ use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::{AddressFamily as WireFamily, RouteNetlinkMessage};
-use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
 
-use super::super::loopback::{Family, Pair};
+use super::super::connection::{self, Pair};
+use super::super::loopback::Family;
 use super::super::patience::Patience;
 use crate::clock;
 use crate::context::{Context, Stop};
@@ -287,13 +287,11 @@ impl Place {
             let (receiver, to) =
                 self.inside(self.receiving(), || bound(self.family, SocketType::DGRAM, self.to()))?;
             // What a small datagram is charged with is several times its size.
-            sockopt::set_socket_recv_buffer_size_force(&receiver, room)
-                .map_err(|errno| Stop::Error(format!("setsockopt SO_RCVBUFFORCE: {errno}")))?;
+            connection::receive_room(receiver.as_fd(), room)?;
             (Some(receiver), to)
         };
         let sender = self.within(|| socket(self.family, SocketType::DGRAM))?;
-        sockopt::set_socket_send_buffer_size_force(&sender, room)
-            .map_err(|errno| Stop::Error(format!("setsockopt SO_SNDBUFFORCE: {errno}")))?;
+        connection::send_room(sender.as_fd(), room)?;
         rustix::net::connect(&sender, &to)
             .map_err(|errno| Stop::Error(format!("connect of a datagram socket to {to}: {errno}")))?;
         Ok((sender, receiver))
@@ -309,24 +307,11 @@ impl Place {
             self.inside(self.receiving(), || bound(self.family, SocketType::STREAM, self.to()))?;
         let set_up = |what: &'static str| move |errno: Errno| Stop::Error(format!("{what}: {errno}"));
         // Before the handshake, so that the window is of that size from the start.
-        sockopt::set_socket_recv_buffer_size_force(&listener, room.receiver)
-            .map_err(set_up("setsockopt SO_RCVBUFFORCE"))?;
+        connection::receive_room(listener.as_fd(), room.receiver)?;
         rustix::net::listen(&listener, 1).map_err(set_up("listen"))?;
         let sender = self.within(|| socket(self.family, SocketType::STREAM))?;
-        sockopt::set_socket_send_buffer_size_force(&sender, room.sender)
-            .map_err(set_up("setsockopt SO_SNDBUFFORCE"))?;
-        match rustix::net::connect(&sender, &to) {
-            Ok(()) | Err(Errno::INPROGRESS) => {}
-            Err(errno) => return Err(Stop::Fail(format!("connect to {to}: {errno}"))),
-        }
-        patience.wait(sender.as_fd(), PollFlags::OUT, || format!("the connection to {to}"))?;
-        let error = sockopt::socket_error(&sender).map_err(set_up("getsockopt SO_ERROR"))?;
-        error.map_err(|errno| Stop::Fail(format!("connect to {to}: {errno}")))?;
-        patience.wait(listener.as_fd(), PollFlags::IN, || format!("a connection to accept at {to}"))?;
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let receiver = rustix::net::accept_with(&listener, flags)
-            .map_err(|errno| Stop::Fail(format!("accept at {to}: {errno}")))?;
-        Ok(Pair { sender, receiver })
+        connection::send_room(sender.as_fd(), room.sender)?;
+        connection::connect(listener.as_fd(), sender, to, patience)
     }
 }
 

@@ -4,6 +4,7 @@
 //! The kernel counts per real user id (`mm_account_pinned_pages()` in
 //! net/core/skbuff.c), so an id that nobody else has gives an exact count.
 
+use rustix::io::Errno;
 use rustix::process::Uid;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::set_thread_res_uid;
@@ -25,14 +26,17 @@ impl Commoner {
     ///
     /// # Errors
     ///
-    /// [`Stop::Error`] when that is not permitted.
+    /// [`Stop::Skip`] in a user namespace without that id, [`Stop::Error`] when it is
+    /// not permitted.
     pub(super) fn become_one() -> Result<Self, Stop> {
         let before = getrlimit(Resource::Memlock);
         let id = Uid::from_raw(ID);
         // Root stays the saved id, so that there is a way back; the effective
         // capabilities go all the same.
-        set_thread_res_uid(id, id, Uid::ROOT)
-            .map_err(|errno| Stop::Error(format!("setresuid to `{ID}`: {errno}")))?;
+        set_thread_res_uid(id, id, Uid::ROOT).map_err(|errno| match errno {
+            Errno::INVAL => Stop::Skip(format!("user `{ID}` does not exist in this user namespace")),
+            _ => Stop::Error(format!("setresuid to `{ID}`: {errno}")),
+        })?;
         Ok(Self { before })
     }
 

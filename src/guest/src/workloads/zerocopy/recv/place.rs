@@ -11,11 +11,11 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
-use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
-use super::super::loopback::{Family, Pair, segment_size};
+use super::super::connection::{self, Pair};
+use super::super::loopback::{Family, segment_size};
 use super::super::memory::page_size;
 use super::super::patience::Patience;
 use super::super::sys;
@@ -138,8 +138,7 @@ impl Place {
     pub(super) fn listen(&self, room: usize) -> Result<(OwnedFd, SocketAddr), Stop> {
         let listener = self.socket()?;
         // Before the handshake: it fixes the scale of the window.
-        sockopt::set_socket_recv_buffer_size_force(&listener, room)
-            .map_err(set_up("setsockopt SO_RCVBUFFORCE"))?;
+        connection::receive_room(listener.as_fd(), room)?;
         let address = SocketAddr::from((self.address, 0));
         rustix::net::bind(&listener, &address)
             .map_err(|errno| Stop::Error(format!("bind to `{}`: {errno}", self.address)))?;
@@ -164,23 +163,9 @@ impl Place {
         let sender = tcp(self.family);
         enter(&self.receiving)?;
         let sender = sender?;
-        sockopt::set_socket_send_buffer_size_force(&sender, ROOM)
-            .map_err(set_up("setsockopt SO_SNDBUFFORCE"))?;
+        connection::send_room(sender.as_fd(), ROOM)?;
         sockopt::set_tcp_nodelay(&sender, true).map_err(set_up("setsockopt TCP_NODELAY"))?;
-        match rustix::net::connect(&sender, &address) {
-            Ok(()) => {}
-            Err(Errno::INPROGRESS) => {
-                patience.wait(sender.as_fd(), PollFlags::OUT, || format!("the connection to {address}"))?;
-                let error = sockopt::socket_error(&sender).map_err(set_up("getsockopt SO_ERROR"))?;
-                error.map_err(|errno| Stop::Fail(format!("connect to {address}: {errno}")))?;
-            }
-            Err(errno) => return Err(Stop::Fail(format!("connect to {address}: {errno}"))),
-        }
-        patience.wait(listener.as_fd(), PollFlags::IN, || format!("a connection to accept at {address}"))?;
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let receiver = rustix::net::accept_with(&listener, flags)
-            .map_err(|errno| Stop::Fail(format!("accept at {address}: {errno}")))?;
-        Ok(Pair { sender, receiver })
+        connection::connect(listener.as_fd(), sender, address, patience)
     }
 
     /// As [`Self::connect`], and sends until segments hold whole pages: the

@@ -13,7 +13,8 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::RecvFlags;
 use std::os::fd::AsFd;
 
-use super::super::loopback::{Family, Pair};
+use super::super::connection::Pair;
+use super::super::loopback::Family;
 use super::super::memory::page_size;
 use super::super::patience::{Limits, Patience};
 use super::super::pattern::Load;

@@ -11,7 +11,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use rustix::pipe::{PipeFlags, SpliceFlags};
 
-use super::super::loopback::Pair;
+use super::super::connection::Pair;
 use super::super::memory::page_size;
 use super::super::patience::Patience;
 use super::super::pattern::Pattern;

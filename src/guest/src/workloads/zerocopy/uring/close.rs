@@ -14,7 +14,8 @@ use kregress_wire::{ParamInfo, WorkloadInfo};
 use rustix::net::sockopt;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-use super::super::loopback::{FAMILIES, Family, Pair};
+use super::super::connection::Pair;
+use super::super::loopback::{FAMILIES, Family};
 use super::super::memory::{Pages, page_size};
 use super::super::patience::{Limits, Patience};
 use super::super::pattern::Pattern;

@@ -14,7 +14,8 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, So
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
-use super::super::loopback::{FAMILIES, Family, Pair};
+use super::super::connection::Pair;
+use super::super::loopback::{FAMILIES, Family};
 use super::super::memory::{Pages, page_size};
 use super::super::patience::{Limits, Patience};
 use super::bench::{self, Bench, More};

@@ -11,7 +11,8 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, Shutdown};
 
-use super::super::loopback::{FAMILIES, Family, Pair};
+use super::super::connection::Pair;
+use super::super::loopback::{FAMILIES, Family};
 use super::super::memory::Pages;
 use super::super::patience::{Limits, Patience};
 use super::super::pattern::Pattern;

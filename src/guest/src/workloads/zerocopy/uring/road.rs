@@ -10,11 +10,11 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
-use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
 
-use super::super::loopback::{Family, Pair};
+use super::super::connection::{self, Pair};
+use super::super::loopback::Family;
 use super::super::patience::Patience;
 use crate::context::Stop;
 use crate::dress::no_kind;
@@ -181,25 +181,11 @@ impl Road {
     pub(super) fn tcp(&self, room: Room, patience: Patience<'_>) -> Result<Pair, Stop> {
         let (listener, address) = self.bound(SocketType::STREAM)?;
         // Before the handshake: it fixes the scale of the window.
-        sockopt::set_socket_recv_buffer_size_force(&listener, room.receive)
-            .map_err(stop("setsockopt SO_RCVBUFFORCE"))?;
+        connection::receive_room(listener.as_fd(), room.receive)?;
         rustix::net::listen(&listener, 1).map_err(stop("listen"))?;
         let sender = open(self.family, SocketType::STREAM)?;
-        sockopt::set_socket_send_buffer_size_force(&sender, room.send)
-            .map_err(stop("setsockopt SO_SNDBUFFORCE"))?;
-        match rustix::net::connect(&sender, &address) {
-            Ok(()) => {}
-            Err(Errno::INPROGRESS) => {
-                patience.wait(sender.as_fd(), PollFlags::OUT, || format!("the connection to {address}"))?;
-                let error = sockopt::socket_error(&sender).map_err(stop("getsockopt SO_ERROR"))?;
-                error.map_err(|errno| Stop::Fail(format!("connect to {address}: {errno}")))?;
-            }
-            Err(errno) => return Err(Stop::Fail(format!("connect to {address}: {errno}"))),
-        }
-        patience.wait(listener.as_fd(), PollFlags::IN, || format!("a connection to accept at {address}"))?;
-        let receiver = rustix::net::accept_with(&listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
-            .map_err(|errno| Stop::Fail(format!("accept at {address}: {errno}")))?;
-        Ok(Pair { sender, receiver })
+        connection::send_room(sender.as_fd(), room.send)?;
+        connection::connect(listener.as_fd(), sender, address, patience)
     }
 
     /// A datagram socket at the near end, connected to the far end.

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::mm::ProtFlags;
 use rustix::net::{RecvFlags, SendFlags};
 
-use super::super::super::loopback::Pair;
+use super::super::super::connection::Pair;
 use super::super::super::memory::page_size;
 use super::super::super::patience::Patience;
 use super::super::child::fork_and_end;

@@ -16,7 +16,8 @@ use std::sync::Mutex;
 use kregress_wire::{ParamInfo, WorkloadInfo};
 use rustix::net::Shutdown;
 
-use super::super::loopback::{Family, Pair};
+use super::super::connection::Pair;
+use super::super::loopback::Family;
 use super::super::memory::page_size;
 use super::super::patience::{Limits, Patience};
 use super::super::pattern::{Load, Pattern};
