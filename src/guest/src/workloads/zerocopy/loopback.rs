@@ -194,13 +194,7 @@ pub(super) fn udp_pair(family: Family, bytes: usize, window: usize) -> Result<Pa
     // what is in them, and the kernel's own structures. The page for the latter
     // is generous, and from experience.
     let charge = 2 * bytes.next_multiple_of(4096) + 4096;
-    let room = sockopt::set_socket_recv_buffer_size_force(&receiver, charge * window);
-    room.map_err(|errno| match errno {
-        Errno::PERM => {
-            Stop::Skip(format!("without CAP_NET_ADMIN of the machine datagrams are lost ({errno})"))
-        }
-        _ => set_up("setsockopt SO_RCVBUFFORCE")(errno),
-    })?;
+    connection::receive_room(receiver.as_fd(), charge * window)?;
     Ok(Pair { sender, receiver })
 }
 

@@ -9,6 +9,7 @@ mod connection;
 mod datagrams;
 mod errqueue;
 mod inflight;
+mod locked;
 mod loopback;
 mod memory;
 mod msg;

@@ -13,6 +13,7 @@ use rustix::net::{AddressFamily, Protocol, SendFlags, Shutdown, SocketFlags, Soc
 
 use super::super::errqueue;
 use super::super::inflight::{self, ZEROCOPY};
+use super::super::locked;
 use super::super::loopback::{FAMILIES, Family};
 use super::super::patience::{Limits, Patience};
 use super::super::sys as options;
@@ -74,6 +75,7 @@ const EXPERIMENT: u32 = 253;
 
 pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
     let _modules = Loaded::load(place::MODULES)?;
+    locked::room_for(stuck::PINNED)?;
     let family = Family::of(context)?;
     let limits = Limits::of(context)?;
     let patience = limits.patience();

@@ -26,6 +26,10 @@ pub(super) const PLUG: usize = 512 << 10;
 /// more than `net.core.optmem_max`, which was 20480 before 6.8.
 const SENDER: usize = 4 << 20;
 
+/// Bytes that a full queue pins at most: the kernel doubles the room, and the last
+/// call may exceed it.
+pub(super) const PINNED: u64 = 2 * SENDER as u64 + (1 << 20);
+
 /// Maximum size of packets that streams flow well with through so small a window.
 pub(super) const MTU: u32 = 1500;
 
