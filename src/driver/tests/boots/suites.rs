@@ -1,4 +1,4 @@
-//! The namespace suites on real kernels: everything that a kernel has is green.
+//! The suites on real kernels: everything that a kernel has is green.
 
 use serde_json::Value;
 
@@ -47,4 +47,24 @@ fn a_prebuilt_6_1_passes_the_namespace_suites_with_its_modules() {
     let ran = rig.run(&["run", "--kernel", &deb, "netns-churn", "nsid", "setns", "rtnl"]);
     let passed = assert_green(&ran);
     assert!(passed > 40, "{passed} passed, skipped: {:?}", skipped(&ran));
+}
+
+const ZEROCOPY: [&str; 3] = ["tcp-zerocopy", "msg-zerocopy", "uring-zerocopy"];
+
+#[test]
+fn the_default_kernel_passes_every_zerocopy_test() {
+    let rig = Rig::new();
+    let ran = rig.run(&[&["run"], ZEROCOPY.as_slice()].concat());
+    assert_green(&ran);
+    assert_eq!(skipped(&ran), [""; 0]);
+}
+
+#[test]
+fn a_prebuilt_6_1_passes_every_zerocopy_test() {
+    let deb =
+        std::env::var("KREGRESS_TEST_DEB").expect("KREGRESS_TEST_DEB names the package of a kernel image");
+    let rig = Rig::new();
+    let ran = rig.run(&[&["run", "--kernel", &deb], ZEROCOPY.as_slice()].concat());
+    assert_green(&ran);
+    assert_eq!(skipped(&ran), [""; 0]);
 }

@@ -137,13 +137,16 @@ impl Table {
         let mut text = match self.deviations.as_slice() {
             [] => return None,
             [only] => return Some(only.clone()),
-            all => format!("{} of {} facts do not hold", all.len(), self.checks),
+            // The first line is what summaries show.
+            [first, others @ ..] => {
+                format!("{first}; and {} more of {} facts do not hold", others.len(), self.checks)
+            }
         };
-        for deviation in self.deviations.iter().take(SPELT_OUT) {
+        for deviation in self.deviations.iter().skip(1).take(SPELT_OUT) {
             text.push('\n');
             text.push_str(deviation);
         }
-        if self.deviations.len() > SPELT_OUT {
+        if self.deviations.len() > SPELT_OUT + 1 {
             text.push_str("\n...");
         }
         Some(text)
@@ -175,8 +178,7 @@ mod tests {
         table.begin("FIN");
         table.answer("an empty queue", &Ok(Answer { inq: 1, ..Answer::default() }), &Err(Errno::IO));
         table.same("pages", &1, &1);
-        let text = "2 of 3 facts do not hold\n\
-                    mmap: to write: done; expected: EPERM\n\
+        let text = "mmap: to write: done; expected: EPERM; and 1 more of 3 facts do not hold\n\
                     FIN: an empty queue: length 0, recv_skip_hint 0, inq 1; expected: EIO";
         assert_eq!(table.message().as_deref(), Some(text));
     }
@@ -207,7 +209,8 @@ mod tests {
             table.same(n, &0, &1);
         }
         let text = table.message().expect("deviations");
-        assert!(text.starts_with("100 of 100 facts do not hold\noptlen: 0: 0; expected: 1\n"), "{text}");
+        let start = "optlen: 0: 0; expected: 1; and 99 more of 100 facts do not hold\noptlen: 1: ";
+        assert!(text.starts_with(start), "{text}");
         assert_eq!((text.lines().count(), text.lines().last()), (SPELT_OUT + 2, Some("...")));
     }
 }
