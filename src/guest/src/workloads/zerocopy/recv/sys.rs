@@ -137,6 +137,23 @@ impl Area {
         Ok(pages.iter().map(|page| page & 1 != 0).collect())
     }
 
+    /// A copy of some bytes, if all of their pages are there: a kernel that only says
+    /// so is a failure and no signal.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::populated`].
+    pub(super) fn copy(&self, offset: usize, len: usize) -> Result<Option<Vec<u8>>> {
+        let populated = self.populated()?;
+        let pages = offset / page_size()..(offset + len).div_ceil(page_size());
+        if !populated.get(pages).is_some_and(|pages| pages.iter().all(|there| *there)) {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; len];
+        self.read(offset, &mut bytes);
+        Ok(Some(bytes))
+    }
+
     /// Copies out what is in it from `offset` on. To read a page that is not
     /// there raises SIGBUS.
     pub(super) fn read(&self, offset: usize, bytes: &mut [u8]) {
