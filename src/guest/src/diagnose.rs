@@ -10,13 +10,26 @@ use crate::procfs::{self, Stat};
 /// byte had to be escaped.
 const LIMIT: usize = 200_000;
 
+/// Whose the kernel log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Log {
+    /// This run's.
+    Ours,
+    /// That of a host, where nothing is printed for our sake.
+    Foreign,
+}
+
 /// Reports on the processes below `test` and on the kernel's workers, and has
 /// the kernel print blocked tasks and all processors' stacks into its log.
-pub(crate) fn report(test: Option<i32>) -> String {
+pub(crate) fn report(test: Option<i32>, log: Log) -> String {
     // First, so that the log is complete when the answer arrives. `w`: blocked
     // tasks. `l`: a backtrace of every processor that is not idle.
     let mut text = String::new();
-    for key in ["w", "l"] {
+    let keys: &[&str] = match log {
+        Log::Ours => &["w", "l"],
+        Log::Foreign => &[],
+    };
+    for key in keys {
         if let Err(error) = fs::write("/proc/sysrq-trigger", key) {
             let _ = writeln!(text, "no sysrq-{key} in the kernel log: {error}; needs CONFIG_MAGIC_SYSRQ");
         }

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kregress_wire::{Decoder, Event, Outcome, Plan, PlannedTest, Request, Writer};
+use kregress_wire::{Decoder, Event, Outcome, Plan, PlannedTest, Request, WorkloadInfo, Writer};
 use rustix::process::Pid;
 
 use crate::child::{self, Launcher, Surroundings};
@@ -56,12 +56,12 @@ impl Channels {
 pub(crate) struct Lost(#[from] io::Error);
 
 /// Whose kernel this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
     /// Ours: booted for these tests.
     Machine,
     /// The host's, which has to be left as it was.
-    Host,
+    Host(&'a local::Host),
 }
 
 /// What a session does besides talking; replaced in tests.
@@ -70,7 +70,7 @@ struct Hands<'a> {
     mark: &'a dyn Fn(Mark<'_>),
     tidy: &'a mut dyn FnMut() -> Vec<(String, String)>,
     /// Why a workload must not run here.
-    refusal: &'a dyn Fn(&str) -> Option<String>,
+    refusal: &'a dyn Fn(&PlannedTest, &WorkloadInfo) -> Option<String>,
 }
 
 /// A line in the kernel log.
@@ -89,7 +89,7 @@ pub(crate) fn run(
     plan: &Plan,
     facts: BTreeMap<String, String>,
     channels: Channels,
-    place: Place,
+    place: Place<'_>,
 ) -> Result<(), Lost> {
     let Channels { requests, events, output, in_flight } = channels;
     let link = Link::new(events);
@@ -98,9 +98,13 @@ pub(crate) fn run(
     // Begins after the hello has gone out, because a virtio-serial port reads
     // as at its end until the host has connected.
     let (answering, watched) = (link.clone(), Arc::clone(&current));
+    let log = match place {
+        Place::Machine => diagnose::Log::Ours,
+        Place::Host(_) => diagnose::Log::Foreign,
+    };
     std::thread::Builder::new()
         .name("diagnosis".into())
-        .spawn(move || serve(requests, &answering, &watched, diagnose::report))?;
+        .spawn(move || serve(requests, &answering, &watched, |test| diagnose::report(test, log)))?;
     let room = tidy::Room::as_found(place);
     let mut clock_source = facts::clock_source();
     let mut hands = Hands {
@@ -119,9 +123,9 @@ pub(crate) fn run(
             }
             notes
         },
-        refusal: &|workload| match place {
+        refusal: &|test, info| match place {
             Place::Machine => None,
-            Place::Host => local::refusal(workload),
+            Place::Host(host) => host.refusal(test, info),
         },
     };
     run_tests(&plan.tests, &link, output.as_ref(), &current, &mut hands)?;
@@ -164,7 +168,7 @@ fn run_test(
     let Some(workload) = workloads::find(&test.workload) else {
         return Ok(Outcome::Error { message: unknown_workload(&test.workload) });
     };
-    if let Some(reason) = (hands.refusal)(&test.workload) {
+    if let Some(reason) = (hands.refusal)(test, workload.info) {
         return Ok(Outcome::Skip { reason });
     }
     let watch = |pid: Option<Pid>| {
@@ -293,7 +297,7 @@ mod tests {
             launcher: Launcher { program: "/bin/sh".into(), args: vec!["-c".into(), script.into()] },
             mark: &|mark| marks.borrow_mut().push(format!("{mark:?} after {}", tape.events().len())),
             tidy: &mut || notes.to_vec(),
-            refusal: &|workload| (workload == "netns/profile").then(|| "not here".to_owned()),
+            refusal: &|test, _| (test.workload == "netns/profile").then(|| "not here".to_owned()),
         };
         let link = Link::new(Box::new(tape.clone()));
         run_tests(tests, &link, None, &AtomicI32::new(0), &mut hands).expect("a tape takes everything");

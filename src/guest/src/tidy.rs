@@ -25,14 +25,14 @@ const SYSCTLS: &[&str] = &[
 
 /// How the guest was found.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct Room<'a> {
     sysctls: Sysctls,
-    place: Place,
+    place: Place<'a>,
 }
 
-impl Room {
+impl<'a> Room<'a> {
     /// Remembers the settings of this moment.
-    pub(crate) fn as_found(place: Place) -> Self {
+    pub(crate) fn as_found(place: Place<'a>) -> Self {
         let read = |path: &&'static str| Some((*path, fs::read_to_string(path).ok()?));
         Self { sysctls: Sysctls(SYSCTLS.iter().filter_map(read).collect()), place }
     }
@@ -48,7 +48,7 @@ impl Room {
             notes.push(("leftover-processes".to_owned(), killed.join(", ")));
         }
         notes.extend(self.sysctls.restore());
-        if self.place == Place::Host {
+        if matches!(self.place, Place::Host(_)) {
             // Tracers and processors are the host's, and out of a test's reach.
             return notes;
         }

@@ -1,15 +1,17 @@
 //! The guest without a machine of its own: as a process of the host that tries
 //! a workload on the kernel that runs there.
 //!
-//! Owns the enclosure that keeps the host as it was, and the list of workloads
-//! that may run in it. Everything else is as in a virtual machine.
+//! Owns the enclosure that keeps the host as it was; what may run in it, `rules`
+//! says. Everything else is as in a virtual machine.
 //!
 //! The enclosure is made of namespaces: a user namespace, so that the count and
 //! limit of network namespaces (`user.max_net_namespaces`) are our own and the
-//! kernel refuses modules, clocks and whatever else belongs to the machine; a
-//! network namespace; and a mount namespace in which the tracers, debugfs and
-//! control groups do not exist and settings outside of `net` and `user` cannot
-//! be written.
+//! kernel refuses clocks and whatever else belongs to the machine; a network
+//! namespace; and a mount namespace in which the tracers, debugfs, control groups,
+//! SysRq and `/run` of the host do not exist and settings outside of `net` and
+//! `user` cannot be written.
+
+mod rules;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -22,59 +24,14 @@ use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change, mount_remount,
+    MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change, mount_remount,
 };
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
 
+pub(crate) use self::rules::Host;
 use crate::session::{Channels, Place};
 use crate::{ffi, plan, session};
-
-/// Workloads that leave a host as it was: they work inside of namespaces of
-/// their own, with processes and memory of an ordinary size. Whoever is not
-/// here is refused, so that a new workload is until somebody has thought of it.
-const HARMLESS: &[&str] = &[
-    "netns/churn",
-    "netns/drain",
-    "netns/jobs",
-    "netns/limit",
-    "nsid/errno",
-    "nsid/dump",
-    "nsid/notify",
-    "nsid/lost",
-    "nsid/race",
-    "nsid/scale",
-    "nsid/bystander",
-    "setns/errno",
-    "setns/readers",
-    "tcp-zerocopy/receive",
-    "tcp-zerocopy/api",
-    "tcp-zerocopy/integrity",
-    "tcp-zerocopy/options",
-    "tcp-zerocopy/tangle",
-    "tcp-zerocopy/scaling",
-    "msg-zerocopy/send",
-    "msg-zerocopy/paths",
-    "msg-zerocopy/order",
-    "msg-zerocopy/limits",
-    "msg-zerocopy/reuse",
-    "msg-zerocopy/errno",
-    "msg-zerocopy/endings",
-    "uring-zerocopy/send",
-    "uring-zerocopy/errors",
-    "uring-zerocopy/links",
-    "rtnl/readers",
-];
-
-/// Why a workload does not run here; `None` if it may.
-pub(crate) fn refusal(workload: &str) -> Option<String> {
-    (!HARMLESS.contains(&workload)).then(|| {
-        format!(
-            "refused outside of a virtual machine: `{workload}` is not known to leave the host as it was\n\
-             hint: run it without --local"
-        )
-    })
-}
 
 /// Paths that the command line names.
 #[derive(Debug, PartialEq, Eq)]
@@ -137,6 +94,8 @@ fn run_session(paths: &Paths<'_>) -> Result<(), String> {
     let output = connect(paths.output)?;
     let console = connect(paths.console)?;
     limits(&mut facts);
+    // Its modules are hidden afterwards.
+    let host = Host::look();
     enclose()?;
     let requests = control.try_clone().map_err(|error| format!("cannot copy a socket: {error}"))?;
     let channels = Channels {
@@ -148,7 +107,7 @@ fn run_session(paths: &Paths<'_>) -> Result<(), String> {
     };
     let relay = log.map(|log| Relay::start(log, console)).transpose();
     let relay = relay.map_err(|error| format!("cannot follow the kernel log: {error}"))?;
-    let result = session::run(&plan, facts, channels, Place::Host).map_err(|error| error.to_string());
+    let result = session::run(&plan, facts, channels, Place::Host(&host)).map_err(|error| error.to_string());
     if let Some(relay) = relay {
         relay.finish();
     }
@@ -204,6 +163,13 @@ fn mounts() -> Result<(), (&'static str, io::Error)> {
     for path in HIDDEN.iter().filter(|path| Path::new(path).is_dir()) {
         let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         mount("tmpfs", *path, "tmpfs", flags, None).map_err(at(path))?;
+    }
+    // For whoever keeps something there; what is the host's stays untouched.
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("tmpfs", "/run", "tmpfs", flags, None).map_err(at("/run"))?;
+    // Its mode asks for nothing but root, and the answer would be in the host's log.
+    if Path::new("/proc/sysrq-trigger").exists() {
+        mount_bind("/dev/null", "/proc/sysrq-trigger").map_err(at("/proc/sysrq-trigger"))?;
     }
     // `net` shows the settings of the namespace of whoever looks, `user` those of
     // the user namespace; both are ours. The rest belongs to the machine.
@@ -311,22 +277,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn every_harmless_workload_exists() {
-        for name in HARMLESS {
-            assert!(crate::workloads::find(name).is_some(), "{name}");
-        }
-    }
-
-    #[test]
-    fn what_switches_the_machine_is_refused() {
-        for name in ["netns/profile", "netns/fail-nth", "netns/storm", "rtnl/kind", "unheard/of"] {
-            let refusal = refusal(name).expect("refused");
-            assert!(refusal.contains(name) && refusal.contains("\nhint: "), "{refusal}");
-        }
-        assert_eq!(refusal("netns/churn"), None);
-    }
 
     #[test]
     fn the_command_line_has_four_paths() {
