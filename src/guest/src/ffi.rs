@@ -33,7 +33,8 @@ fn get_socket_number<T: Copy + Default>(
     let mut value = T::default();
     let mut length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
     // SAFETY: `value` is writable and `length` tells its size; the callers below
-    // instantiate `T` with integers only, of which every bit pattern is valid.
+    // instantiate `T` with integers, and arrays of them, only, of which every bit
+    // pattern is valid.
     check(unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -252,15 +253,7 @@ impl Drop for SharedNumber {
 
 /// Sets a network device of the caller's namespace up.
 pub(crate) fn bring_up(socket: impl AsFd, device: &str) -> io::Result<()> {
-    // SAFETY: `ifreq` is a plain C structure for which zeros are valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    // The last byte stays 0: the name is a C string.
-    if device.len() >= request.ifr_name.len() {
-        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
-    }
-    for (to, from) in request.ifr_name.iter_mut().zip(device.bytes()) {
-        *to = libc::c_char::from_ne_bytes([from]);
-    }
+    let mut request = request_of(device)?;
     let socket = socket.as_fd().as_raw_fd();
     // SAFETY: `request` is a valid `ifreq` and outlives the call.
     check(unsafe { libc::ioctl(socket, libc::SIOCGIFFLAGS, &raw mut request) })?;
@@ -330,15 +323,7 @@ pub(crate) fn receive_notification(socket: impl AsFd, buffer: &mut [u8]) -> io::
 
 /// Sets the largest size of packet of a device, in the namespace of the socket.
 pub(crate) fn set_mtu(socket: impl AsFd, device: &str, bytes: i32) -> io::Result<()> {
-    // SAFETY: `ifreq` is a plain C structure for which zeros are valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    // The last byte stays 0: the name is a C string.
-    if device.len() >= request.ifr_name.len() {
-        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
-    }
-    for (to, from) in request.ifr_name.iter_mut().zip(device.bytes()) {
-        *to = libc::c_char::from_ne_bytes([from]);
-    }
+    let mut request = request_of(device)?;
     request.ifr_ifru.ifru_mtu = bytes;
     // SAFETY: `request` is a valid `ifreq` and outlives the call.
     check(unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCSIFMTU, &raw mut request) }).map(drop)
@@ -455,6 +440,31 @@ pub(crate) fn packet_socket(device: u32) -> io::Result<OwnedFd> {
     // SAFETY: `address` is readable and of the length given.
     check(unsafe { libc::bind(socket.as_raw_fd(), pointer, length) })?;
     Ok(socket)
+}
+
+/// The flags of `MPTCP_INFO`. `EOPNOTSUPP` before Linux 5.16, and of a connection
+/// that has become one of plain TCP.
+pub(crate) fn mptcp_flags(socket: impl AsFd) -> io::Result<u32> {
+    /// include/linux/socket.h, include/uapi/linux/mptcp.h.
+    const SOL_MPTCP: libc::c_int = 284;
+    const MPTCP_INFO: libc::c_int = 1;
+    // Six bytes of counts come before, and two of nothing.
+    let [_, _, flags] = get_socket_number::<[u32; 3]>(socket.as_fd(), SOL_MPTCP, MPTCP_INFO)?;
+    Ok(flags)
+}
+
+/// A request about a device, by its name.
+fn request_of(device: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: `ifreq` is a plain C structure for which zeros are valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays 0: the name is a C string.
+    if device.len() >= request.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(device.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    Ok(request)
 }
 
 #[cfg(test)]
