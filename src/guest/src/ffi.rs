@@ -467,9 +467,61 @@ fn request_of(device: &str) -> io::Result<libc::ifreq> {
     Ok(request)
 }
 
+/// What goes through a device of the tun driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TunLayer {
+    /// Packets (`IFF_TUN`).
+    Packets,
+    /// Frames (`IFF_TAP`).
+    Frames,
+}
+
+/// Makes a device of the tun driver, or takes up one that was left there, in the
+/// namespace in which `file` was opened (`TUNSETIFF`).
+pub(crate) fn tun_attach(file: impl AsFd, device: &str, layer: TunLayer) -> io::Result<()> {
+    let layer = match layer {
+        TunLayer::Packets => libc::IFF_TUN,
+        TunLayer::Frames => libc::IFF_TAP,
+    };
+    let mut request = request_of(device)?;
+    request.ifr_ifru.ifru_flags =
+        libc::c_short::try_from(layer | libc::IFF_NO_PI).map_err(io::Error::other)?;
+    // SAFETY: `request` is a valid `ifreq` and outlives the call. A file of another
+    // kind does not know the request.
+    check(unsafe { libc::ioctl(file.as_fd().as_raw_fd(), libc::TUNSETIFF, &raw mut request) }).map(drop)
+}
+
+/// Lets the device stay when its last descriptor is closed (`TUNSETPERSIST`).
+pub(crate) fn tun_keep(file: impl AsFd) -> io::Result<()> {
+    let yes: libc::c_ulong = 1;
+    // SAFETY: the request takes a number.
+    check(unsafe { libc::ioctl(file.as_fd().as_raw_fd(), libc::TUNSETPERSIST, yes) }).map(drop)
+}
+
+/// Name of the device (`TUNGETIFF`). `EBADFD` when there is none any more.
+pub(crate) fn tun_device(file: impl AsFd) -> io::Result<String> {
+    let mut request = request_of("")?;
+    // SAFETY: `request` is a valid `ifreq`, writable, and outlives the call.
+    check(unsafe { libc::ioctl(file.as_fd().as_raw_fd(), libc::TUNGETIFF, &raw mut request) })?;
+    let name = request.ifr_name.map(|byte| u8::from_ne_bytes(byte.to_ne_bytes()));
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(name).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_no_device_of_the_tun_driver_says_so() {
+        let file = std::fs::File::open("/dev/null").expect("open");
+        assert_eq!(tun_device(&file).expect_err("no device").raw_os_error(), Some(libc::ENOTTY));
+        assert_eq!(tun_keep(&file).expect_err("no device").raw_os_error(), Some(libc::ENOTTY));
+        let long = tun_attach(&file, "sixteen-letters!", TunLayer::Frames).expect_err("too long");
+        assert_eq!(long.raw_os_error(), Some(libc::ENAMETOOLONG));
+        let other = tun_attach(&file, "x0", TunLayer::Packets).expect_err("no device");
+        assert_eq!(other.raw_os_error(), Some(libc::ENOTTY));
+    }
 
     #[test]
     fn a_device_name_without_room_for_its_end_is_refused() {
