@@ -33,7 +33,8 @@ fn get_socket_number<T: Copy + Default>(
     let mut value = T::default();
     let mut length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
     // SAFETY: `value` is writable and `length` tells its size; the callers below
-    // instantiate `T` with integers only, of which every bit pattern is valid.
+    // instantiate `T` with integers, and arrays of them, only, of which every bit
+    // pattern is valid.
     check(unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -252,15 +253,7 @@ impl Drop for SharedNumber {
 
 /// Sets a network device of the caller's namespace up.
 pub(crate) fn bring_up(socket: impl AsFd, device: &str) -> io::Result<()> {
-    // SAFETY: `ifreq` is a plain C structure for which zeros are valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    // The last byte stays 0: the name is a C string.
-    if device.len() >= request.ifr_name.len() {
-        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
-    }
-    for (to, from) in request.ifr_name.iter_mut().zip(device.bytes()) {
-        *to = libc::c_char::from_ne_bytes([from]);
-    }
+    let mut request = request_of(device)?;
     let socket = socket.as_fd().as_raw_fd();
     // SAFETY: `request` is a valid `ifreq` and outlives the call.
     check(unsafe { libc::ioctl(socket, libc::SIOCGIFFLAGS, &raw mut request) })?;
@@ -330,15 +323,7 @@ pub(crate) fn receive_notification(socket: impl AsFd, buffer: &mut [u8]) -> io::
 
 /// Sets the largest size of packet of a device, in the namespace of the socket.
 pub(crate) fn set_mtu(socket: impl AsFd, device: &str, bytes: i32) -> io::Result<()> {
-    // SAFETY: `ifreq` is a plain C structure for which zeros are valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    // The last byte stays 0: the name is a C string.
-    if device.len() >= request.ifr_name.len() {
-        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
-    }
-    for (to, from) in request.ifr_name.iter_mut().zip(device.bytes()) {
-        *to = libc::c_char::from_ne_bytes([from]);
-    }
+    let mut request = request_of(device)?;
     request.ifr_ifru.ifru_mtu = bytes;
     // SAFETY: `request` is a valid `ifreq` and outlives the call.
     check(unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCSIFMTU, &raw mut request) }).map(drop)
@@ -457,9 +442,86 @@ pub(crate) fn packet_socket(device: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// The flags of `MPTCP_INFO`. `EOPNOTSUPP` before Linux 5.16, and of a connection
+/// that has become one of plain TCP.
+pub(crate) fn mptcp_flags(socket: impl AsFd) -> io::Result<u32> {
+    /// include/linux/socket.h, include/uapi/linux/mptcp.h.
+    const SOL_MPTCP: libc::c_int = 284;
+    const MPTCP_INFO: libc::c_int = 1;
+    // Six bytes of counts come before, and two of nothing.
+    let [_, _, flags] = get_socket_number::<[u32; 3]>(socket.as_fd(), SOL_MPTCP, MPTCP_INFO)?;
+    Ok(flags)
+}
+
+/// A request about a device, by its name.
+fn request_of(device: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: `ifreq` is a plain C structure for which zeros are valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays 0: the name is a C string.
+    if device.len() >= request.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(device.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    Ok(request)
+}
+
+/// What goes through a device of the tun driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TunLayer {
+    /// Packets (`IFF_TUN`).
+    Packets,
+    /// Frames (`IFF_TAP`).
+    Frames,
+}
+
+/// Makes a device of the tun driver, or takes up one that was left there, in the
+/// namespace in which `file` was opened (`TUNSETIFF`).
+pub(crate) fn tun_attach(file: impl AsFd, device: &str, layer: TunLayer) -> io::Result<()> {
+    let layer = match layer {
+        TunLayer::Packets => libc::IFF_TUN,
+        TunLayer::Frames => libc::IFF_TAP,
+    };
+    let mut request = request_of(device)?;
+    request.ifr_ifru.ifru_flags =
+        libc::c_short::try_from(layer | libc::IFF_NO_PI).map_err(io::Error::other)?;
+    // SAFETY: `request` is a valid `ifreq` and outlives the call. A file of another
+    // kind does not know the request.
+    check(unsafe { libc::ioctl(file.as_fd().as_raw_fd(), libc::TUNSETIFF, &raw mut request) }).map(drop)
+}
+
+/// Lets the device stay when its last descriptor is closed (`TUNSETPERSIST`).
+pub(crate) fn tun_keep(file: impl AsFd) -> io::Result<()> {
+    let yes: libc::c_ulong = 1;
+    // SAFETY: the request takes a number.
+    check(unsafe { libc::ioctl(file.as_fd().as_raw_fd(), libc::TUNSETPERSIST, yes) }).map(drop)
+}
+
+/// Name of the device (`TUNGETIFF`). `EBADFD` when there is none any more.
+pub(crate) fn tun_device(file: impl AsFd) -> io::Result<String> {
+    let mut request = request_of("")?;
+    // SAFETY: `request` is a valid `ifreq`, writable, and outlives the call.
+    check(unsafe { libc::ioctl(file.as_fd().as_raw_fd(), libc::TUNGETIFF, &raw mut request) })?;
+    let name = request.ifr_name.map(|byte| u8::from_ne_bytes(byte.to_ne_bytes()));
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(name).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_no_device_of_the_tun_driver_says_so() {
+        let file = std::fs::File::open("/dev/null").expect("open");
+        assert_eq!(tun_device(&file).expect_err("no device").raw_os_error(), Some(libc::ENOTTY));
+        assert_eq!(tun_keep(&file).expect_err("no device").raw_os_error(), Some(libc::ENOTTY));
+        let long = tun_attach(&file, "sixteen-letters!", TunLayer::Frames).expect_err("too long");
+        assert_eq!(long.raw_os_error(), Some(libc::ENAMETOOLONG));
+        let other = tun_attach(&file, "x0", TunLayer::Packets).expect_err("no device");
+        assert_eq!(other.raw_os_error(), Some(libc::ENOTTY));
+    }
 
     #[test]
     fn a_device_name_without_room_for_its_end_is_refused() {

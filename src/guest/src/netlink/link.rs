@@ -40,7 +40,7 @@ pub(crate) fn delete(route: &mut Route, index: u32) -> Result<(), RequestError> 
     route.act(RouteNetlinkMessage::DelLink(message), 0)
 }
 
-/// Changes attributes of a device.
+/// Changes attributes of a device, but not those of its kind.
 ///
 /// # Errors
 ///
@@ -54,6 +54,25 @@ pub(crate) fn change(
     message.header.index = index;
     message.attributes = attributes;
     route.act(RouteNetlinkMessage::SetLink(message), 0)
+}
+
+/// Changes what belongs to the kind of a device (`rtnl_link_ops::changelink`). This
+/// is `RTM_NEWLINK` without `NLM_F_CREATE`: `RTM_SETLINK` passes over it.
+///
+/// # Errors
+///
+/// What the kernel says against it.
+pub(crate) fn change_kind(
+    route: &mut Route,
+    index: u32,
+    kind: &str,
+    data: InfoData,
+) -> Result<(), RequestError> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes =
+        vec![LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::from(kind)), LinkInfo::Data(data)])];
+    route.act(RouteNetlinkMessage::NewLink(message), 0)
 }
 
 /// Which way a device is switched.

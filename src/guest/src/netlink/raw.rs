@@ -34,10 +34,30 @@ impl Raw {
         self
     }
 
+    /// What comes after so many bytes of header.
+    pub(crate) fn after(&self, header: usize) -> &[u8] {
+        self.bytes.get(header..).unwrap_or_default()
+    }
+
     /// Four bytes of the message, as a number.
     pub(crate) fn u32_at(&self, at: usize) -> Option<u32> {
         self.bytes.get(at..at.checked_add(4)?)?.try_into().ok().map(u32::from_ne_bytes)
     }
+}
+
+/// Attributes one after the other: the number of each without its flags
+/// (`NLA_TYPE_MASK`), and its value. Ends where the bytes make no sense.
+pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    /// `NLA_F_NESTED | NLA_F_NET_BYTEORDER`.
+    const FLAGS: u16 = 0xc000;
+    std::iter::from_fn(move || {
+        let (header, _) = bytes.split_first_chunk::<4>()?;
+        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
+        let number = u16::from_ne_bytes([header[2], header[3]]) & !FLAGS;
+        let value = bytes.get(4..length)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((number, value))
+    })
 }
 
 /// An attribute as it travels: `struct nlattr`, the value, padding to four bytes.
@@ -91,12 +111,46 @@ impl NetlinkDeserializable for Raw {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn an_attribute_has_its_length_without_the_padding() {
         assert_eq!(attribute(3, b"fq\0"), [7, 0, 3, 0, b'f', b'q', 0, 0]);
         assert_eq!(attribute(3, &[]), [4, 0, 3, 0]);
+    }
+
+    #[test]
+    fn an_attribute_that_is_longer_than_the_rest_is_the_end() {
+        let mut bytes = attribute(1, b"whole");
+        bytes.extend([9, 0, 2, 0, 1]);
+        assert_eq!(attributes(&bytes).collect::<Vec<_>>(), [(1, &b"whole"[..])]);
+        // Shorter than its own header.
+        assert_eq!(attributes(&[3, 0, 1, 0]).count(), 0);
+    }
+
+    #[test]
+    fn flags_are_no_part_of_a_number() {
+        assert_eq!(attributes(&attribute(0x8012, &[])).collect::<Vec<_>>(), [(0x12, &[][..])]);
+    }
+
+    proptest! {
+        #[test]
+        fn attributes_are_found_as_they_were_put_together(
+            all in proptest::collection::vec(
+                (0_u16..0x4000, proptest::collection::vec(any::<u8>(), 0..20)), 0..6,
+            ),
+        ) {
+            let bytes: Vec<u8> = all.iter().flat_map(|(number, value)| attribute(*number, value)).collect();
+            let found: Vec<_> = attributes(&bytes).map(|(number, value)| (number, value.to_vec())).collect();
+            prop_assert_eq!(found, all);
+        }
+
+        #[test]
+        fn any_bytes_come_to_an_end(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(attributes(&bytes).count() <= bytes.len() / 4);
+        }
     }
 
     #[test]

@@ -95,14 +95,24 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     drop(fresh);
     let over = AtomicBool::new(false);
     let (destroyed, writes) = (AtomicU64::new(0), AtomicU64::new(0));
+    let destroyer = || destroy(batch, &over, &destroyed);
+    let changer = || write(&writer, &over, &writes);
+    let mut works: Vec<&(dyn Fn() -> WorkloadResult + Sync)> = vec![&destroyer; destroyers];
+    if writer != Writer::Nobody {
+        works.push(&changer);
+    }
     let started_ns = clock::monotonic_ns();
     let times = thread::scope(|scope| {
         let mut others = Vec::new();
-        for _ in 0..destroyers {
-            others.push(scope.spawn(|| destroy(batch, &over, &destroyed)));
-        }
-        if writer != Writer::Nobody {
-            others.push(scope.spawn(|| write(&writer, &over, &writes)));
+        for work in works {
+            match thread::Builder::new().spawn_scoped(scope, work) {
+                Ok(thread) => others.push(thread),
+                Err(error) => {
+                    // Those that run would be waited for.
+                    over.store(true, Ordering::Relaxed);
+                    return Err(Stop::Error(format!("cannot start a thread: {error}")));
+                }
+            }
         }
         let times = create(ctx, count);
         over.store(true, Ordering::Relaxed);

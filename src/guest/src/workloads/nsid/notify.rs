@@ -38,7 +38,7 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
         ParamInfo::Int { name: "rounds", summary: "how often they do", min: 1, max: 10_000, default: 3 },
         ParamInfo::Choice {
             name: "holding",
-            summary: "for which of the dying a survivor has an id: all, or a random half",
+            summary: "for which of the dying a survivor has an id: all, or every other one",
             choices: &["all", "some"],
             default: "all",
         },

@@ -12,6 +12,7 @@ use rustix::net::sockopt::socket_error;
 
 use super::leak::Stage;
 use crate::context::{Context, Stop, WorkloadResult};
+use crate::ffi;
 
 /// Names of [`Holder`], as suites say them.
 pub(super) const NAMES: &[&str] = &[
@@ -196,6 +197,15 @@ impl Held {
 /// A check that the holder holds indeed, before anything ends.
 fn holds(ctx: &Context<'_>, found: usize, wanted: usize, what: &str) -> WorkloadResult {
     ctx.check(found == wanted, || format!("{wanted} {what} were made, {found} are there"))
+}
+
+/// A socket for frames of one device. Only a kernel that does not know the family
+/// is a reason to skip.
+fn packet_socket(device: u32) -> Result<OwnedFd, Stop> {
+    ffi::packet_socket(device).map_err(|error| match error.raw_os_error() {
+        Some(libc::EAFNOSUPPORT) => Stop::Skip("no AF_PACKET sockets; needs CONFIG_PACKET".into()),
+        _ => Stop::Fail(format!("a packet socket on device {device}: {error}")),
+    })
 }
 
 #[cfg(test)]

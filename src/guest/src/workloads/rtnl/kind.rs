@@ -4,15 +4,16 @@
 use std::os::fd::AsFd as _;
 
 use kregress_wire::{ParamInfo, WorkloadInfo};
-use netlink_packet_route::link::{InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{InfoData, LinkAttribute, LinkFlags, LinkMessage};
 use rustix::io::Errno;
 
-use super::kinds::{self, Kind, Made, Move, Role};
+use super::kinds::{self, Attribute, Kind, Made, Move, Role};
 use super::place::{Place, enter};
 use crate::context::{Context, Stop, WorkloadResult};
 use crate::dress::no_kind;
 use crate::modules::Loaded;
 use crate::netlink::link::{self, Switch};
+use crate::netlink::raw::{Raw, RawRoute};
 use crate::netlink::{RequestError, Route};
 use crate::netns::{CreateError, Home, Namespace};
 use crate::ucount::Census;
@@ -60,7 +61,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     } else {
         birthplace_dies(ctx, kind, &home, &mut census)?;
         settle(ctx, &mut census, &mut start)?;
-        dies_abroad(ctx, kind, &home)?;
+        dies_abroad(ctx, kind, &home, &mut census)?;
     }
     settle(ctx, &mut census, &mut start)
 }
@@ -81,7 +82,7 @@ fn refused(ctx: &Context<'_>, kind: &Kind, start: &mut Place) -> WorkloadResult 
 }
 
 /// Every namespace of the test is gone, and nothing of them came to the first one.
-fn settle(ctx: &Context<'_>, census: &mut Census, start: &mut Place) -> WorkloadResult {
+pub(super) fn settle(ctx: &Context<'_>, census: &mut Census, start: &mut Place) -> WorkloadResult {
     drop(expect_all_gone(ctx, census, 2)?);
     census.open()?;
     start.expect(ctx, &[])
@@ -114,10 +115,7 @@ pub(super) fn make(route: &mut Route, kind: &Kind) -> Result<Vec<&'static str>, 
         Made::Above => more.push(LinkAttribute::Link(lower)),
         Made::Ring(first, second) => {
             let other = index(route, BELOW[1])?;
-            data.extend(kinds::encode(
-                &[kinds::Attribute::U32(first, lower), kinds::Attribute::U32(second, other)],
-                0,
-            ));
+            data.extend(kinds::encode(&[Attribute::U32(first, lower), Attribute::U32(second, other)], 0));
         }
         Made::Alone | Made::Elsewhere | Made::Pair(_) => {}
     }
@@ -163,7 +161,7 @@ fn life(ctx: &Context<'_>, kind: &Kind, home: &Home) -> WorkloadResult {
         })?;
     }
     if !kind.change.is_empty() {
-        change(kind, &mut place.route, index)?;
+        change(ctx, kind, &mut place.route, index)?;
     }
     match kind.role {
         Role::Master => port_of(ctx, &mut place, kind.name, index)?,
@@ -178,15 +176,31 @@ fn life(ctx: &Context<'_>, kind: &Kind, home: &Home) -> WorkloadResult {
     home.back()
 }
 
-/// `RTM_NEWLINK` without `NLM_F_CREATE`: changelink of the kind.
-fn change(kind: &Kind, route: &mut Route, index: u32) -> WorkloadResult {
+/// Changes what belongs to the kind. The device tells it.
+fn change(ctx: &Context<'_>, kind: &Kind, route: &mut Route, index: u32) -> WorkloadResult {
+    let mut raw = RawRoute::raw()?;
+    if lacking(kind, &mut raw, index)?.is_empty() {
+        return Err(Stop::Error(format!("a new {} is already what a change would make it", kind.name)));
+    }
     link::switch(route, index, Switch::Down).map_err(|error| error.stop(&format!("{} down", kind.name)))?;
-    let info = vec![
-        LinkInfo::Kind(InfoKind::from(kind.name)),
-        LinkInfo::Data(InfoData::Other(kinds::encode(kind.change, 0))),
-    ];
-    link::change(route, index, vec![LinkAttribute::LinkInfo(info)])
-        .map_err(|error| error.stop(&format!("a change of {}", kind.name)))
+    link::change_kind(route, index, kind.name, InfoData::Other(kinds::encode(kind.change, 0)))
+        .map_err(|error| error.stop(&format!("a change of {}", kind.name)))?;
+    let lacking = lacking(kind, &mut raw, index)?;
+    ctx.check(lacking.is_empty(), || {
+        format!("{} was changed, and RTM_GETLINK does not tell {lacking:?}", kind.name)
+    })
+}
+
+/// What the device does not tell of the change of its kind.
+fn lacking(kind: &Kind, raw: &mut RawRoute, index: u32) -> Result<Vec<Attribute>, Stop> {
+    const GET_LINK: u16 = 18;
+    /// `struct ifinfomsg`, with the index at 4.
+    const HEADER: usize = 16;
+    let answers = raw
+        .get(Raw::new(GET_LINK, &[&[0; 4], &index.to_ne_bytes(), &[0; 8]]))
+        .map_err(|error| error.stop("RTM_GETLINK"))?;
+    let data = answers.first().and_then(|it| kinds::info_data(it.after(HEADER)));
+    Ok(kinds::missing(kind.change, data.unwrap_or_default()))
 }
 
 /// A port is put under the device and taken away.
@@ -256,7 +270,7 @@ pub(super) fn create() -> Result<Namespace, Stop> {
 
 /// Moves the device from where it is to another place, and asserts that it has
 /// arrived.
-fn moved(
+pub(super) fn moved(
     ctx: &Context<'_>,
     from: &mut Place,
     to: (&mut Place, &Namespace),
@@ -295,7 +309,7 @@ fn birthplace_dies(ctx: &Context<'_>, kind: &Kind, home: &Home, census: &mut Cen
 }
 
 /// The namespace dies in which the device is, and which is not that of its birth.
-fn dies_abroad(ctx: &Context<'_>, kind: &Kind, home: &Home) -> WorkloadResult {
+fn dies_abroad(ctx: &Context<'_>, kind: &Kind, home: &Home, census: &mut Census) -> WorkloadResult {
     let a = create()?;
     let mut in_a = Place::here("its birthplace")?;
     let names = make(&mut in_a.route, kind)?;
@@ -305,12 +319,10 @@ fn dies_abroad(ctx: &Context<'_>, kind: &Kind, home: &Home) -> WorkloadResult {
     link::move_to(&mut in_a.route, index, b.as_fd())
         .map_err(|error| error.stop("a move to another namespace"))?;
     drop(b);
-    // What is below stays; a peer goes with its other one, at the end of B.
+    drop(expect_left(ctx, census, 1)?);
+    // What is below stays; a peer has gone with its other one.
     let below: Vec<_> = names.iter().copied().filter(|name| BELOW.contains(name)).collect();
-    let peer: Vec<_> = names.iter().copied().filter(|name| *name == PEER).collect();
-    if peer.is_empty() {
-        in_a.expect(ctx, &below)?;
-    }
+    in_a.expect(ctx, &below)?;
     drop((in_a, a));
     Ok(())
 }
@@ -336,7 +348,26 @@ fn bound(ctx: &Context<'_>, kind: &Kind, home: &Home) -> WorkloadResult {
     }
     in_a.expect(ctx, &names)?;
     in_b.expect(ctx, &[])?;
+    if let Made::Ring(..) = kind.made {
+        ports_leave(ctx, &mut in_a, (&mut in_b, &b))?;
+    }
     home.back()?;
     drop((in_a, in_b, a, b));
+    Ok(())
+}
+
+/// Both ports of a ring move away, one after the other. It stays with one, and goes
+/// with the last (`hsr_netdev_notify`, net/hsr/hsr_main.c).
+fn ports_leave(ctx: &Context<'_>, from: &mut Place, to: (&mut Place, &Namespace)) -> WorkloadResult {
+    let [first, second] = BELOW;
+    for (port, left, there) in
+        [(first, &[second, DEVICE][..], &[first][..]), (second, &[][..], &[first, second][..])]
+    {
+        let index = from.index(port)?;
+        link::move_to(&mut from.route, index, to.1.as_fd())
+            .map_err(|error| error.stop("a move of a port"))?;
+        from.expect(ctx, left)?;
+        to.0.expect(ctx, there)?;
+    }
     Ok(())
 }

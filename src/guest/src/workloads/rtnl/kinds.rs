@@ -2,6 +2,8 @@
 //! moves and when the namespace of its birth dies: the table that the tests
 //! compare the kernel with.
 
+use crate::netlink::raw;
+
 /// A kind of device.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kind {
@@ -247,12 +249,11 @@ pub(super) fn find(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == name)
 }
 
-/// Attributes as they travel: `struct nlattr`, value, padding to four bytes.
-/// `below` is the index of the device below.
-pub(super) fn encode(attributes: &[Attribute], below: u32) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for attribute in attributes {
-        let (number, value): (u16, Vec<u8>) = match *attribute {
+impl Attribute {
+    /// Its number, and its value as it travels. `below` is the index of the device
+    /// below.
+    fn travels(self, below: u32) -> (u16, Vec<u8>) {
+        match self {
             U8(number, value) => (number, vec![value]),
             U16(number, value) => (number, value.to_ne_bytes().into()),
             Be16(number, value) => (number, value.to_be_bytes().into()),
@@ -267,14 +268,38 @@ pub(super) fn encode(attributes: &[Attribute], below: u32) -> Vec<u8> {
                 (number, address.into())
             }
             Below(number) => (number, below.to_ne_bytes().into()),
-        };
-        let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
-        bytes.extend(length.to_ne_bytes());
-        bytes.extend(number.to_ne_bytes());
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
     }
-    bytes
+}
+
+/// Attributes as they travel, one after the other.
+pub(super) fn encode(attributes: &[Attribute], below: u32) -> Vec<u8> {
+    attributes
+        .iter()
+        .flat_map(|it| {
+            let (number, value) = it.travels(below);
+            raw::attribute(number, &value)
+        })
+        .collect()
+}
+
+/// What a description of a device says of its kind (`IFLA_INFO_DATA` within
+/// `IFLA_LINKINFO`); `attributes` are those of an `RTM_NEWLINK`.
+pub(super) fn info_data(attributes: &[u8]) -> Option<&[u8]> {
+    const LINKINFO: u16 = 18;
+    const DATA: u16 = 2;
+    let find = |bytes, wanted| raw::attributes(bytes).find(|(number, _)| *number == wanted);
+    let (_, info) = find(attributes, LINKINFO)?;
+    find(info, DATA).map(|(_, data)| data)
+}
+
+/// Those of the wanted attributes that are not there with their value.
+pub(super) fn missing(wanted: &[Attribute], data: &[u8]) -> Vec<Attribute> {
+    let there = |it: &&Attribute| {
+        let (number, value) = it.travels(0);
+        raw::attributes(data).any(|found| found == (number, &value[..]))
+    };
+    wanted.iter().filter(|it| !there(it)).copied().collect()
 }
 
 #[cfg(test)]
@@ -305,6 +330,32 @@ mod tests {
                 assert_ne!(kind.move_away, Stays, "{}", kind.name);
             }
         }
+    }
+
+    #[test]
+    fn a_change_is_missing_from_what_the_device_was_made_with() {
+        for kind in KINDS.iter().filter(|kind| !kind.change.is_empty()) {
+            let missing_before = missing(kind.change, &encode(kind.data, 0));
+            assert!(!missing_before.is_empty(), "{}", kind.name);
+            assert_eq!(missing(kind.change, &encode(kind.change, 0)), [], "{}", kind.name);
+        }
+    }
+
+    #[test]
+    fn another_value_of_an_attribute_is_not_the_wanted_one() {
+        let wanted = [U8(5, 9), V4(2, 2)];
+        assert_eq!(missing(&wanted, &encode(&[U8(5, 8), V4(2, 2)], 0)), [U8(5, 9)]);
+        assert_eq!(missing(&wanted, &encode(&[U16(5, 9), V4(4, 2)], 0)), wanted);
+    }
+
+    #[test]
+    fn what_belongs_to_the_kind_is_found_in_its_nest() {
+        let data = encode(&[U8(5, 9)], 0);
+        let info = [raw::attribute(1, b"vxlan\0"), raw::attribute(2, &data)].concat();
+        let link = [raw::attribute(3, b"x0\0"), raw::attribute(18 | 0x8000, &info)].concat();
+        assert_eq!(info_data(&link), Some(&data[..]));
+        assert_eq!(info_data(&raw::attribute(18, &raw::attribute(1, b"bridge\0"))), None);
+        assert_eq!(info_data(&[]), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Workloads about network devices: their life, their moves between namespaces,
 //! their death with one.
 
+mod fallback;
 mod frames;
 mod holders;
 mod kind;
@@ -13,6 +14,7 @@ mod place;
 mod readers;
 mod roll;
 mod stack;
+mod tun;
 mod wait;
 
 use crate::context::Workload;
@@ -20,6 +22,8 @@ use crate::context::Workload;
 /// Workloads of this area.
 pub(super) const ALL: &[Workload] = &[
     Workload { info: &kind::INFO, run: kind::run },
+    Workload { info: &tun::INFO, run: tun::run },
+    Workload { info: &fallback::INFO, run: fallback::run },
     Workload { info: &stack::INFO, run: stack::run },
     Workload { info: &moves::INFO, run: moves::run },
     Workload { info: &parallel::INFO, run: parallel::run },

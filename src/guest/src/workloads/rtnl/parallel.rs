@@ -1,14 +1,12 @@
 //! `rtnl/parallel`: devices made and deleted on every processor at once, each in a
 //! namespace of its own. With one lock for all, more processors bring nothing.
 
-use std::thread;
-
 use kregress_wire::{Better, Kind, MetricInfo, ParamInfo, Unit, WorkloadInfo};
 
 use super::kind::create;
 use crate::context::{Context, Stop, WorkloadResult};
 use crate::dress::no_kind;
-use crate::gate::Gate;
+use crate::gate::on_all;
 use crate::modules::Loaded;
 use crate::netlink::{Route, link};
 use crate::netns::Home;
@@ -68,46 +66,28 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     ctx.sample("scaling", all / one * 100.0)
 }
 
-/// One thread on each processor; from the start to the end of the last.
-fn together(cpus: &[usize], count: usize) -> Result<u64, Stop> {
-    let gate = Gate::default();
-    thread::scope(|scope| {
-        let threads: Vec<_> = cpus
-            .iter()
-            .map(|cpu| {
-                let ticket = gate.ticket();
-                scope.spawn(move || {
-                    affinity::pin(*cpu).map_err(|error| {
-                        Stop::Error(format!("cannot pin a thread to processor {cpu}: {error}"))
-                    })?;
-                    let home = Home::here()?;
-                    let namespace = create()?;
-                    let mut route = Route::here()?;
-                    ticket
-                        .pass()
-                        .map_err(|_| Stop::Error("the other threads could not be started".into()))?;
-                    for _ in 0..count {
-                        make_and_delete(&mut route)?;
-                    }
-                    let ended_ns = clock::monotonic_ns();
-                    home.back()?;
-                    drop((route, namespace));
-                    Ok::<u64, Stop>(ended_ns)
-                })
-            })
-            .collect();
-        let started_ns = gate.start(threads.len());
-        let mut last_ns = started_ns;
-        for thread in threads {
-            let ended_ns = thread.join().map_err(|_| Stop::Error("a thread panicked".into()))??;
-            last_ns = last_ns.max(ended_ns);
+/// A thread on each of these processors, all at once, each in a namespace of its
+/// own; from the start to the end of the last, in nanoseconds.
+pub(super) fn together(cpus: &[usize], count: usize) -> Result<u64, Stop> {
+    let (started_ns, ended_ns) = on_all(cpus, |ticket| {
+        let home = Home::here()?;
+        let namespace = create()?;
+        let mut route = Route::here()?;
+        ticket.pass()?;
+        for _ in 0..count {
+            make_and_delete(&mut route)?;
         }
-        Ok(last_ns - started_ns)
-    })
+        let ended_ns = clock::monotonic_ns();
+        home.back()?;
+        drop((route, namespace));
+        Ok(ended_ns)
+    })?;
+    let last_ns = ended_ns.into_iter().max().unwrap_or(started_ns);
+    Ok(last_ns.saturating_sub(started_ns))
 }
 
 /// One device comes, is seen, and goes.
-pub(super) fn make_and_delete(route: &mut Route) -> Result<(), Stop> {
+fn make_and_delete(route: &mut Route) -> Result<(), Stop> {
     link::create(route, "d0", "dummy", None, Vec::new())
         .map_err(|error| no_kind(&error, "dummy", "CONFIG_DUMMY"))?;
     let index = link::index(route, "d0").map_err(|error| error.stop("RTM_GETLINK of a new device"))?;

@@ -16,7 +16,9 @@
 //! - Neighbours: no mark, and places are counted. They are compared when nothing
 //!   changes, as is all the rest.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -119,7 +121,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
 }
 
 /// A table that can be dumped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Table {
     Links,
     Addresses4,
@@ -328,7 +330,7 @@ fn entry(message: &RouteNetlinkMessage) -> Result<Option<Entry>, RequestError> {
 }
 
 /// What readers have seen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Tally {
     /// Dumps of every kind.
     dumps: u64,
@@ -338,6 +340,8 @@ struct Tally {
     interrupted: u64,
     /// Rolls that were called over.
     called: u64,
+    /// The tables that they were of.
+    tables: BTreeSet<Table>,
 }
 
 impl Tally {
@@ -346,6 +350,22 @@ impl Tally {
         self.telling += other.telling;
         self.interrupted += other.interrupted;
         self.called += other.called;
+        self.tables.extend(other.tables);
+    }
+
+    /// A dump that was called over. An empty roll says nothing.
+    fn called(&mut self, table: Table, roll: &Roll) {
+        if !roll.is_empty() {
+            self.called += 1;
+            self.tables.insert(table);
+        }
+    }
+
+    /// The first table of which something is promised beside changes, and no dump
+    /// was whole.
+    fn never_whole(&self, devices: u8) -> Option<Table> {
+        let promised = |table: &Table| !table.roll_of_busy(devices).is_empty();
+        Table::ALL.into_iter().filter(promised).find(|table| !self.tables.contains(table))
     }
 }
 
@@ -353,13 +373,25 @@ impl Tally {
 fn busy(ctx: &Context<'_>, namespace: &Namespace, devices: u8, rounds: usize) -> WorkloadResult {
     let enough = AtomicBool::new(false);
     let start_ns = clock::monotonic_ns();
+    // The rest is for what comes after.
+    let patience = ctx.remaining() / 4 * 3;
+    let deadline_ns = start_ns.saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX));
     let stop = &enough;
+    let failed = |error: io::Error| {
+        // Writers that run would be waited for.
+        stop.store(true, Ordering::Relaxed);
+        Stop::Error(format!("cannot start a thread: {error}"))
+    };
     let result = thread::scope(|scope| {
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|number| scope.spawn(move || change(namespace, number, devices, stop)))
-            .collect();
-        let readers: Vec<_> =
-            (0..READERS).map(|_| scope.spawn(|| read(namespace, devices, rounds))).collect();
+        let (mut writers, mut readers) = (Vec::new(), Vec::new());
+        for number in 0..WRITERS {
+            let work = move || change(namespace, number, devices, stop);
+            writers.push(thread::Builder::new().spawn_scoped(scope, work).map_err(failed)?);
+        }
+        for _ in 0..READERS {
+            let work = move || read(namespace, devices, rounds, deadline_ns);
+            readers.push(thread::Builder::new().spawn_scoped(scope, work).map_err(failed)?);
+        }
         let mut total = Ok(Tally::default());
         for reader in readers {
             let tally = reader.join().map_err(|_| Stop::Error("a thread panicked".into())).flatten();
@@ -382,12 +414,18 @@ fn busy(ctx: &Context<'_>, namespace: &Namespace, devices: u8, rounds: usize) ->
     ctx.note("devices-that-came-and-went", changed.to_string())?;
     ctx.note("dumps", format!("{}, {} interrupted of {}", tally.dumps, tally.interrupted, tally.telling))?;
     ctx.check(changed > 0, || "no device came and went beside the dumps".into())?;
+    let never_whole = tally.never_whole(devices);
+    ctx.check(never_whole.is_none(), || {
+        let table = never_whole.map(|table| format!("{table:?}")).unwrap_or_default();
+        format!("of {table} no dump was whole, {ATTEMPTS} times in each of {rounds} rounds")
+    })?;
     ctx.sample("dump_rate", ns(tally.dumps) * 1e9 / ns(elapsed_ns))?;
     ctx.sample("interrupted", ns(tally.interrupted) / ns(tally.telling.max(1)) * 100.0)
 }
 
-/// Dumps every table, and calls over those that came whole.
-fn read(namespace: &Namespace, devices: u8, rounds: usize) -> Result<Tally, Stop> {
+/// Dumps every table, and calls over those that came whole; until the deadline, in
+/// nanoseconds of the monotonic clock.
+fn read(namespace: &Namespace, devices: u8, rounds: usize, deadline_ns: u64) -> Result<Tally, Stop> {
     enter(namespace)?;
     let mut route = Route::here()?;
     let mut tally = Tally::default();
@@ -395,6 +433,13 @@ fn read(namespace: &Namespace, devices: u8, rounds: usize) -> Result<Tally, Stop
         for table in Table::ALL {
             let roll = table.roll_of_busy(devices);
             for _ in 0..ATTEMPTS {
+                if clock::monotonic_ns() >= deadline_ns {
+                    return Err(Stop::Error(format!(
+                        "time is up in round {round} of {rounds}, after {} dumps of which {} were interrupted\n\
+                         hint: give the test fewer `rounds` or a longer `timeout`",
+                        tally.dumps, tally.interrupted
+                    )));
+                }
                 let (entries, consistency) = dump(&mut route, table)?;
                 tally.dumps += 1;
                 tally.telling += u64::from(table.tells());
@@ -402,7 +447,7 @@ fn read(namespace: &Namespace, devices: u8, rounds: usize) -> Result<Tally, Stop
                     tally.interrupted += 1;
                     continue;
                 }
-                tally.called += 1;
+                tally.called(table, &roll);
                 roll.call(&entries).map_err(|broken| {
                     Stop::Fail(format!(
                         "a dump of {table:?} in round {round} that was not interrupted: {broken}"
@@ -472,6 +517,22 @@ mod tests {
         assert_eq!(Table::Links.roll_of_busy(60), Table::Links.roll(60));
         assert_eq!(Table::Neighbours4.roll_of_busy(60), Roll::default());
         assert_eq!(Table::Proc.roll_of_busy(4), Roll::new([2, 3].map(|n| Entry::Name(name(n)))));
+    }
+
+    #[test]
+    fn a_table_that_was_never_whole_is_named() {
+        let mut tally = Tally::default();
+        for table in Table::ALL {
+            tally.called(table, &table.roll_of_busy(60));
+        }
+        // Nothing is promised of neighbours.
+        assert_eq!((tally.called, tally.never_whole(60)), (5, None));
+        tally.tables.remove(&Table::Addresses6);
+        assert_eq!(tally.never_whole(60), Some(Table::Addresses6));
+        let mut other = Tally::default();
+        other.called(Table::Addresses6, &Table::Addresses6.roll_of_busy(60));
+        tally.add(other);
+        assert_eq!((tally.called, tally.never_whole(60)), (6, None));
     }
 
     #[test]

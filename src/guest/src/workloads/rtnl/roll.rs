@@ -42,6 +42,11 @@ impl Roll {
         Self(entries.into_iter().collect())
     }
 
+    /// Whether nobody is on it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Calls it over. What is in the dump beside it may come and go.
     ///
     /// # Errors

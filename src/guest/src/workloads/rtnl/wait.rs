@@ -1,18 +1,12 @@
 //! `rtnl/wait`: how long requests wait for the lock of all network devices, while
 //! threads in namespaces of their own make and delete some.
 
-use std::thread;
-
 use kregress_wire::{Better, Kind, MetricInfo, ParamInfo, Unit, WorkloadInfo};
 
-use super::kind::create;
-use super::parallel::make_and_delete;
+use super::parallel::together;
 use crate::affinity;
 use crate::context::{Context, Stop, WorkloadResult};
-use crate::gate::Gate;
 use crate::modules::Loaded;
-use crate::netlink::Route;
-use crate::netns::Home;
 use crate::quantile::quantile;
 use crate::trace::{CounterError, Waits};
 use crate::workloads::netns::{begin_census, expect_all_gone, ns, time};
@@ -99,38 +93,4 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let share = |count: usize| u64::try_from(count).map(ns).map_err(|error| Stop::Error(error.to_string()));
     ctx.sample("waits", share(seen)? / share(requests)? * 100.0)?;
     ctx.note("waits", format!("{seen} in {requests} requests"))
-}
-
-/// A thread on each of these processors, all at once.
-fn together(cpus: &[usize], count: usize) -> Result<(), Stop> {
-    let gate = Gate::default();
-    thread::scope(|scope| {
-        let threads: Vec<_> = cpus
-            .iter()
-            .map(|cpu| {
-                let ticket = gate.ticket();
-                scope.spawn(move || {
-                    affinity::pin(*cpu).map_err(|error| {
-                        Stop::Error(format!("cannot pin a thread to processor {cpu}: {error}"))
-                    })?;
-                    let home = Home::here()?;
-                    let namespace = create()?;
-                    let mut route = Route::here()?;
-                    ticket
-                        .pass()
-                        .map_err(|_| Stop::Error("the other threads could not be started".into()))?;
-                    for _ in 0..count {
-                        make_and_delete(&mut route)?;
-                    }
-                    home.back()?;
-                    drop((route, namespace));
-                    Ok::<(), Stop>(())
-                })
-            })
-            .collect();
-        gate.start(threads.len());
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().map_err(|_| Stop::Error("a thread panicked".into()))?)
-    })
 }

@@ -1,13 +1,11 @@
 //! Threads on all processors that create, or destroy, at once.
 
-use std::thread::{self, ScopedJoinHandle};
-
 use super::{MOST_SAMPLES, Round, Stride};
+use crate::clock;
 use crate::context::Stop;
 use crate::ffi::{self, CpuTime};
-use crate::gate::{Gate, Ticket};
+use crate::gate::on_all;
 use crate::netns::{Home, Identity, Look, Namespace, Register, inspect};
-use crate::{affinity, clock};
 
 /// What one thread did.
 #[derive(Debug, Default)]
@@ -24,7 +22,7 @@ pub(super) fn create(cpus: &[usize], count: usize, register: &mut Register) -> R
     let (started_ns, shares) = on_all(cpus, |ticket| {
         let home = Home::here()?;
         let mut share = Share::default();
-        start(ticket)?;
+        ticket.pass()?;
         let before = thread_cpu()?;
         create_some(count, &mut share, |_| Ok(()))?;
         share.ended_ns = clock::monotonic_ns();
@@ -55,7 +53,7 @@ pub(super) fn destroy(cpus: &[usize], count: usize, register: &mut Register) -> 
         share.identities = identities;
         home.back()?;
         let held = std::mem::take(&mut share.held);
-        start(ticket)?;
+        ticket.pass()?;
         let before = thread_cpu()?;
         drop(held);
         share.ended_ns = clock::monotonic_ns();
@@ -65,10 +63,6 @@ pub(super) fn destroy(cpus: &[usize], count: usize, register: &mut Register) -> 
     let mut round = sum(started_ns, shares, register)?;
     round.dropped_ns = started_ns;
     Ok(round)
-}
-
-fn start(ticket: Ticket<'_>) -> Result<(), Stop> {
-    ticket.pass().map_err(|_| Stop::Error("the other threads could not be started".into()))
 }
 
 fn thread_cpu() -> Result<CpuTime, Stop> {
@@ -92,41 +86,6 @@ fn create_some(
         share.held.push(namespace);
     }
     Ok(())
-}
-
-/// Runs `work` on a thread of every processor named; when they started, and
-/// what each one did.
-fn on_all<F>(cpus: &[usize], work: F) -> Result<(u64, Vec<Share>), Stop>
-where
-    F: Fn(Ticket<'_>) -> Result<Share, Stop> + Sync,
-{
-    let gate = Gate::default();
-    thread::scope(|scope| {
-        let mut threads: Vec<ScopedJoinHandle<'_, Result<Share, Stop>>> = Vec::new();
-        for cpu in cpus {
-            let (ticket, work) = (gate.ticket(), &work);
-            let member = move || {
-                affinity::pin(*cpu).map_err(|error| {
-                    Stop::Error(format!("cannot pin a thread to processor {cpu}: {error}"))
-                })?;
-                work(ticket)
-            };
-            match thread::Builder::new().name(format!("cpu{cpu}")).spawn_scoped(scope, member) {
-                Ok(thread) => threads.push(thread),
-                Err(error) => {
-                    gate.abort();
-                    return Err(Stop::Error(format!("cannot start a thread: {error}")));
-                }
-            }
-        }
-        let started_ns = gate.start(threads.len());
-        let join = |thread: ScopedJoinHandle<'_, Result<Share, Stop>>| {
-            thread.join().unwrap_or_else(|_| Err(Stop::Error("a thread panicked".into())))
-        };
-        // All are joined before the first error is told.
-        let shares: Vec<_> = threads.into_iter().map(join).collect();
-        Ok((started_ns, shares.into_iter().collect::<Result<_, _>>()?))
-    })
 }
 
 fn sum(started_ns: u64, shares: Vec<Share>, register: &mut Register) -> Result<Round, Stop> {
@@ -175,38 +134,5 @@ mod tests {
             result.expect_err("the same inode"),
             Stop::Fail("two live network namespaces have inode 2".into())
         );
-    }
-
-    #[test]
-    fn work_runs_once_on_every_processor_named() {
-        let cpu = affinity::cpus().expect("affinity")[0];
-        let (started_ns, shares) = on_all(&[cpu, cpu], |ticket| {
-            start(ticket)?;
-            Ok(Share { ended_ns: clock::monotonic_ns(), ..Share::default() })
-        })
-        .expect("ran");
-        assert_eq!(shares.len(), 2);
-        assert!(shares.iter().all(|share| share.ended_ns >= started_ns));
-    }
-
-    #[test]
-    fn an_error_of_one_thread_is_told_and_no_thread_is_left_behind() {
-        let cpu = affinity::cpus().expect("affinity")[0];
-        let turn = std::sync::atomic::AtomicBool::new(false);
-        let error = on_all(&[cpu, cpu], |ticket| {
-            if turn.swap(true, std::sync::atomic::Ordering::Relaxed) {
-                return Err(Stop::Fail("broken".into()));
-            }
-            start(ticket)?;
-            Ok(Share::default())
-        });
-        assert_eq!(error.expect_err("broken"), Stop::Fail("broken".into()));
-    }
-
-    #[test]
-    fn a_processor_that_is_not_there_is_named() {
-        let error = on_all(&[1023], |_| Ok(Share::default())).expect_err("no such processor");
-        let Stop::Error(message) = error else { panic!("{error:?}") };
-        assert!(message.starts_with("cannot pin a thread to processor 1023: "), "{message}");
     }
 }

@@ -18,7 +18,7 @@ use rustix::net::{
 use super::super::frames::{self, Mac};
 use super::super::leak::{DEVICE, PEER, Stage};
 use super::super::place::Place;
-use super::Held;
+use super::{Held, packet_socket};
 use crate::clock;
 use crate::context::{Context, Stop};
 use crate::ffi::{self, PlainOption};
@@ -157,8 +157,31 @@ fn exchange(ctx: &Context<'_>, talk: &Talk) -> Result<(), Stop> {
 
 /// A connection that can go several ways.
 pub(super) fn mptcp(ctx: &Context<'_>, stage: &mut Stage) -> Result<Held, Stop> {
+    /// `MPTCP_INFO_FLAG_FALLBACK`, `MPTCP_INFO_FLAG_REMOTE_KEY_RECEIVED`
+    /// (include/uapi/linux/mptcp.h).
+    const PLAIN: u32 = 1;
+    const KEYS: u32 = 2;
     let talk = talk(ctx, stage, Some(ipproto::MPTCP), Abort::Disconnect)?;
     exchange(ctx, &talk)?;
+    // A connection that has become a plain one has no such option any more, as on
+    // a kernel that never had it. One that was never connected tells which it is.
+    let alone =
+        socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::MPTCP))
+            .map_err(|error| failed("socket(IPPROTO_MPTCP)", error))?;
+    match ffi::mptcp_flags(&alone) {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            return Err(Stop::Skip("no MPTCP_INFO, which came with Linux 5.16; needs CONFIG_MPTCP".into()));
+        }
+        other => other.map_err(|error| failed("MPTCP_INFO of a new socket", error))?,
+    };
+    for (end, socket) in [("near", &talk.near), ("far", &talk.far)] {
+        let flags = ffi::mptcp_flags(socket);
+        ctx.check(flags.as_ref().is_ok_and(|flags| flags & (PLAIN | KEYS) == KEYS), || {
+            format!(
+                "the {end} end of a connection by several ways is a plain one: MPTCP_INFO gives {flags:?}"
+            )
+        })?;
+    }
     Ok(Held { talk: Some(talk), ..Held::default() })
 }
 
@@ -204,8 +227,7 @@ fn hardware(place: &mut Place, device: &str) -> Result<Mac, Stop> {
 fn inject(stage: &mut Stage, sent: &[Vec<u8>]) -> Result<(), Stop> {
     let peer = stage.peer;
     stage.over_there(|_| {
-        let socket = ffi::packet_socket(peer)
-            .map_err(|error| Stop::Skip(format!("no AF_PACKET socket: {error}; needs CONFIG_PACKET")))?;
+        let socket = packet_socket(peer)?;
         for frame in sent {
             send(&socket, frame, SendFlags::empty()).map_err(|error| failed("a frame", error))?;
         }

@@ -11,7 +11,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::net::sockopt::{set_ip_add_membership_with_ifindex, set_ipv6_add_membership};
 
 use super::super::leak::Stage;
-use super::{Held, Told, holds};
+use super::{Held, Told, holds, packet_socket};
 use crate::context::{Context, Stop};
 use crate::ffi::{self, PlainOption};
 use crate::netlink::Route;
@@ -35,8 +35,10 @@ fn group6(n: u8) -> Ipv6Addr {
 pub(super) fn multicast(ctx: &Context<'_>, stage: &mut Stage) -> Result<Held, Stop> {
     let failed = |what: &str, error: io::Error| Stop::Fail(format!("{what}: {error}"));
     let four = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(|error| failed("a socket", error))?;
-    let six = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))
-        .map_err(|error| Stop::Skip(format!("no IPv6 socket: {error}; needs CONFIG_IPV6")))?;
+    let six = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).map_err(|error| match error.raw_os_error() {
+        Some(libc::EAFNOSUPPORT) => Stop::Skip("no IPv6 sockets; needs CONFIG_IPV6".into()),
+        _ => failed("an IPv6 socket", error),
+    })?;
     for n in 1..=GROUPS {
         set_ip_add_membership_with_ifindex(&four, &group4(n), &Ipv4Addr::UNSPECIFIED, stage.device)
             .map_err(|error| failed("IP_ADD_MEMBERSHIP", error.into()))?;
@@ -122,13 +124,7 @@ pub(super) fn packet(stage: &mut Stage) -> Result<Held, Stop> {
     const PROMISCUOUS: u16 = 1;
     /// The number of a group, and `PACKET_FANOUT_HASH`.
     const GROUP: u32 = 7;
-    let socket = || match ffi::packet_socket(stage.device) {
-        Ok(socket) => Ok(socket),
-        Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
-            Err(Stop::Skip("no AF_PACKET sockets; needs CONFIG_PACKET".into()))
-        }
-        Err(error) => Err(Stop::Fail(format!("a socket bound to the device: {error}"))),
-    };
+    let socket = || packet_socket(stage.device);
     let set = |socket, option, value: &[u8]| {
         ffi::set_plain_option(socket, option, value)
             .map_err(|error| Stop::Fail(format!("setsockopt({option:?}) of a packet socket: {error}")))
