@@ -93,6 +93,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
         }
     };
     let wardrobe = Wardrobe::open(Dress::named(ctx.choice("dress")?)?)?;
+    wardrobe.tell(ctx)?;
     let mut completion = Completion::choose(ctx)?;
     let home = Home::here()?;
     let (mut census, mut spare) = begin_census(ctx)?;
