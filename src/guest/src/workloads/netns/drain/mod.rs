@@ -156,7 +156,7 @@ fn count_calls(ctx: &Context<'_>, rounds: usize, namespaces: usize, mut scene: S
     if rounds == 0 {
         return Ok(());
     }
-    let Some(mut counting) = Counting::begin(ctx)? else { return Ok(()) };
+    let Ok(mut counting) = Counting::begin(ctx)? else { return Ok(()) };
     let mut spare = scene.spare;
     for _ in 0..rounds {
         scene.census.open()?;
