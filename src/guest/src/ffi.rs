@@ -183,6 +183,49 @@ pub(crate) unsafe fn fork_bare() -> io::Result<Fork> {
     Ok(Pid::from_raw(check(pid)?).map_or(Fork::Child, Fork::Parent))
 }
 
+/// Arguments of `clone3` as of its first version (`CLONE_ARGS_SIZE_VER0`,
+/// include/uapi/linux/sched.h).
+#[repr(C, align(8))]
+#[derive(Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+}
+
+/// Asks whether `clone3` is there, which is since Linux 5.3, without making a
+/// process.
+pub(crate) fn probe_clone3() -> io::Result<()> {
+    let null = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: arguments of no length are refused with `EINVAL`, and not read.
+    let result = unsafe { libc::syscall(libc::SYS_clone3, null, 0_usize) };
+    let error = if result < 0 { io::Error::last_os_error() } else { return Ok(()) };
+    if error.raw_os_error() == Some(libc::EINVAL) { Ok(()) } else { Err(error) }
+}
+
+/// Makes a process in a network namespace of its own, by one call of `clone3`. It
+/// is a child of the caller's parent, who reaps it even when the caller is killed.
+///
+/// # Safety
+///
+/// As of [`fork_bare`].
+pub(crate) unsafe fn sibling_in_new_net() -> io::Result<Fork> {
+    let flags = u64::from((libc::CLONE_NEWNET | libc::CLONE_PARENT).unsigned_abs());
+    // With CLONE_PARENT the signal to the parent is that of the caller.
+    let arguments = CloneArguments { flags, ..CloneArguments::default() };
+    // SAFETY: the arguments are readable and of the length given; memory is copied
+    // and the stack stays where it is, as with `fork`; for the rest the caller
+    // vouches.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) };
+    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+    Ok(Pid::from_raw(check(pid)?).map_or(Fork::Child, Fork::Parent))
+}
+
 /// Keeps the mapping out of children that are forked from now on.
 ///
 /// # Safety

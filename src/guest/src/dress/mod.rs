@@ -4,6 +4,7 @@
 //! Dressing happens on a thread that is inside the namespace, and is verified
 //! there: a namespace that silently stayed bare would measure nothing.
 
+mod fallback;
 mod timewait;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,7 +12,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
-use crate::context::Stop;
+pub(crate) use self::fallback::DEVICES as FALLBACK_DEVICES;
+use crate::context::{Context, Stop, WorkloadResult};
 use crate::netlink::ip::{self, Via};
 use crate::netlink::link::{self, Switch};
 use crate::netlink::nft::{self, Nft};
@@ -128,7 +130,26 @@ impl Wardrobe {
         let home =
             Namespace::current().map_err(|error| Stop::Error(format!("the own namespace: {error}")))?;
         let devices_at_home = names(&mut Route::here()?)?;
+        if dress == Dress::Tunnels {
+            fallback::expect_any(&devices_at_home)?;
+        }
         Ok(Self { dress, home, devices_at_home, _modules: modules, _tunnels: tunnels })
+    }
+
+    /// Notes what the kernel lacks of it, if it has the rest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::note`].
+    pub(crate) fn tell(&self, ctx: &Context<'_>) -> WorkloadResult {
+        let lacking = match self.dress {
+            Dress::Tunnels => fallback::lacking(&self.devices_at_home),
+            _ => Vec::new(),
+        };
+        match lacking.is_empty() {
+            true => Ok(()),
+            false => ctx.note("not-worn", lacking.join(", ")),
+        }
     }
 
     /// Dresses the namespace that the calling thread is in, the `nth` of those
@@ -145,7 +166,7 @@ impl Wardrobe {
             Dress::Timewait => timewait::leave(COUNT.into()),
             Dress::Xfrm => policies(),
             Dress::Nft => rules(),
-            Dress::Tunnels => fallback_devices(),
+            Dress::Tunnels => fallback::expect_all(&self.devices_at_home, &names(&mut Route::here()?)?),
         }
     }
 
@@ -232,27 +253,9 @@ fn policies() -> Result<(), Stop> {
 
 fn rules() -> Result<(), Stop> {
     let mut nft = Nft::here()?;
-    nft.add_rules(COUNT.into()).map_err(|error| match error.errno() {
-        Some(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOENT) => {
-            Stop::Skip(format!(
-                "no netfilter tables ({error}); needs CONFIG_NF_TABLES and CONFIG_NF_TABLES_IPV4"
-            ))
-        }
-        _ => error.stop("a batch of netfilter rules"),
-    })?;
+    nft.add_rules(COUNT.into()).map_err(|error| nft::no_rules(&error))?;
     let count = nft.count().map_err(|error| error.stop("the dump of rules"))?;
     expect(count, usize::from(COUNT), "rules")
-}
-
-fn fallback_devices() -> Result<(), Stop> {
-    let names = names(&mut Route::here()?)?;
-    match names.len() {
-        0 | 1 => Err(Stop::Skip(
-            "no tunnel driver with a fallback device; needs CONFIG_NET_IPIP, CONFIG_IPV6_SIT or others"
-                .into(),
-        )),
-        _ => Ok(()),
-    }
 }
 
 fn expect(found: usize, wanted: usize, what: &str) -> Result<(), Stop> {

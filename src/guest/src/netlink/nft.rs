@@ -10,6 +10,7 @@ use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
 };
 use netlink_sys::protocols::NETLINK_NETFILTER;
+use rustix::io::Errno;
 
 use super::{Connection, RequestError};
 use crate::context::Stop;
@@ -28,6 +29,17 @@ const CHAIN: &str = "input";
 
 fn message(resource: u16, inner: impl Into<NetfilterMessageInner>) -> NetfilterMessage {
     NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::IPv4, 0, resource), inner)
+}
+
+/// The end of a test whose rules cannot be made, in a namespace that has none yet.
+pub(crate) fn no_rules(error: &RequestError) -> Stop {
+    match error.errno() {
+        // No such subsystem or family; no such type of chain or expression.
+        Some(Errno::OPNOTSUPP | Errno::NOENT) => Stop::Skip(format!(
+            "no netfilter tables ({error}); needs CONFIG_NF_TABLES and CONFIG_NF_TABLES_IPV4"
+        )),
+        _ => error.stop("a batch of netfilter rules"),
+    }
 }
 
 impl Nft {
@@ -86,5 +98,23 @@ impl Nft {
     pub(crate) fn count(&mut self) -> Result<usize, RequestError> {
         let request = NfTablesMessage::GetRule(RuleMessage { attributes: Vec::new() });
         Ok(self.dump(&message(0, request))?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Refusal;
+    use super::*;
+
+    #[test]
+    fn only_what_the_kernel_lacks_is_a_skip() {
+        let stop = |errno| no_rules(&RequestError::Refused(Refusal { errno, text: None }));
+        for errno in [Errno::OPNOTSUPP, Errno::NOENT] {
+            assert!(matches!(stop(errno), Stop::Skip(text) if text.contains("CONFIG_NF_TABLES")));
+        }
+        for errno in [Errno::INVAL, Errno::NOMEM, Errno::PERM, Errno::EXIST] {
+            assert!(matches!(stop(errno), Stop::Fail(_)), "{errno}");
+        }
+        assert!(matches!(no_rules(&RequestError::Lost), Stop::Error(_)));
     }
 }

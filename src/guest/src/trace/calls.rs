@@ -47,6 +47,7 @@ pub(crate) struct Counter {
     pipe: Option<File>,
     partial: Vec<u8>,
     hooked: Vec<&'static str>,
+    refused: Vec<&'static str>,
     tally: Tally,
 }
 
@@ -72,7 +73,8 @@ impl Counter {
         fs::create_dir(&directory)
             .map_err(|error| Failed(format!("cannot create {}: {error}", directory.display())))?;
         let tally = Tally::new(caller);
-        let mut counter = Self { directory, pipe: None, partial: Vec::new(), hooked: Vec::new(), tally };
+        let (hooked, refused) = (Vec::new(), Vec::new());
+        let mut counter = Self { directory, pipe: None, partial: Vec::new(), hooked, refused, tally };
         counter.set("trace_clock", "mono").map_err(Failed)?;
         counter.set("buffer_size_kb", BUFFER_KB).map_err(Failed)?;
         for function in functions {
@@ -81,6 +83,8 @@ impl Counter {
             let filter = filter.append(true).open(counter.directory.join("set_ftrace_filter"));
             if filter.and_then(|mut file| file.write_all(function.as_bytes())).is_ok() {
                 counter.hooked.push(*function);
+            } else {
+                counter.refused.push(*function);
             }
         }
         if counter.hooked.is_empty() {
@@ -110,6 +114,27 @@ impl Counter {
     /// The functions that are counted.
     pub(crate) fn functions(&self) -> &[&'static str] {
         &self.hooked
+    }
+
+    /// How calls are counted, and which are not.
+    pub(crate) fn describe(&self) -> String {
+        let hooked = format!("function tracer: {}", self.hooked.join(" "));
+        match self.refused.as_slice() {
+            [] => hooked,
+            refused => format!("{hooked}; not traceable: {}", refused.join(" ")),
+        }
+    }
+
+    /// Whether these are counted, without which the others say nothing.
+    ///
+    /// # Errors
+    ///
+    /// Names the one that the kernel does not let us trace.
+    pub(crate) fn expect(&self, functions: &[&str]) -> Result<(), String> {
+        match functions.iter().find(|function| !self.hooked.contains(function)) {
+            None => Ok(()),
+            Some(missing) => Err(format!("calls of `{missing}` cannot be counted: the tracer refused it")),
+        }
     }
 
     /// Forgets what was counted so far.

@@ -1,7 +1,9 @@
 //! `netns/kill`: tasks that are killed in the middle of making a namespace.
 //!
 //! `copy_net_ns` waits killably for locks; whoever dies there leaves a namespace
-//! that is half made, which has to be undone to the last count.
+//! that is half made, which has to be undone to the last count. Half of the tasks
+//! get there by `unshare`, the others by `clone3`, which has a half-made process
+//! to undo as well.
 
 use std::time::Duration;
 
@@ -29,7 +31,7 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
     ],
     metrics: &[MetricInfo {
         name: "killed_inside",
-        summary: "tasks that died within unshare",
+        summary: "tasks that died within unshare or clone3",
         unit: Unit::One,
         kind: Kind::Count,
         better: Better::Higher,
@@ -39,7 +41,7 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
 
 /// Longest time that tasks run before they are killed: some creations on a fast
 /// machine, a part of one on a slow one.
-const LONGEST: Duration = Duration::from_millis(12);
+pub(super) const LONGEST: Duration = Duration::from_millis(12);
 
 /// Rounds after which everything has to be gone.
 const SETTLE: usize = 8;
@@ -49,28 +51,37 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let mut rng = ctx.rng();
     let (mut census, fresh) = begin_census(ctx)?;
     drop(fresh);
-    let mut inside = 0_u64;
+    let ways = match ffi::probe_clone3() {
+        Ok(()) => vec![Way::Unshare, Way::Clone],
+        Err(error) => {
+            ctx.note("clone3", format!("not tried: {error}; needs Linux 5.3"))?;
+            vec![Way::Unshare]
+        }
+    };
+    let mut inside = vec![0_u64; ways.len()];
     for round in 0..rounds {
         let mut herd = Vec::new();
-        for _ in 0..tasks {
-            herd.push(release()?);
+        for number in 0..tasks {
+            // By turns also where there is one task only.
+            let nth = (round + number) % ways.len();
+            let (task, stage) = release(ways[nth])?;
+            herd.push((task, stage, nth));
         }
         let wait = Duration::from_nanos(rng.u64(..u64::try_from(LONGEST.as_nanos()).unwrap_or(u64::MAX)));
         clock::poll_interval(wait);
-        for (task, _) in &herd {
+        for (task, ..) in &herd {
             kill_process(*task, Signal::KILL).map_err(|error| Stop::Error(format!("kill: {error}")))?;
         }
-        for (task, stage) in &herd {
-            let error = reap(*task)?;
-            ctx.check(error.is_none(), || {
-                format!(
-                    "a task that makes namespaces ended with `{}`",
-                    error.map_or_else(String::new, |it| it.to_string())
-                )
+        for (task, stage, nth) in &herd {
+            let code = reap(*task)?;
+            ctx.check(code.is_none(), || {
+                let error = code.filter(|code| *code > 0).map(Errno::from_raw_os_error);
+                format!("a task that makes namespaces ended by itself: {error:?}")
             })?;
             // Odd within the call.
-            inside += stage.get() % 2;
+            inside[*nth] += stage.get() % 2;
         }
+        reap_siblings()?;
         if round % SETTLE == SETTLE - 1 || round + 1 == rounds {
             drop(expect_all_gone(ctx, &mut census, tasks)?);
             census.open()?;
@@ -78,15 +89,50 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
         ctx.progress(u64::try_from(round + 1).unwrap_or(0), u64::try_from(rounds).unwrap_or(0))?;
     }
     drop(expect_all_gone(ctx, &mut census, tasks)?);
+    let killed: Vec<_> =
+        ways.iter().zip(&inside).map(|(way, inside)| format!("{inside} in {}", way.name())).collect();
+    ctx.note("killed", killed.join(", "))?;
+    let inside = inside.iter().sum();
     if inside == 0 {
-        return Err(Stop::Error("no task was killed within unshare: nothing was tested".into()));
+        return Err(Stop::Error("no task was killed within unshare or clone3: nothing was tested".into()));
     }
     ctx.sample("killed_inside", ns(inside))
 }
 
+/// How a task makes namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// For itself.
+    Unshare,
+    /// For a process that is made with it, and ends at once.
+    Clone,
+}
+
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unshare => "unshare",
+            Self::Clone => "clone3",
+        }
+    }
+
+    /// Makes one. Called by a task that makes system calls only.
+    fn make(self) -> Result<(), i32> {
+        match self {
+            Self::Unshare => ffi::unshare_net().map_err(Errno::raw_os_error),
+            // SAFETY: this process has one thread, and the child ends at once.
+            Self::Clone => match unsafe { ffi::sibling_in_new_net() } {
+                Ok(Fork::Child) => ffi::exit_now(0),
+                Ok(Fork::Parent(_)) => Ok(()),
+                Err(error) => Err(error.raw_os_error().unwrap_or(libc::EINVAL)),
+            },
+        }
+    }
+}
+
 /// A task that makes namespaces until it is killed, and the count of its entries
-/// into and exits from unshare.
-fn release() -> Result<(Pid, SharedNumber), Stop> {
+/// into and exits from the call.
+fn release(way: Way) -> Result<(Pid, SharedNumber), Stop> {
     let stage = SharedNumber::new().map_err(|error| Stop::Error(format!("mmap: {error}")))?;
     // SAFETY: this process has one thread, and the child makes system calls only.
     match unsafe { ffi::fork() }.map_err(|error| Stop::Fail(format!("fork failed: {error}")))? {
@@ -95,8 +141,8 @@ fn release() -> Result<(Pid, SharedNumber), Stop> {
             loop {
                 entries += 1;
                 stage.set(entries);
-                if let Err(error) = ffi::unshare_net() {
-                    ffi::exit_now(error.raw_os_error());
+                if let Err(code) = way.make() {
+                    ffi::exit_now(code);
                 }
                 entries += 1;
                 stage.set(entries);
@@ -106,12 +152,24 @@ fn release() -> Result<(Pid, SharedNumber), Stop> {
     }
 }
 
-/// Waits for a task; the error with which it ended by itself.
-fn reap(task: Pid) -> Result<Option<Errno>, Stop> {
+/// Waits for a task; its exit code, if it ended by itself.
+pub(super) fn reap(task: Pid) -> Result<Option<i32>, Stop> {
     loop {
         match waitpid(Some(task), WaitOptions::empty()) {
-            Ok(Some((_, status))) => return Ok(status.exit_status().map(Errno::from_raw_os_error)),
+            Ok(Some((_, status))) => return Ok(status.exit_status()),
             Ok(None) | Err(Errno::INTR) => {}
+            Err(error) => return Err(Stop::Error(format!("waitpid: {error}"))),
+        }
+    }
+}
+
+/// Waits for the processes that [`Way::Clone`] has made. All other children are
+/// reaped before.
+fn reap_siblings() -> Result<(), Stop> {
+    loop {
+        match waitpid(None, WaitOptions::empty()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(Errno::CHILD) => return Ok(()),
             Err(error) => return Err(Stop::Error(format!("waitpid: {error}"))),
         }
     }

@@ -5,6 +5,7 @@ mod drain;
 mod fail_nth;
 mod jobs;
 mod kill;
+mod killer;
 mod limit;
 mod profile;
 mod slope;

@@ -82,6 +82,7 @@ fn walks(name: &str) -> bool {
 pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let (namespaces, rounds) = (ctx.count("namespaces")?, ctx.count("rounds")?);
     let wardrobe = Wardrobe::open(Dress::named(ctx.choice("dress")?)?)?;
+    wardrobe.tell(ctx)?;
     let home = Home::here()?;
     let (census, spare) = begin_census(ctx)?;
     let mut scene = Scene { home, census, register: Register::default(), wardrobe };

@@ -93,6 +93,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
         }
     };
     let wardrobe = Wardrobe::open(Dress::named(ctx.choice("dress")?)?)?;
+    wardrobe.tell(ctx)?;
     let mut completion = Completion::choose(ctx)?;
     let home = Home::here()?;
     let (mut census, mut spare) = begin_census(ctx)?;
@@ -132,7 +133,15 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
         .collect();
     ctx.sample("slope", slope(&points))?;
 
-    let Some(mut counting) = Counting::begin(ctx)? else { return Ok(()) };
+    let mut counting = match Counting::begin(ctx)? {
+        Ok(counting) => counting,
+        // Without the counts nothing would be asserted.
+        Err(reason) if batched => return Err(Stop::Skip(format!("waits cannot be counted: {reason}"))),
+        Err(_) => return Ok(()),
+    };
+    if batched {
+        counting.expect(BATCHED[0])?;
+    }
     let (one, most) = (1, sizes.last().copied().unwrap_or(1));
     let mut counted = Vec::new();
     for size in [one, most] {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kregress_wire::{Better, Kind, MetricInfo, ParamInfo, Unit, WorkloadInfo};
 
+use super::killer::Killer;
 use super::{begin_census, expect_all_gone, ns};
 use crate::clock;
 use crate::context::{Context, Stop, WorkloadResult};
@@ -19,7 +20,7 @@ use std::os::fd::AsFd as _;
 
 pub(super) const INFO: WorkloadInfo = WorkloadInfo {
     name: "netns/soak",
-    summary: "creates, destroys, dresses, numbers and reads namespaces, all at once",
+    summary: "creates, destroys, dresses, numbers and reads namespaces and kills their makers, all at once",
     params: &[
         ParamInfo::Int {
             name: "milliseconds",
@@ -47,7 +48,7 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
 };
 
 /// Work of one kind, repeated until the round is over. Each is done by one
-/// thread.
+/// thread; beside them a process kills others that make namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Work {
     /// Makes one namespace after the other.
@@ -64,12 +65,14 @@ enum Work {
     Read,
 }
 
-const ALL: [Work; 8] = [
+const ALL: [Work; 10] = [
     Work::Churn,
     Work::Batch,
     Work::Dressed(Dress::Routes),
     Work::Dressed(Dress::Timewait),
     Work::Dressed(Dress::Veth),
+    Work::Dressed(Dress::Xfrm),
+    Work::Dressed(Dress::Nft),
     Work::Number,
     Work::Look,
     Work::Read,
@@ -81,20 +84,18 @@ const BATCH: usize = 10;
 pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let rounds = ctx.count("rounds")?;
     let length = Duration::from_millis(u64::try_from(ctx.count("milliseconds")?).unwrap_or(u64::MAX));
-    // Opened here, where no thread is in another namespace.
-    let mut wardrobes = Vec::new();
-    for work in ALL {
-        if let Work::Dressed(dress) = work {
-            wardrobes.push((dress, Wardrobe::open(dress)?));
-        }
-    }
+    let (works, wardrobes) = prepare(ctx)?;
+    let mut rng = ctx.rng();
+    let mut killed = 0;
     let (mut census, fresh) = begin_census(ctx)?;
     drop(fresh);
     for done in 1..=rounds {
         let over = AtomicBool::new(false);
+        let killer = Killer::start(&mut rng)?;
         let steps = thread::scope(|scope| {
-            let threads: Vec<_> = ALL
-                .into_iter()
+            let threads: Vec<_> = works
+                .iter()
+                .copied()
                 .enumerate()
                 .map(|(number, work)| {
                     let wardrobe = match work {
@@ -115,8 +116,11 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
             }
             Ok::<u64, Stop>(steps)
         })?;
+        let victims = killer.stop()?;
+        killed += victims;
+        let steps = steps + victims;
         ctx.checked(steps);
-        drop(expect_all_gone(ctx, &mut census, ALL.len())?);
+        drop(expect_all_gone(ctx, &mut census, works.len())?);
         census.open()?;
         for (_, wardrobe) in &wardrobes {
             wardrobe.expect_put_away()?;
@@ -125,7 +129,40 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
         ctx.sample("steps", ns(steps) / length.as_secs_f64())?;
         ctx.progress(u64::try_from(done).unwrap_or(0), u64::try_from(rounds).unwrap_or(0))?;
     }
-    Ok(())
+    ctx.note("killed", killed.to_string())
+}
+
+type Wardrobes = Vec<(Dress, Wardrobe)>;
+
+/// Tries on every dress, while there is one thread yet: the work that this kernel
+/// can do, and what it needs. What it lacks is left out, and noted.
+fn prepare(ctx: &Context<'_>) -> Result<(Vec<Work>, Wardrobes), Stop> {
+    let home = Home::here()?;
+    let (mut works, mut wardrobes, mut lacking) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, work) in ALL.into_iter().enumerate() {
+        if let Work::Dressed(dress) = work {
+            let worn = Wardrobe::open(dress).and_then(|wardrobe| {
+                let namespace = Namespace::create().map_err(|error| error.stop(number))?;
+                let dressed = wardrobe.dress(number);
+                home.back()?;
+                drop(namespace);
+                dressed.map(|()| wardrobe)
+            });
+            match worn {
+                Ok(wardrobe) => wardrobes.push((dress, wardrobe)),
+                Err(Stop::Skip(reason)) => {
+                    lacking.push(reason);
+                    continue;
+                }
+                Err(stop) => return Err(stop),
+            }
+        }
+        works.push(work);
+    }
+    if !lacking.is_empty() {
+        ctx.note("left-out", lacking.join("; "))?;
+    }
+    Ok((works, wardrobes))
 }
 
 fn repeat(work: Work, number: usize, wardrobe: Option<&Wardrobe>, over: &AtomicBool) -> Result<u64, Stop> {

@@ -123,6 +123,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let place = Marked::create(0)?;
     let mut route = Route::here()?;
     home.back()?;
+    let devices = device_names(&mut route)?;
     census.keep(crowd.len() + 1);
     let mut fresh = spare.fresh;
     for done in 1..=rounds {
@@ -140,7 +141,10 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
         ctx.check(ended == live * dying, || {
             format!("{live} namespaces with {dying} numbers each heard of {ended} ends")
         })?;
-        expect_only_lo(ctx, &mut route)?;
+        let left = device_names(&mut route)?;
+        ctx.check(left == devices, || {
+            format!("the bystander left devices: there were {devices:?}, there are {left:?}")
+        })?;
         busy.report(ctx, &mut usual)?;
         fresh = gone.fresh;
         ctx.progress(done, rounds)?;
@@ -173,11 +177,10 @@ fn ask_until_gone(
     }
 }
 
-/// What the bystander made is gone, and nothing else came.
-fn expect_only_lo(ctx: &Context<'_>, route: &mut Route) -> Result<(), Stop> {
-    let left = link::all(route).map_err(|error| error.stop("dump of RTM_GETLINK"))?;
-    let names: Vec<_> = left.iter().filter_map(link::name).collect();
-    ctx.check(!names.contains(&DEVICE), || format!("a device that was removed is there: {names:?}"))
+/// Devices of the place where the bystander asks.
+fn device_names(route: &mut Route) -> Result<Vec<String>, Stop> {
+    let links = link::all(route).map_err(|error| error.stop("dump of RTM_GETLINK"))?;
+    Ok(links.iter().filter_map(link::name).map(str::to_owned).collect())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::kind::{create, settle};
 use super::place::{Place, dump};
 use crate::context::{Context, Stop, WorkloadResult};
-use crate::dress::TUNNELS;
+use crate::dress::{FALLBACK_DEVICES, TUNNELS};
 use crate::modules::Loaded;
 use crate::netlink::{RequestError, link};
 use crate::netns::Home;
@@ -24,19 +24,6 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
     metrics: &[],
     modules: &["ip_gre", "ipip", "sit", "ip6_tunnel", "ip6_gre", "ip_vti", "ip6_vti"],
 };
-
-/// The devices, and the options that bring them.
-const DEVICES: [(&str, &str); 9] = [
-    ("tunl0", "CONFIG_NET_IPIP"),
-    ("gre0", "CONFIG_NET_IPGRE"),
-    ("gretap0", "CONFIG_NET_IPGRE"),
-    ("erspan0", "CONFIG_NET_IPGRE"),
-    ("ip_vti0", "CONFIG_NET_IPVTI"),
-    ("sit0", "CONFIG_IPV6_SIT"),
-    ("ip6tnl0", "CONFIG_IPV6_TUNNEL"),
-    ("ip6gre0", "CONFIG_IPV6_GRE"),
-    ("ip6_vti0", "CONFIG_IPV6_VTI"),
-];
 
 pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let _modules = Loaded::load(INFO.modules)?;
@@ -55,13 +42,13 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let all = dump(&mut in_a.route)?;
     let there = present(&all);
     if there.is_empty() {
-        let symbols: Vec<_> = DEVICES.iter().map(|(_, symbol)| *symbol).collect();
+        let symbols: Vec<_> = FALLBACK_DEVICES.iter().map(|(_, symbol)| *symbol).collect();
         return Err(Stop::Skip(format!(
             "no tunnel driver with a fallback device; needs one of {}",
             symbols.join(", ")
         )));
     }
-    for (name, symbol) in DEVICES.iter().filter(|(name, _)| !all.contains_key(*name)) {
+    for (name, symbol) in FALLBACK_DEVICES.iter().filter(|(name, _)| !all.contains_key(*name)) {
         ctx.note(&format!("no-{name}"), format!("needs {symbol}"))?;
     }
     for (name, index) in there {
@@ -89,7 +76,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
 
 /// Those of them that are there, with their indexes.
 fn present(all: &BTreeMap<String, u32>) -> Vec<(&'static str, u32)> {
-    DEVICES.iter().filter_map(|(name, _)| Some((*name, *all.get(*name)?))).collect()
+    FALLBACK_DEVICES.iter().filter_map(|(name, _)| Some((*name, *all.get(*name)?))).collect()
 }
 
 #[cfg(test)]
@@ -104,8 +91,8 @@ mod tests {
 
     #[test]
     fn every_device_has_an_option_and_is_there_once() {
-        let names: std::collections::BTreeSet<_> = DEVICES.iter().map(|(name, _)| name).collect();
-        assert_eq!(names.len(), DEVICES.len());
-        assert!(DEVICES.iter().all(|(_, symbol)| symbol.starts_with("CONFIG_")));
+        let names: std::collections::BTreeSet<_> = FALLBACK_DEVICES.iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), FALLBACK_DEVICES.len());
+        assert!(FALLBACK_DEVICES.iter().all(|(_, symbol)| symbol.starts_with("CONFIG_")));
     }
 }

@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use kregress_wire::WorkloadInfo;
 use rustix::io::Errno;
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
+use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions, pidfd_open, waitid, waitpid};
 use rustix::thread::{CapabilitySet, LinkNameSpaceType, ThreadNameSpaceType, capabilities, set_capabilities};
@@ -15,7 +17,7 @@ use crate::context::{Context, Stop, WorkloadResult};
 use crate::ffi::{self, Fork};
 use crate::netns::{Home, Namespace};
 use crate::ucount::Census;
-use crate::workloads::netns::{begin_census, expect_all_gone};
+use crate::workloads::netns::{begin_census, expect_all_gone, expect_left};
 
 pub(super) const INFO: WorkloadInfo = WorkloadInfo {
     name: "setns/errno",
@@ -46,10 +48,10 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let other = fresh.fresh;
     descriptors(ctx, &other)?;
     home.back()?;
-    sockets(ctx, &home, &other)?;
+    sockets(ctx, &home)?;
     unprivileged(ctx, &other)?;
     drop(other);
-    drop(expect_all_gone(ctx, &mut census, 1)?);
+    drop(expect_all_gone(ctx, &mut census, 2)?);
     census.open()?;
     dead(ctx, &mut census)?;
     holders(ctx, &home, &mut census)?;
@@ -96,7 +98,7 @@ fn socket() -> Result<OwnedFd, Stop> {
 }
 
 /// A socket belongs to the namespace of its birth, a new one to where its maker is.
-fn sockets(ctx: &Context<'_>, home: &Home, other: &Namespace) -> WorkloadResult {
+fn sockets(ctx: &Context<'_>, home: &Home) -> WorkloadResult {
     let cookie = |socket: &OwnedFd| ffi::netns_cookie(socket);
     let old = socket()?;
     let before = match cookie(&old) {
@@ -109,13 +111,21 @@ fn sockets(ctx: &Context<'_>, home: &Home, other: &Namespace) -> WorkloadResult 
     let read = |what: &str, socket: &OwnedFd| {
         cookie(socket).map_err(|error| Stop::Fail(format!("the cookie of {what}: {error}")))
     };
+    let other = Namespace::create().map_err(|error| error.stop(0))?;
+    // Nobody has come here by setns yet.
+    let native = socket()?;
+    home.back()?;
+    let its = read("a socket made after unshare", &native)?;
+    ctx.check(its != before, || {
+        format!("a namespace that was just made has the cookie {before} of another")
+    })?;
     other.enter().map_err(|error| Stop::Fail(format!("setns: {error}")))?;
     let new = socket()?;
     let (kept, there) = (read("an old socket", &old)?, read("a new socket", &new)?);
     home.back()?;
     let back = read("a socket after the return", &socket()?)?;
     ctx.check(kept == before, || format!("a socket changed its namespace from {before} to {kept}"))?;
-    ctx.check(there != before, || format!("a socket made after setns is of the namespace before, {before}"))?;
+    ctx.check(there == its, || format!("a socket made after setns to {its} is of {there}"))?;
     ctx.check(back == before, || format!("after the return a socket is of {back} instead of {before}"))
 }
 
@@ -173,37 +183,109 @@ fn read(process: Pid, file: &str) -> io::Result<File> {
 /// What keeps a namespace alive: a socket, a mount of it, a descriptor. Each by
 /// itself: while it lives the namespace does, then it is gone.
 fn holders(ctx: &Context<'_>, home: &Home, census: &mut Census) -> WorkloadResult {
-    const MOUNT: &str = "/run/kregress-netns";
-    let failed = |what: &str, error: &dyn std::fmt::Display| Stop::Error(format!("{what}: {error}"));
-    let create = || Namespace::create().map_err(|error| error.stop(0));
-    let alive = |cookie: u64, holder: &str, seen: Option<u64>| {
-        ctx.check(seen == Some(cookie), || format!("a namespace did not outlive its descriptor by {holder}"))
-    };
-    // A socket.
-    let namespace = create()?;
-    let held = socket()?;
-    home.back()?;
-    let cookie = ffi::netns_cookie(&held).unwrap_or(0);
-    drop(namespace);
-    alive(cookie, "a socket", ffi::netns_cookie(&held).ok().or(Some(cookie)))?;
-    drop(held);
-    drop(expect_all_gone(ctx, census, 1)?);
-    census.open()?;
-    // A mount.
-    fs::create_dir_all("/run").and_then(|()| File::create(MOUNT)).map_err(|error| failed(MOUNT, &error))?;
-    let namespace = create()?;
-    let inode = namespace.inode().map_err(|error| failed("fstat", &error))?;
-    let bound = rustix::mount::mount_bind("/proc/thread-self/ns/net", MOUNT);
-    home.back()?;
-    bound.map_err(|error| failed("a bind mount of a namespace", &error))?;
-    drop(namespace);
-    let there = File::open(MOUNT).map_err(|error| failed(MOUNT, &error))?;
-    let seen = rustix::fs::fstat(&there).map_err(|error| failed("fstat", &error))?.st_ino;
-    drop(there);
-    alive(inode, "a mount", Some(seen))?;
-    rustix::mount::unmount(MOUNT, rustix::mount::UnmountFlags::DETACH)
-        .map_err(|error| failed("umount of a namespace", &error))?;
-    let _ = fs::remove_file(MOUNT);
-    drop(expect_all_gone(ctx, census, 1)?);
-    census.open()
+    type Hold = fn() -> Result<Holder, Stop>;
+    for hold in [Holder::socket as Hold, Holder::mount, Holder::descriptor] {
+        let namespace = Namespace::create().map_err(|error| error.stop(0))?;
+        let cookie = ffi::netns_cookie(socket()?).ok();
+        let held = hold();
+        home.back()?;
+        let held = held?;
+        drop(namespace);
+        // What the first wait gave died after the namespace would have. Namespaces
+        // are taken down in that order or together, so by the end of the second
+        // wait one that is not held has lost its devices.
+        drop(expect_left(ctx, census, 1)?);
+        drop(expect_left(ctx, census, 1)?);
+        let seen = held.look(home)?;
+        ctx.check(seen == (Ok(1), cookie), || {
+            let holder = held.name();
+            match seen.0 {
+                Ok(index) => format!(
+                    "{holder} of the namespace with cookie {cookie:?} leads to {:?}, whose `lo` has index {index}",
+                    seen.1
+                ),
+                Err(error) => format!("a namespace was taken down while {holder} held it: `lo`: {error}"),
+            }
+        })?;
+        drop(held);
+        drop(expect_all_gone(ctx, census, 1)?);
+        census.open()?;
+    }
+    Ok(())
+}
+
+/// All that is left of a namespace.
+#[derive(Debug)]
+enum Holder {
+    Socket(OwnedFd),
+    Mount(Bound),
+    Descriptor(Namespace),
+}
+
+impl Holder {
+    /// These three hold the namespace that the calling thread is in.
+    fn socket() -> Result<Self, Stop> {
+        socket().map(Self::Socket)
+    }
+
+    fn mount() -> Result<Self, Stop> {
+        Bound::here().map(Self::Mount)
+    }
+
+    fn descriptor() -> Result<Self, Stop> {
+        let own = Namespace::current();
+        own.map(Self::Descriptor).map_err(|error| Stop::Error(format!("the own namespace: {error}")))
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Socket(_) => "a socket",
+            Self::Mount(_) => "a mount",
+            Self::Descriptor(_) => "a descriptor",
+        }
+    }
+
+    /// Index of `lo` and cookie of the namespace, by the holder alone.
+    fn look(&self, home: &Home) -> Result<(rustix::io::Result<u32>, Option<u64>), Stop> {
+        let look = |socket: &OwnedFd| (name_to_index(socket, "lo"), ffi::netns_cookie(socket).ok());
+        let through = |namespace: BorrowedFd<'_>| {
+            enter(namespace, LinkNameSpaceType::Network).map_err(|error| {
+                Stop::Fail(format!("setns to a namespace that only {} holds: {error}", self.name()))
+            })?;
+            let socket = socket();
+            home.back()?;
+            Ok(look(&socket?))
+        };
+        match self {
+            Self::Socket(socket) => Ok(look(socket)),
+            Self::Mount(bound) => through(open(&bound.0)?.as_fd()),
+            Self::Descriptor(namespace) => through(namespace.as_fd()),
+        }
+    }
+}
+
+/// A file that the namespace of its making is mounted on. Both are gone when
+/// this is dropped.
+#[derive(Debug)]
+struct Bound(String);
+
+impl Bound {
+    fn here() -> Result<Self, Stop> {
+        let path = format!("/run/kregress-netns-{}", std::process::id());
+        fs::create_dir_all("/run")
+            .and_then(|()| File::create(&path))
+            .map_err(|error| Stop::Error(format!("cannot create {path}: {error}")))?;
+        let bound = Self(path);
+        mount_bind("/proc/thread-self/ns/net", bound.0.as_str())
+            .map_err(|error| Stop::Error(format!("a bind mount of a namespace at {}: {error}", bound.0)))?;
+        Ok(bound)
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        // A mount that stays keeps its namespace, which is then waited for.
+        let _ = unmount(self.0.as_str(), UnmountFlags::DETACH);
+        let _ = fs::remove_file(&self.0);
+    }
 }

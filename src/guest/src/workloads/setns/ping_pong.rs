@@ -83,10 +83,11 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
             ctx.sample(metric, ns(value))?;
         }
     }
-    count_waits(ctx, &places, counting)?;
+    let counted = count_waits(ctx, &places, counting);
     home.back()?;
     drop(places);
-    expect_all_gone(ctx, &mut census, 2).map(drop)
+    drop(expect_all_gone(ctx, &mut census, 2)?);
+    counted
 }
 
 fn count_waits(ctx: &Context<'_>, places: &[Namespace; 2], count: usize) -> WorkloadResult {
@@ -94,12 +95,15 @@ fn count_waits(ctx: &Context<'_>, places: &[Namespace; 2], count: usize) -> Work
     let functions = [WAITS[0], WAITS[1], WAITS[2], CALL];
     let mut counter = match Counter::start(&functions, Caller::Task(task)) {
         Ok(counter) => counter,
-        Err(CounterError::Lacks(reason)) => return ctx.note("calls", format!("not counted: {reason}")),
+        Err(CounterError::Lacks(reason)) => {
+            return Err(Stop::Skip(format!("calls of synchronize_rcu cannot be counted: {reason}")));
+        }
         Err(CounterError::Failed(reason)) => {
             return Err(Stop::Error(format!("cannot count calls: {reason}")));
         }
     };
-    ctx.note("calls", format!("function tracer: {}", counter.functions().join(" ")))?;
+    ctx.note("calls", counter.describe())?;
+    counter.expect(&[WAITS[0], CALL]).map_err(Stop::Error)?;
     let failed = |error: std::io::Error| Stop::Error(format!("cannot count calls: {error}"));
     counter.reset().map_err(failed)?;
     for step in 0..count {
@@ -108,7 +112,7 @@ fn count_waits(ctx: &Context<'_>, places: &[Namespace; 2], count: usize) -> Work
     let hooked = counter.functions().to_vec();
     let tally = counter.read().map_err(failed)?;
     let expected = u64::try_from(count).unwrap_or(u64::MAX);
-    if hooked.contains(&CALL) && tally.calls(CALL) != expected {
+    if tally.calls(CALL) != expected {
         return Err(Stop::Error(format!(
             "the tracer saw {} of {expected} calls of setns",
             tally.calls(CALL)

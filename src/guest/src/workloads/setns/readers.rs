@@ -14,11 +14,15 @@ use std::thread;
 use kregress_wire::{Better, Kind, MetricInfo, ParamInfo, Unit, WorkloadInfo};
 use netlink_packet_route::link::LinkAttribute;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, kill_process, pidfd_open,
+    pidfd_send_signal, waitid, waitpid,
+};
 use rustix::thread::ThreadNameSpaceType;
 
 use crate::clock;
 use crate::context::{Context, Stop, WorkloadResult};
+use crate::dress::no_kind;
 use crate::ffi::{self, Fork, SharedNumber};
 use crate::netlink::nsid::{self, Peer};
 use crate::netlink::{RequestError, Route, link};
@@ -40,7 +44,7 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
         ParamInfo::Int {
             name: "looks",
             summary: "how often each thread looks at each process in every way",
-            min: 1,
+            min: 10,
             max: 1_000_000,
             default: 60,
         },
@@ -70,7 +74,14 @@ const MORTAL: u64 = 200;
 /// Devices that are made in the namespace of a flipper, wherever it is just then.
 const DEVICES: usize = 8;
 
-/// A process under observation.
+/// Devices by which the two places are known in `/proc/PID/net/dev`.
+const MARKS: [&str; 2] = ["mark0", "mark1"];
+
+/// Names by which a process goes, turn and turn about, as `/proc/PID/comm` has
+/// them.
+const NAMES: [&[u8]; 2] = [b"flip\n", b"flop\n"];
+
+/// A process under observation. It has ended when this is dropped.
 struct Flipper {
     process: Pid,
     fate: Fate,
@@ -102,23 +113,39 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let second = Namespace::create().map_err(|error| error.stop(1))?;
     home.back()?;
     let places = [first.fresh, second];
+    mark(&places, &home)?;
     let truth = truth(&places)?;
     let mut herd = Vec::new();
     for number in 0..=flippers {
         let fate = if number == flippers { Fate::Ends } else { Fate::Lives };
-        herd.push(release(&places, fate)?);
+        herd.push(release(ctx, &places, fate)?);
     }
     let looked = observe(ctx, &herd, &truth, readers, looks);
     let made = looked.and_then(|()| devices(ctx, &herd, &truth, &home));
-    // Whatever came out, no process stays.
-    for flipper in &herd {
-        let _ = kill_process(flipper.process, Signal::KILL);
-        let _ = waitpid(Some(flipper.process), WaitOptions::empty());
-    }
+    // First who ended by himself: it explains what was seen of him.
+    herd.iter().map(Flipper::end).fold(Ok(()), Result::and)?;
     made?;
     drop((truth, herd));
     drop(places);
     expect_all_gone(ctx, &mut census, 2).map(drop)
+}
+
+/// Puts a device into each place that the other does not have.
+fn mark(places: &[Namespace; 2], home: &Home) -> WorkloadResult {
+    for (place, mark) in places.iter().zip(MARKS) {
+        place.enter().map_err(|error| Stop::Fail(format!("setns: {error}")))?;
+        let made = Route::here().map(|mut route| link::create(&mut route, mark, "dummy", None, Vec::new()));
+        home.back()?;
+        made?.map_err(|error| no_kind(&error, "dummy", "CONFIG_DUMMY"))?;
+    }
+    Ok(())
+}
+
+/// Whether `/proc/PID/net/dev` is that of one place, and not of the other.
+fn of_one_place(text: &str) -> bool {
+    crate::procfs::net_devices(text).is_some_and(|names| {
+        names.contains(&"lo") && MARKS.iter().filter(|mark| names.contains(mark)).count() == 1
+    })
 }
 
 fn truth(places: &[Namespace; 2]) -> Result<Truth<'_>, Stop> {
@@ -132,7 +159,7 @@ fn truth(places: &[Namespace; 2]) -> Result<Truth<'_>, Stop> {
         let id = nsid::number(&mut route, peer).map_err(|error| error.stop("RTM_GETNSID"))?;
         id.ok_or_else(|| Stop::Fail("a namespace has no number after RTM_NEWNSID".into()))
     };
-    let constant = ["ns/uts", "ns/ipc", "ns/mnt", "ns/user"];
+    let constant = ["ns/uts", "ns/ipc", "ns/mnt", "ns/user", "ns/cgroup"];
     let constant = constant.into_iter().filter_map(|file| {
         let file_inode = rustix::fs::stat(format!("/proc/self/{file}")).ok()?.st_ino;
         Some((file, file_inode))
@@ -147,7 +174,7 @@ fn truth(places: &[Namespace; 2]) -> Result<Truth<'_>, Stop> {
 
 /// Starts a process that goes to and fro. It is in one of the two places when
 /// this returns.
-fn release(places: &[Namespace; 2], fate: Fate) -> Result<Flipper, Stop> {
+fn release(ctx: &Context<'_>, places: &[Namespace; 2], fate: Fate) -> Result<Flipper, Stop> {
     let failed = |what: &str, error: &dyn std::fmt::Display| Stop::Error(format!("{what}: {error}"));
     let flips = SharedNumber::new().map_err(|error| failed("mmap", &error))?;
     // SAFETY: this process has one thread yet, and the child makes system calls
@@ -157,13 +184,13 @@ fn release(places: &[Namespace; 2], fate: Fate) -> Result<Flipper, Stop> {
             let mut done = 0;
             loop {
                 for place in places {
-                    if place.enter().is_err() {
-                        ffi::exit_now(1);
+                    if let Err(error) = place.enter() {
+                        ffi::exit_now(error.raw_os_error().unwrap_or(libc::EINVAL));
                     }
                     done += 1;
-                    flips.set(done);
                     // Writes the name of the task under the same lock.
                     let _ = rustix::thread::set_name(if done % 4 < 2 { c"flip" } else { c"flop" });
+                    flips.set(done);
                 }
                 if fate == Fate::Ends && done >= MORTAL {
                     ffi::exit_now(0);
@@ -171,13 +198,54 @@ fn release(places: &[Namespace; 2], fate: Fate) -> Result<Flipper, Stop> {
             }
         }
         Fork::Parent(process) => {
-            let pidfd =
-                pidfd_open(process, PidfdFlags::empty()).map_err(|error| failed("pidfd_open", &error))?;
-            while flips.get() == 0 {
+            let pidfd = pidfd_open(process, PidfdFlags::empty()).map_err(|error| {
+                let _ = kill_process(process, Signal::KILL);
+                let _ = waitpid(Some(process), WaitOptions::empty());
+                failed("pidfd_open", &error)
+            })?;
+            let flipper = Flipper { process, fate, pidfd, flips };
+            while flipper.flips.get() == 0 {
+                expect_no_error(flipper.wait(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?)?;
+                if ctx.remaining().is_zero() {
+                    return Err(Stop::Fail("a process does not come back from its first setns".into()));
+                }
                 thread::yield_now();
             }
-            Ok(Flipper { process, fate, pidfd, flips })
+            Ok(flipper)
         }
+    }
+}
+
+impl Flipper {
+    /// Waits for its end.
+    fn wait(&self, options: WaitIdOptions) -> Result<Option<WaitIdStatus>, Stop> {
+        rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(self.pidfd.as_fd()), options))
+            .map_err(|error| Stop::Error(format!("waitid: {error}")))
+    }
+
+    /// Ends it, unless it has ended by itself; that it did because of an error is
+    /// the kernel's failure.
+    fn end(&self) -> WorkloadResult {
+        // Fails where there is nothing to do.
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        expect_no_error(self.wait(WaitIdOptions::EXITED)?)
+    }
+}
+
+impl Drop for Flipper {
+    fn drop(&mut self) {
+        // One that is reaped is left alone: a descriptor never means another process.
+        let _ = self.end();
+    }
+}
+
+fn expect_no_error(ended: Option<WaitIdStatus>) -> WorkloadResult {
+    match ended.and_then(|status| status.exit_status()) {
+        None | Some(0) => Ok(()),
+        Some(code) => Err(Stop::Fail(format!(
+            "setns of a process that goes to and fro: {}",
+            Errno::from_raw_os_error(code)
+        ))),
     }
 }
 
@@ -188,7 +256,7 @@ fn observe(
     readers: usize,
     looks: usize,
 ) -> WorkloadResult {
-    let flips = || herd.iter().map(|flipper| flipper.flips.get()).sum::<u64>();
+    let flips = || herd.iter().map(|flipper| flipper.flips.get()).collect::<Vec<_>>();
     let (before, started_ns) = (flips(), clock::monotonic_ns());
     // The first failure ends all.
     let over = AtomicBool::new(false);
@@ -213,10 +281,13 @@ fn observe(
     let elapsed_ns = clock::monotonic_ns().saturating_sub(started_ns).max(1);
     ctx.checked(made);
     ctx.sample("looks", ns(made) * 1e9 / ns(elapsed_ns))?;
-    ctx.sample("flips", ns(flips().saturating_sub(before)) * 1e9 / ns(elapsed_ns))?;
-    for flipper in herd.iter().filter(|flipper| flipper.fate == Fate::Lives) {
-        let flips = flipper.flips.get();
-        ctx.check(flips > 2, || format!("a process made {flips} calls of setns while it was looked at"))?;
+    let meanwhile: Vec<u64> =
+        flips().into_iter().zip(before).map(|(now, before)| now.saturating_sub(before)).collect();
+    ctx.sample("flips", ns(meanwhile.iter().sum()) * 1e9 / ns(elapsed_ns))?;
+    for (flipper, flips) in herd.iter().zip(meanwhile) {
+        ctx.check(flipper.fate == Fate::Ends || flips > 0, || {
+            "a process came back from no setns while it was looked at".into()
+        })?;
     }
     Ok(())
 }
@@ -250,7 +321,7 @@ fn look(flipper: &Flipper, truth: &Truth<'_>, route: &mut Route, home: &Home) ->
             made += 1;
             Ok(())
         }
-        Ok(false) => Err(Stop::Fail(format!("{what} of a process that goes to and fro is of neither place"))),
+        Ok(false) => Err(Stop::Fail(format!("{what} of a process that goes to and fro fits neither place"))),
         Err(error) if excused(flipper, error.raw_os_error()) => Ok(()),
         Err(error) => Err(Stop::Fail(format!("{what} of a live process: {error}"))),
     };
@@ -263,10 +334,12 @@ fn look(flipper: &Flipper, truth: &Truth<'_>, route: &mut Route, home: &Home) ->
         seen(&format!("/proc/PID/{file}"), inode(file).map(|inode| inode == *expected))?;
     }
     let devices = fs::read_to_string(format!("/proc/{process}/net/dev"));
-    let lo = |text: String| crate::procfs::net_devices(&text).is_some_and(|names| names.contains(&"lo"));
-    seen("/proc/PID/net/dev", devices.map(lo))?;
+    seen("/proc/PID/net/dev", devices.map(|text| of_one_place(&text)))?;
+    // Half of one name and half of another would be neither.
+    let comm = fs::read(format!("/proc/{process}/comm"));
+    seen("/proc/PID/comm", comm.map(|comm| NAMES.contains(&comm.as_slice())))?;
     let mounts = fs::read_to_string(format!("/proc/{process}/mounts"));
-    seen("/proc/PID/mounts", mounts.map(|text| text.contains(" /proc ") || text.contains("proc")))?;
+    seen("/proc/PID/mounts", mounts.map(|text| text.contains(" /proc ")))?;
     match nsid::number(route, Peer::Pid(process.get().unsigned_abs())) {
         Ok(id) => seen("RTM_GETNSID", Ok(id.is_some_and(|id| truth.ids.contains(&id))))?,
         Err(RequestError::Refused(refusal)) => {
@@ -296,13 +369,8 @@ fn devices(ctx: &Context<'_>, herd: &[Flipper], truth: &Truth<'_>, home: &Home) 
     let mut route = Route::here()?;
     for number in 0..DEVICES {
         let there = vec![LinkAttribute::NetNsPid(process)];
-        match link::create(&mut route, &format!("made{number}"), "dummy", None, there) {
-            Ok(()) => {}
-            Err(error) if error.errno() == Some(Errno::OPNOTSUPP) => {
-                return ctx.note("devices", "none: needs CONFIG_DUMMY");
-            }
-            Err(error) => return Err(error.stop("RTM_NEWLINK with IFLA_NET_NS_PID")),
-        }
+        link::create(&mut route, &format!("made{number}"), "dummy", None, there)
+            .map_err(|error| error.stop("RTM_NEWLINK with IFLA_NET_NS_PID"))?;
     }
     let mut found = 0;
     for place in truth.places {
@@ -315,4 +383,24 @@ fn devices(ctx: &Context<'_>, herd: &[Flipper], truth: &Truth<'_>, home: &Home) 
     ctx.check(found == DEVICES, || {
         format!("{DEVICES} devices were made in the namespace of a process, {found} are in the two that it can be in")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn devices(names: &[&str]) -> String {
+        let lines = names.iter().map(|name| format!("{name:>6}:       0       0\n"));
+        format!("Inter-|   Receive |  Transmit\n face |bytes |bytes\n{}", lines.collect::<String>())
+    }
+
+    #[test]
+    fn devices_are_those_of_exactly_one_place() {
+        assert!(of_one_place(&devices(&["lo", "mark0"])));
+        assert!(of_one_place(&devices(&["lo", "sit0", "mark1"])));
+        assert!(!of_one_place(&devices(&["lo"])), "of a third place");
+        assert!(!of_one_place(&devices(&["lo", "mark0", "mark1"])), "of both");
+        assert!(!of_one_place(&devices(&["mark0"])), "without `lo`");
+        assert!(!of_one_place(""));
+    }
 }

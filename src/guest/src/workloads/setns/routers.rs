@@ -17,7 +17,7 @@ use crate::modules::Loaded;
 use crate::netlink::Route;
 use crate::netlink::ip::{self, Via};
 use crate::netlink::link::{self, Switch};
-use crate::netlink::nft::Nft;
+use crate::netlink::nft::{Nft, no_rules};
 use crate::netns::{CreateError, Home, Namespace};
 use crate::quantile::quantile;
 use crate::workloads::netns::{begin_census, expect_all_gone, ns, time};
@@ -193,9 +193,8 @@ fn router(farm: &mut Farm<'_>, route: &mut Route, number: usize) -> Result<(Name
         .map_err(|error| Stop::Fail(format!("net.ipv4.ip_forward of router {number}: {error}")))?;
     match Nft::here()?.add_rules(1) {
         Ok(()) => {}
-        Err(error) if error.errno().is_some() && number == 0 => {
-            return Err(Stop::Skip(format!("no netfilter rules ({error}); needs CONFIG_NF_TABLES")));
-        }
+        // The first one shows what the kernel has.
+        Err(error) if number == 0 => return Err(no_rules(&error)),
         Err(error) => return Err(error.stop("a router's rule")),
     }
     Ok((namespace, address))

@@ -51,24 +51,33 @@ impl Counted {
 }
 
 impl Counting {
-    /// Hooks the functions; while nothing happens, please. Says how, or what the
-    /// kernel lacks, in a note.
+    /// Hooks the functions; while nothing happens, please. Says in a note how, or
+    /// why not. The inner error is what the kernel lacks.
     ///
     /// # Errors
     ///
     /// [`Stop::Error`] when the kernel has a tracer and it cannot be used.
-    pub(in super::super) fn begin(ctx: &Context<'_>) -> Result<Option<Self>, Stop> {
+    pub(in super::super) fn begin(ctx: &Context<'_>) -> Result<Result<Self, String>, Stop> {
         match Counter::start(FUNCTIONS, Caller::Cleanup) {
             Ok(counter) => {
-                ctx.note("calls", format!("function tracer: {}", counter.functions().join(" ")))?;
-                Ok(Some(Self(counter)))
+                ctx.note("calls", counter.describe())?;
+                Ok(Ok(Self(counter)))
             }
             Err(CounterError::Lacks(reason)) => {
                 ctx.note("calls", format!("not counted: {reason}"))?;
-                Ok(None)
+                Ok(Err(reason))
             }
             Err(CounterError::Failed(reason)) => Err(Stop::Error(format!("cannot count calls: {reason}"))),
         }
+    }
+
+    /// Whether calls of this function are counted.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::Error`] when the kernel does not let us trace it.
+    pub(in super::super) fn expect(&self, function: &str) -> Result<(), Stop> {
+        self.0.expect(&[function]).map_err(Stop::Error)
     }
 
     /// What is counted on this kernel.

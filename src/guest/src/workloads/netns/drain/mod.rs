@@ -99,6 +99,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let rounds = u64::try_from(ctx.count("rounds")?).map_err(|error| Stop::Error(error.to_string()))?;
     let counting = ctx.count("counting")?;
     let wardrobe = Wardrobe::open(Dress::named(ctx.choice("dress")?)?)?;
+    wardrobe.tell(ctx)?;
     let mut completion = Completion::choose(ctx)?;
     let home = Home::here()?;
     let (mut census, mut spare) = begin_census(ctx)?;
@@ -155,7 +156,7 @@ fn count_calls(ctx: &Context<'_>, rounds: usize, namespaces: usize, mut scene: S
     if rounds == 0 {
         return Ok(());
     }
-    let Some(mut counting) = Counting::begin(ctx)? else { return Ok(()) };
+    let Ok(mut counting) = Counting::begin(ctx)? else { return Ok(()) };
     let mut spare = scene.spare;
     for _ in 0..rounds {
         scene.census.open()?;
