@@ -11,7 +11,7 @@ mod marks;
 mod receive;
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use kregress_wire::{ParamInfo, WorkloadInfo};
 use rustix::net::Shutdown;
@@ -138,7 +138,7 @@ pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
                     }));
                 }
                 crew.run(context, members, bytes, wake)?;
-                let missing = line.marks.lock().map_or(None, |marks| marks.missing(bytes));
+                let missing = line.marks.lock().unwrap_or_else(PoisonError::into_inner).missing(bytes);
                 context
                     .check(missing.is_none(), || format!("byte {missing:?} was given to neither thread"))?;
             }
