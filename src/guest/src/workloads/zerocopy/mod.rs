@@ -4,6 +4,7 @@
 //! namespace of its own. Owns the two workloads and what they share; the harness
 //! is reached through [`crate::context::Context`] only.
 
+mod child;
 mod completions;
 mod connection;
 mod datagrams;

@@ -6,7 +6,6 @@
 
 mod accounting;
 mod api;
-mod child;
 mod integrity;
 mod options;
 mod place;
@@ -15,6 +14,7 @@ mod sys;
 mod table;
 mod talk;
 mod tangle;
+mod touch;
 
 use crate::context::Workload;
 

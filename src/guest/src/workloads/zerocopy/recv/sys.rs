@@ -1,9 +1,9 @@
 //! What the receive suite asks of the kernel beside plain sockets: parts of the
 //! address space, and requests of every shape.
 //!
-//! All its `unsafe` is here, but for that of [`super::child`]. It rests on one
-//! rule: nobody ever holds a reference into an [`Area`]. What is in one is copied out and in, so the kernel
-//! may replace its pages, or write to them, whenever it likes.
+//! Its `unsafe` is here, but for that of [`super::touch`]. It rests on one rule:
+//! nobody ever holds a reference into an [`Area`]. What is in one is copied out and
+//! in, so the kernel may replace its pages, or write to them, whenever it likes.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;

@@ -10,17 +10,16 @@ use std::time::Duration;
 use kregress_wire::{Better, Kind, MetricInfo, ParamInfo, Unit, WorkloadInfo};
 use rustix::process::{Signal, WaitStatus};
 
+use super::super::child::{Child, Voice, ended};
 use super::super::loopback::Family;
 use super::super::memory::page_size;
 use super::super::patience::{Limits, Patience};
 use super::api::{anonymous, assert_supported, mapped, window};
-use super::child::Child;
 use super::place::{Path, Place};
 use super::sys::{Area, Request};
 use super::talk::Talk;
 use crate::clock;
 use crate::context::{Context, Stop, WorkloadResult};
-use crate::ffi::SharedNumber;
 use crate::workloads::netns::{begin_census, expect_all_gone};
 use ledger::{Ledger, Sockets, resident_file_bytes, sockets_now};
 
@@ -243,45 +242,44 @@ impl<'a> Job<'a, '_> {
     }
 
     /// In a child, which tells what went wrong there.
-    fn child(&self, body: impl FnOnce(Vec<Held<'a>>) -> i32) -> Result<Child, Stop> {
-        Child::run(|| match self.hold_all() {
-            Ok(all) if all.iter().all(|held| held.check().is_ok()) => body(all),
-            Ok(_) => WRONG_DATA,
-            Err(_) => NOT_HELD,
+    fn child(&self, body: impl FnOnce(&Voice, Vec<Held<'a>>) -> Result<i32, Stop>) -> Result<Child, Stop> {
+        Child::run(|voice| {
+            let all = self.hold_all()?;
+            for held in &all {
+                held.check()?;
+            }
+            body(voice, all)
         })
     }
 
     /// A process that ends with everything open and mapped.
     fn forget(&self) -> Result<(), Stop> {
-        let child = self.child(|all| {
+        let child = self.child(|_, all| {
             std::mem::forget(all);
-            0
+            Ok(0)
         })?;
-        let status = child.wait()?;
-        self.context.check(status.exit_status() == Some(0), || ended(status))
+        let status = child.wait(self.patience, "the end of a child that leaves all open and mapped")?;
+        self.context.check(status.exit_status() == Some(0), || {
+            format!("a child that leaves all open and mapped {}", ended(status))
+        })
     }
 
     /// A process that is killed while it receives.
     fn kill(&self) -> Result<(), Stop> {
-        let ready = SharedNumber::new().map_err(|error| Stop::Error(format!("mmap: {error}")))?;
-        let child = self.child(|all| {
-            ready.set(1);
+        let mut child = self.child(|voice, all| {
             // Goes on until it is killed.
             loop {
-                if hold(self.place, 0, self.patience).is_err() {
-                    return NOT_HELD;
-                }
-                ready.set(ready.get() + 1);
+                drop(hold(self.place, 0, self.patience)?);
+                voice.done();
                 std::hint::black_box(&all);
             }
         })?;
-        while ready.get() < 3 && child.is_alive()? {
-            clock::poll_interval(POLL);
-            self.patience.check(|| "a child that receives".into())?;
+        for _ in 0..2 {
+            child.hear(self.patience, "received")?;
         }
         child.kill()?;
-        let status = child.wait()?;
-        self.context.check(status.terminating_signal() == Some(Signal::KILL.as_raw()), || ended(status))
+        let status = child.wait(self.patience, "the end of a child that was killed")?;
+        self.context.check(is_killed(status), || format!("a child that was killed {}", ended(status)))
     }
 
     /// A process that goes beyond the limit of its memory cgroup, and one beside
@@ -291,23 +289,22 @@ impl<'a> Job<'a, '_> {
         let kills = group.kills()?;
         let limit_pages = memcg::LIMIT / page_size();
         let tasks = group.tasks();
-        let child = Child::run(|| {
+        let child = Child::run(|_| {
             // The kernel's log names it; see the console's allowances.
             let _ = rustix::thread::set_name(memcg::VICTIM);
-            if std::fs::write(&tasks, "0").is_err() {
-                return NOT_JOINED;
-            }
-            let Ok(all) = self.hold_all() else { return NOT_HELD };
-            let Ok(hog) = anonymous(4 * limit_pages) else { return NOT_HELD };
+            std::fs::write(&tasks, "0")
+                .map_err(|error| Stop::Error(format!("a child could not join its memory cgroup: {error}")))?;
+            let all = self.hold_all()?;
+            let hog = anonymous(4 * limit_pages)?;
             for page in 0..hog.pages() {
                 hog.write(page * page_size(), &[1]);
             }
             drop(all);
-            0
+            Ok(0)
         })?;
-        let status = child.wait()?;
-        self.context.check(status.terminating_signal() == Some(Signal::KILL.as_raw()), || {
-            format!("beyond the limit of its memory cgroup {}", ended(status))
+        let status = child.wait(self.patience, "the end of a child beyond the limit of its memory cgroup")?;
+        self.context.check(is_killed(status), || {
+            format!("a child beyond the limit of its memory cgroup {}", ended(status))
         })?;
         let now = group.kills()?;
         self.context.check(now == kills + 1, || {
@@ -356,19 +353,8 @@ impl<'a> Job<'a, '_> {
     }
 }
 
-const NOT_HELD: i32 = 10;
-const WRONG_DATA: i32 = 11;
-const NOT_JOINED: i32 = 12;
-
-fn ended(status: WaitStatus) -> String {
-    let how = match status.exit_status() {
-        Some(NOT_HELD) => "could not open its connections, or map what came".to_owned(),
-        Some(WRONG_DATA) => "found wrong data in its mappings".to_owned(),
-        Some(NOT_JOINED) => "could not join the cgroup".to_owned(),
-        Some(code) => format!("ended with `{code}`"),
-        None => format!("was ended by signal {:?}", status.terminating_signal()),
-    };
-    format!("the child {how}")
+fn is_killed(status: WaitStatus) -> bool {
+    status.terminating_signal() == Some(Signal::KILL.as_raw())
 }
 
 fn processors() -> u64 {
