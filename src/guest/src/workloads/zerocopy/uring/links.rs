@@ -394,7 +394,10 @@ fn drain_after(ctx: &Context<'_>, stage: &Stage, patience: Patience<'_>) -> Work
         Stop::Fail(text) => Stop::Fail(format!("a nop with IO_DRAIN behind a notification: {text}")),
         other => other,
     })?;
-    ctx.check(outcome.result == 0, || format!("a nop with IO_DRAIN came to {}", in_words(outcome.result)))
+    ctx.check(outcome.result == 0, || format!("a nop with IO_DRAIN came to {}", in_words(outcome.result)))?;
+    client.collect();
+    ctx.checked(client.faultless()?);
+    Ok(())
 }
 
 /// Waits for room, again and again, and has sent all in the end.
