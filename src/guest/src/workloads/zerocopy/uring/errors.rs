@@ -455,11 +455,7 @@ fn limited(ctx: &Context<'_>, road: &Road, pages: &Pages, patience: Patience<'_>
         let done = super::ledger::Ledger::all_done;
         bench.client().wait_until(patience, super::ledger::Ledger::missing, done)?;
     }
-    let mut buffer = vec![0; 64 << 10];
-    while sent > 0 {
-        let got = patience.receive(pair.receiver.as_fd(), &mut buffer, || format!("{sent} bytes"))?;
-        sent = if got == 0 { 0 } else { sent.saturating_sub(got as u64) };
-    }
+    expect_exactly(&mut bench, &pair, sent, patience)?;
     bench.close(ctx, patience)
 }
 
