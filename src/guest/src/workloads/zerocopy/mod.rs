@@ -22,6 +22,7 @@ mod receiver;
 mod recv;
 mod send;
 mod sys;
+mod table;
 #[cfg(test)]
 mod test_params;
 mod transmit;

@@ -5,13 +5,13 @@
 //! `tcp-zerocopy/receive`, which is older and simpler.
 
 mod accounting;
+mod answers;
 mod api;
 mod integrity;
 mod options;
 mod place;
 mod scaling;
 mod sys;
-mod table;
 mod talk;
 mod tangle;
 mod touch;

@@ -18,11 +18,11 @@ use super::super::loopback::Family;
 use super::super::memory::page_size;
 use super::super::patience::{Limits, Patience};
 use super::super::pattern::Load;
+use super::super::table::in_words;
 use super::super::transmit;
 use super::api::{assert_supported, window};
 use super::place::{Path, Place};
 use super::sys::{Area, Request};
-use super::table::in_words;
 use super::tangle::crew::{Crew, Member, Role};
 use crate::clock;
 use crate::context::{Context, Stop, WorkloadResult};
@@ -178,6 +178,10 @@ fn crew_of(context: &Context<'_>, members: Vec<Member<'_>>, total: u64, pairs: &
     })
 }
 
+fn cut_off(at: u64, total: u64) -> Stop {
+    Stop::Fail(format!("the stream ended after `{at}` of `{total}` bytes"))
+}
+
 /// Receives to the end; bytes that were mapped.
 fn receive(crew: &Crew, pair: &Pair, way: Way, total: u64, patience: Patience<'_>) -> Result<u64, Stop> {
     let socket = pair.receiver.as_fd();
@@ -185,16 +189,23 @@ fn receive(crew: &Crew, pair: &Pair, way: Way, total: u64, patience: Patience<'_
     let mut buffer = vec![0; PAGES * page_size()];
     let (mut at, mut mapped) = (0, 0);
     loop {
+        // Another thread has failed.
+        if crew.is_over() {
+            return Ok(mapped);
+        }
         patience.wait(socket, PollFlags::IN, || format!("data at byte {at} of {total}"))?;
         let mut left = buffer.len();
         if let Some(area) = &area {
             match retry_on_intr(|| Request::to(area, 0, PAGES * page_size()).ask(socket)) {
+                Ok(answer) if answer.err != 0 => {
+                    return Err(Stop::Fail(format!("TCP_ZEROCOPY_RECEIVE tells of error {}", answer.err)));
+                }
                 Ok(answer) => {
                     at += u64::from(answer.length);
                     mapped += u64::from(answer.length);
                     left = answer.skip as usize;
                 }
-                Err(Errno::IO) => left = 0,
+                Err(Errno::IO) => return Err(cut_off(at, total)),
                 Err(errno) => {
                     return Err(Stop::Fail(format!("getsockopt TCP_ZEROCOPY_RECEIVE: {}", in_words(errno))));
                 }
@@ -204,7 +215,7 @@ fn receive(crew: &Crew, pair: &Pair, way: Way, total: u64, patience: Patience<'_
             let room = left.min(buffer.len());
             let part = &mut buffer[..room];
             match retry_on_intr(|| rustix::net::recv(socket, &mut *part, RecvFlags::DONTWAIT)) {
-                Ok((0, _)) => {}
+                Ok((0, _)) => return Err(cut_off(at, total)),
                 Ok((got, _)) => at += got as u64,
                 Err(errno) => return Err(Stop::Fail(format!("recv of bytes that are there: {errno}"))),
             }

@@ -3,8 +3,8 @@
 use rustix::io::Errno;
 
 use super::super::super::memory::page_size;
+use super::super::super::table::Table;
 use super::super::sys::{Area, Request, Room};
-use super::super::table::Table;
 use super::super::talk::Talk;
 use super::{Answer, Bench, NOTHING, Row, anonymous, mapped, number, skip, window};
 use crate::context::Stop;

@@ -6,8 +6,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::os::fd::AsFd;
 
 use super::super::super::memory::page_size;
+use super::super::super::table::Table;
 use super::super::sys::{Area, Request};
-use super::super::table::Table;
 use super::super::touch::{FORBIDDEN, NO_PAGE, NOTHING_MAPPED, Touch, Touched, touch};
 use super::{Bench, Row, anonymous, mapped, window};
 use crate::context::Stop;

@@ -16,9 +16,9 @@ use rustix::io::Errno;
 
 use super::super::loopback::{FAMILIES, Family};
 use super::super::patience::{Limits, Patience};
+use super::super::table::Table;
 use super::place::{MODULES, PATHS, Path, Place};
 use super::sys::{Answer, Area, Request};
-use super::table::Table;
 use super::talk::Talk;
 use crate::context::{Context, Stop, WorkloadResult};
 use crate::modules::Loaded;

@@ -8,8 +8,8 @@ use rustix::mm::ProtFlags;
 
 use super::super::super::memory::page_size;
 use super::super::super::sys as plain;
+use super::super::super::table::Table;
 use super::super::sys::{Area, Request, Room, ask_at};
-use super::super::table::Table;
 use super::{Bench, NOTHING, Row, anonymous, mapped, number, skip, window};
 use crate::context::Stop;
 

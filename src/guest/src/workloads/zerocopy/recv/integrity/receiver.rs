@@ -11,8 +11,8 @@ use rustix::net::RecvFlags;
 use super::super::super::memory::page_size;
 use super::super::super::patience::Patience;
 use super::super::super::pattern::{Mismatch, Pattern};
+use super::super::super::table::in_words;
 use super::super::sys::{Area, Request, Room};
-use super::super::table::in_words;
 use super::model::Model;
 use crate::context::{Context, Stop};
 

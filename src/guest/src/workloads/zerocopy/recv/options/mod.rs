@@ -14,12 +14,12 @@ use super::super::loopback::{FAMILIES, Family};
 use super::super::memory::page_size;
 use super::super::patience::{Limits, both_ends};
 use super::super::pattern::{Load, Pattern};
+use super::super::table::Table;
 use super::super::transmit;
 use super::api::{Bench, NOTHING, Row, anonymous, assert_supported, mapped, number, window};
 use super::integrity::receiver::{Receiver, Tally};
 use super::place::{MODULES, PATHS, Path, Place};
 use super::sys::{Answer, Request, Room};
-use super::table::Table;
 use crate::context::{Context, Stop, WorkloadResult};
 use crate::modules::Loaded;
 use crate::sysctl::Sysctl;
@@ -92,7 +92,9 @@ pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
     table.begin("high_order_alloc_disable");
     let result = order_zero(context, path, family, &limits, &mut table);
     table.take(result)?;
-    expect_all_gone(context, &mut census, 1)?;
+    table.begin("the namespaces afterwards");
+    let gone = expect_all_gone(context, &mut census, 1).map(drop);
+    table.take(gone)?;
     table.verdict(context)
 }
 
