@@ -411,14 +411,14 @@ impl Scene<'_, '_> {
     /// Waits until the namespace has no TCP socket and the machine no orphan.
     fn no_sockets(&self, place: &Place) -> WorkloadResult {
         let (file, line) = match self.family {
-            Family::Ipv4 => ("/proc/thread-self/net/sockstat", "TCP:"),
-            Family::Ipv6 => ("/proc/thread-self/net/sockstat6", "TCP6:"),
+            Family::Ipv4 => ("/proc/thread-self/net/sockstat", "TCP"),
+            Family::Ipv6 => ("/proc/thread-self/net/sockstat6", "TCP6"),
         };
         loop {
             let text = place.within(|| {
                 fs::read_to_string(file).map_err(|error| Stop::Error(format!("cannot read {file}: {error}")))
             })?;
-            let used = in_use(&text, line)
+            let used = procfs::sockstat(&text, line, "inuse")
                 .ok_or_else(|| Stop::Error(format!("{file} has no `inuse` in `{line}`")))?;
             if used == 0 {
                 self.context.checked(1);
@@ -433,28 +433,10 @@ impl Scene<'_, '_> {
     }
 }
 
-/// `inuse` of a line of `sockstat`.
-fn in_use(text: &str, line: &str) -> Option<u64> {
-    let rest = text.lines().find_map(|it| it.strip_prefix(line))?;
-    let mut words = rest.split_whitespace();
-    words.find(|word| *word == "inuse")?;
-    words.next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::workloads::zerocopy::test_params::{choices, with_params};
-
-    #[test]
-    fn the_sockets_in_use_are_read_from_their_line() {
-        let text = "sockets: used 9\nTCP: inuse 3 orphan 1 tw 0 alloc 4 mem 2\nUDP: inuse 1 mem 0\n";
-        assert_eq!(in_use(text, "TCP:"), Some(3));
-        assert_eq!(in_use(text, "UDP:"), Some(1));
-        assert_eq!(in_use(text, "TCP6:"), None);
-        assert_eq!(in_use("TCP: orphan 1\n", "TCP:"), None);
-        assert_eq!(in_use("TCP: inuse\n", "TCP:"), None);
-    }
 
     #[test]
     fn every_family_is_understood() {

@@ -290,6 +290,10 @@ pub(super) struct Room<'a> {
     pub(super) len: usize,
 }
 
+/// `TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT`: the caller says that nothing is mapped
+/// where data shall be.
+pub(super) const CLEAN_HINT: u32 = 1;
+
 /// One request of `TCP_ZEROCOPY_RECEIVE`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Request<'a> {

@@ -14,13 +14,10 @@ use super::super::super::memory::page_size;
 use super::super::super::patience::Patience;
 use super::super::super::pattern::Pattern;
 use super::super::super::table::in_words;
-use super::super::sys::{Answer, Area, Request};
+use super::super::sys::{Answer, Area, CLEAN_HINT, Request};
 use super::marks::{PIECE, locate};
 use super::{Crew, Line, PAGES};
 use crate::context::Stop;
-
-/// `TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT`.
-const CLEAN_HINT: u32 = 1;
 
 /// A random request.
 fn request<'a>(area: &'a Area, rng: &mut Rng) -> (usize, Request<'a>) {
