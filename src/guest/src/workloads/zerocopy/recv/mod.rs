@@ -7,6 +7,7 @@
 mod accounting;
 mod answers;
 mod api;
+mod bench;
 mod integrity;
 mod options;
 mod place;

@@ -20,7 +20,7 @@ use super::super::patience::{Limits, Patience};
 use super::super::pattern::Load;
 use super::super::table::in_words;
 use super::super::transmit;
-use super::api::{assert_supported, window};
+use super::bench::{assert_supported, window};
 use super::place::{Path, Place};
 use super::sys::{Area, Request};
 use super::tangle::crew::{Crew, Member, Role};

@@ -14,7 +14,7 @@ use super::super::child::{Child, Voice, ended};
 use super::super::loopback::Family;
 use super::super::memory::page_size;
 use super::super::patience::{Limits, Patience};
-use super::api::{anonymous, assert_supported, mapped, window};
+use super::bench::{anonymous, assert_supported, mapped, window};
 use super::place::{Path, Place};
 use super::sys::{Area, Request};
 use super::talk::Talk;

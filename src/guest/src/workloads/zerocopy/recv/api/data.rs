@@ -4,9 +4,9 @@ use rustix::io::Errno;
 
 use super::super::super::memory::page_size;
 use super::super::super::table::Table;
-use super::super::sys::{Area, CLEAN_HINT, Request, Room};
+use super::super::bench::{Bench, NOTHING, Row, anonymous, mapped, number, skip, window};
+use super::super::sys::{Answer, Area, CLEAN_HINT, Request, Room};
 use super::super::talk::Talk;
-use super::{Answer, Bench, NOTHING, Row, anonymous, mapped, number, skip, window};
 use crate::context::Stop;
 
 pub(super) const ROWS: &[Row] = &[

@@ -11,9 +11,9 @@ use super::super::super::child::{Child, close_in_child};
 use super::super::super::memory::page_size;
 use super::super::super::patience::Patience;
 use super::super::super::table::Table;
-use super::super::sys::Request;
+use super::super::bench::{Bench, NOTHING, Row, anonymous, mapped, number, skip, window};
+use super::super::sys::{Answer, Request};
 use super::super::touch::{NO_PAGE, Touch, touch};
-use super::{Answer, Bench, NOTHING, Row, mapped, number, skip, window};
 use crate::context::Stop;
 
 pub(super) const ROWS: &[Row] = &[
@@ -87,7 +87,7 @@ fn reset(bench: &Bench<'_>, table: &mut Table) -> Result<(), Stop> {
     // A structure without the field leaves the error to others.
     let talk = bench.fresh()?;
     let (sender, receiver) = talk.into_ends();
-    let (area, buffer) = (window(receiver.as_fd(), 1)?, super::anonymous(1)?);
+    let (area, buffer) = (window(receiver.as_fd(), 1)?, anonymous(1)?);
     reset_and_wait(bench.patience, sender, &receiver)?;
     table.same("optlen 20", &Request::to(&area, 0, page).ask_sized(receiver.as_fd(), 20, &buffer), &Ok(20));
     let error =

@@ -7,9 +7,9 @@ use std::os::fd::AsFd;
 
 use super::super::super::memory::page_size;
 use super::super::super::table::Table;
+use super::super::bench::{Bench, Row, anonymous, mapped, window};
 use super::super::sys::{Area, Request};
 use super::super::touch::{FORBIDDEN, NO_PAGE, NOTHING_MAPPED, Touch, Touched, touch};
-use super::{Bench, Row, anonymous, mapped, window};
 use crate::context::Stop;
 
 pub(super) const ROWS: &[Row] = &[

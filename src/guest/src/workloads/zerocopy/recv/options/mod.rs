@@ -16,7 +16,7 @@ use super::super::patience::{Limits, both_ends};
 use super::super::pattern::{Load, Pattern};
 use super::super::table::Table;
 use super::super::transmit;
-use super::api::{Bench, NOTHING, Row, anonymous, assert_supported, mapped, number, window};
+use super::bench::{Bench, NOTHING, Row, anonymous, assert_supported, mapped, number, window};
 use super::integrity::receiver::{Receiver, Tally};
 use super::place::{MODULES, PATHS, Path, Place};
 use super::sys::{Answer, Request, Room};

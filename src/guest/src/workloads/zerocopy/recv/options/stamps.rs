@@ -8,7 +8,7 @@ use super::super::super::memory::page_size;
 use super::super::super::sys as plain;
 use super::super::super::table::Table;
 use super::super::answers::told;
-use super::super::api::{Bench, NOTHING, Row, anonymous, mapped, window};
+use super::super::bench::{Bench, NOTHING, Row, anonymous, mapped, window};
 use super::super::sys::{Answer, Area, Request, Room};
 use super::super::talk::Talk;
 use crate::context::Stop;

@@ -22,7 +22,7 @@ use super::super::memory::page_size;
 use super::super::patience::{Limits, Patience};
 use super::super::pattern::{Load, Pattern};
 use super::super::transmit;
-use super::api::{anonymous, assert_supported, window};
+use super::bench::{anonymous, assert_supported, window};
 use super::place::{Path, Place};
 use super::sys::Area;
 use crate::context::{Context, Stop, WorkloadResult};
