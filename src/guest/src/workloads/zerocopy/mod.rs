@@ -10,6 +10,7 @@ mod child;
 mod completions;
 mod connection;
 mod datagrams;
+mod ends;
 mod errqueue;
 mod inflight;
 mod locked;

@@ -129,7 +129,7 @@ pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
     drop(fresh);
     let limits = Limits::of(context)?;
     {
-        let place = Place::new(Path::Loopback, Family::Ipv4)?;
+        let place = Place::new(Path::Loopback, Family::Ipv4, limits.patience())?;
         assert_supported(&place)?;
         let total = shape.total();
         let before = counters()?;

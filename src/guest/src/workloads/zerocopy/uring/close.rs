@@ -124,7 +124,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let mut rng = ctx.rng();
     for round in 0..rounds {
         for memory in [Memory::Plain, Memory::Registered] {
-            let road = Road::build(Path::Lo, family)?;
+            let road = Road::build(Path::Lo, family, limits.patience())?;
             let scene = Scene { ctx, books: &books, road, patience: limits.patience() };
             let done = case(&scene, memory, rng.u64(..));
             home.back()?;

@@ -58,9 +58,9 @@ const TOO_MANY_PARTS: usize = 1025;
 pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let family = Family::of(ctx)?;
     drop(bench::open()?);
-    let road = Road::build(Path::Lo, family)?;
     let limits = Limits::of(ctx)?;
     let patience = limits.patience();
+    let road = Road::build(Path::Lo, family, patience)?;
     let mut pages = Pages::new(4 * page_size()).map_err(|errno| Stop::Error(format!("mmap: {errno}")))?;
     pages.fill(0x5a);
     let good = Span { len: GOOD, ..Span::of(&pages) };

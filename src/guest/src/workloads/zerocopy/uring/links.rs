@@ -95,9 +95,9 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
         }
     };
     drop(bench::open()?);
-    let road = Road::build(Path::Lo, family)?;
     let limits = Limits::of(ctx)?;
     let patience = limits.patience();
+    let road = Road::build(Path::Lo, family, patience)?;
     let mut rng = ctx.rng();
     let mut count = 0;
     let wide: [(&str, Part); 2] = [("chains", chains), ("workers", workers)];

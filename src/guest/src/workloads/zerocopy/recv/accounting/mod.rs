@@ -150,7 +150,7 @@ pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
     let limits = Limits::of(context)?;
     let mut group = if way == Way::Memcg { Some(memcg::Group::new()?) } else { None };
     {
-        let place = Place::new(Path::Loopback, Family::Ipv4)?;
+        let place = Place::new(Path::Loopback, Family::Ipv4, limits.patience())?;
         assert_supported(&place)?;
         let job = Job { context, place: &place, patience: limits.patience(), connections };
         let before = sockets_now()?;

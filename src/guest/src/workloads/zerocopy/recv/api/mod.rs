@@ -55,7 +55,7 @@ pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
     let limits = Limits::of(context)?;
     let mut table = Table::default();
     {
-        let place = Place::new(path, family)?;
+        let place = Place::new(path, family, limits.patience())?;
         assert_supported(&place)?;
         let bench = Bench { place: &place, patience: limits.patience(), seed: context.rng().u64(..) };
         let rows: Vec<&Row> = ROWS.iter().copied().flatten().collect();
@@ -89,7 +89,7 @@ fn pinned(
     table: &mut Table,
 ) -> Result<(), Stop> {
     let home = Home::here()?;
-    let make = |path| Place::new(path, Family::Ipv4);
+    let make = |path| Place::new(path, Family::Ipv4, limits.patience());
     let area = {
         let talk = Talk::fresh(&make(path)?, 1, limits.patience())?;
         let area = window(talk.receiver(), 1)?;

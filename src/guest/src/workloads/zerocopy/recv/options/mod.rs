@@ -79,7 +79,7 @@ pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
     let limits = Limits::of(context)?;
     let mut table = Table::default();
     {
-        let place = Place::new(path, family)?;
+        let place = Place::new(path, family, limits.patience())?;
         assert_supported(&place)?;
         let bench = Bench { place: &place, patience: limits.patience(), seed: context.rng().u64(..) };
         let rows: Vec<&Row> = ROWS.iter().copied().flatten().collect();
@@ -136,7 +136,7 @@ fn order_zero(context: &Context<'_>, path: Path, family: Family, limits: &Limits
     };
     // The setting can be written from the first namespace only.
     let mapped = || {
-        let place = Place::new(path, family)?;
+        let place = Place::new(path, family, limits.patience())?;
         let tally = transfer(context, &place, super::place::ROOM, limits)?;
         Ok(100.0 * tally.mapped as f64 / tally.bytes().max(1) as f64)
     };

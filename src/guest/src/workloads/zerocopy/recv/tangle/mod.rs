@@ -99,7 +99,7 @@ pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
     drop(fresh);
     let limits = Limits::of(context)?;
     {
-        let place = Place::new(Path::Loopback, Family::Ipv4)?;
+        let place = Place::new(Path::Loopback, Family::Ipv4, limits.patience())?;
         assert_supported(&place)?;
         let (patience, mut rng) = (limits.patience(), context.rng());
         let one = Line::new(&place, rng.u64(..), bytes, patience)?;
