@@ -1,6 +1,7 @@
 //! System calls that rustix does not offer, each behind a safe function.
 //!
-//! All `unsafe` of the harness is here, but for the calls of [`fork`]; what the
+//! Those that only one subject needs are with it: io_uring in `uring`, the address
+//! space and the sockets of zerocopy in the `sys` modules of its workloads. What the
 //! results mean is decided elsewhere.
 
 use std::io;
@@ -174,6 +175,28 @@ pub(crate) unsafe fn fork() -> io::Result<Fork> {
 /// The process has one thread, and the child does nothing but make system calls
 /// and [`exit_now`].
 pub(crate) unsafe fn fork_bare() -> io::Result<Fork> {
+    // SAFETY: the caller vouches for all of it.
+    unsafe { clone() }
+}
+
+/// Copies the address space for a process that ends at once; somebody has to reap
+/// it. Any number of threads may do other things meanwhile.
+pub(crate) fn fork_and_end() -> io::Result<Pid> {
+    // SAFETY: of the other threads the child has what they left in memory, locks that
+    // nobody will ever open among it. It touches none: all it does is a system call
+    // that ends it, which neither runs destructors nor handlers of the C library.
+    match unsafe { clone() }? {
+        Fork::Child => exit_now(0),
+        Fork::Parent(pid) => Ok(pid),
+    }
+}
+
+/// The system call that is `fork`.
+///
+/// # Safety
+///
+/// The child does nothing but make system calls and [`exit_now`].
+unsafe fn clone() -> io::Result<Fork> {
     let none: libc::c_ulong = 0;
     let flags = libc::c_ulong::from(libc::SIGCHLD.unsigned_abs());
     // SAFETY: without flags, and with the stack where it is, `clone` is `fork`;

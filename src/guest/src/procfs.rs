@@ -80,6 +80,18 @@ pub(crate) fn vmstat(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
+/// A number of `/proc/net/sockstat` or `sockstat6`: of a protocol, by its name.
+pub(crate) fn sockstat(text: &str, protocol: &str, key: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(protocol)?.strip_prefix(':'))?;
+    let mut words = line.split_whitespace();
+    while let (Some(name), Some(value)) = (words.next(), words.next()) {
+        if name == key {
+            return value.parse().ok();
+        }
+    }
+    None
+}
+
 /// Names of the devices in `/proc/net/dev`, which begins with two lines of
 /// headings; `None` if it does not look like that.
 pub(crate) fn net_devices(text: &str) -> Option<Vec<&str>> {
@@ -139,6 +151,17 @@ mod tests {
         let all = [stat(1, 0), stat(5, 9), stat(9, 1), stat(12, 5), stat(13, 1), stat(2, 0)];
         let family: Vec<i32> = descendants(&all, 9).iter().map(|stat| stat.pid).collect();
         assert_eq!(family, [5, 9, 12]);
+    }
+
+    #[test]
+    fn numbers_of_sockets_are_read_from_the_line_of_their_protocol() {
+        let text = "sockets: used 9\nTCP: inuse 3 orphan 1 tw 0 alloc 4 mem 2\nUDP: inuse 1 mem 0\n";
+        assert_eq!(sockstat(text, "TCP", "inuse"), Some(3));
+        assert_eq!(sockstat(text, "TCP", "mem"), Some(2));
+        assert_eq!(sockstat(text, "UDP", "inuse"), Some(1));
+        assert_eq!(sockstat(text, "TCP6", "inuse"), None);
+        assert_eq!(sockstat("TCP: orphan 1\n", "TCP", "inuse"), None);
+        assert_eq!(sockstat("TCP: inuse\n", "TCP", "inuse"), None);
     }
 
     #[test]

@@ -294,12 +294,13 @@ impl Request {
 
     /// Puts a number where this request has to have 0.
     pub(crate) fn foreign(self, field: Foreign, value: u16) -> Self {
-        let value = u64::from(value);
+        let long = u64::from(value).to_ne_bytes();
         match field {
-            Foreign::Address2 => self.with_field(8, value.to_ne_bytes()),
-            Foreign::FileIndex => self.with_field(46, [1, 0]),
-            Foreign::Address3 => self.with_field(48, value.to_ne_bytes()),
-            Foreign::Padding => self.with_field(56, value.to_ne_bytes()),
+            Foreign::Address2 => self.with_field(8, long),
+            // Its upper half: the lower one is the length of an address.
+            Foreign::FileIndex => self.with_field(46, value.to_ne_bytes()),
+            Foreign::Address3 => self.with_field(48, long),
+            Foreign::Padding => self.with_field(56, long),
         }
     }
 

@@ -1,12 +1,16 @@
-//! Zerocopy networking: receiving by mapping, sending without copying.
+//! Zerocopy networking: receiving by mapping, sending without copying, both with
+//! `MSG_ZEROCOPY` and with io_uring.
 //!
-//! Each workload opens its connections over the loopback interface of a network
-//! namespace of its own. Owns the two workloads and what they share; the harness
-//! is reached through [`crate::context::Context`] only.
+//! Each workload opens its connections in network namespaces of its own, over `lo`,
+//! across a veth pair, or to a dummy device. Here are the two workloads for
+//! throughput and what all of them share; the suites are in [`recv`], [`msg`] and
+//! [`uring`]. The harness is reached through [`crate::context::Context`] only.
 
+mod child;
 mod completions;
 mod connection;
 mod datagrams;
+mod ends;
 mod errqueue;
 mod inflight;
 mod locked;
@@ -21,6 +25,7 @@ mod receiver;
 mod recv;
 mod send;
 mod sys;
+mod table;
 #[cfg(test)]
 mod test_params;
 mod transmit;

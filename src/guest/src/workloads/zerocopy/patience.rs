@@ -166,7 +166,7 @@ pub(super) fn both_ends<S: Send, R>(
     let ends = thread::scope(|scope| {
         let sending = thread::Builder::new()
             .name("sender".into())
-            .spawn_scoped(scope, || caught("sending", || send(patience)).map_err(report));
+            .spawn_scoped(scope, || caught("the sending end", || send(patience)).map_err(report));
         let sending = match sending {
             Ok(sending) => sending,
             Err(error) => {
@@ -174,7 +174,7 @@ pub(super) fn both_ends<S: Send, R>(
                 return None;
             }
         };
-        let received = caught("receiving", || receive(patience)).map_err(report);
+        let received = caught("the receiving end", || receive(patience)).map_err(report);
         let sent = sending.join().ok()?.ok()?;
         Some((sent, received.ok()?))
     });
@@ -183,13 +183,17 @@ pub(super) fn both_ends<S: Send, R>(
     })
 }
 
-/// A panic of one end must not leave the other one waiting.
-fn caught<T>(end: &str, run: impl FnOnce() -> Result<T, Stop>) -> Result<T, Stop> {
+/// Makes a panic an error: it must not leave those waiting who wait for `who`.
+///
+/// # Errors
+///
+/// Those of `run`, and [`Stop::Error`] when it panics.
+pub(super) fn caught<T>(who: &str, run: impl FnOnce() -> Result<T, Stop>) -> Result<T, Stop> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| {
         let text = payload.downcast_ref::<&str>().map(ToString::to_string);
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
         let text = text.unwrap_or_else(|| "no message".into());
-        Err(Stop::Error(format!("the {end} end panicked: {text}")))
+        Err(Stop::Error(format!("{who} panicked: {text}")))
     })
 }
 

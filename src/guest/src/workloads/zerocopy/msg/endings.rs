@@ -11,8 +11,9 @@ use std::time::Duration;
 use kregress_wire::{ParamInfo, WorkloadInfo};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::SendFlags;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::Signal;
 
+use super::super::child::{Child, close_in_child, ended, until_killed};
 use super::super::inflight::ZEROCOPY;
 use super::super::loopback::{FAMILIES, Family};
 use super::super::memory::Pages;
@@ -24,7 +25,6 @@ use super::stuck::{self, Stuck};
 use super::user::{Commoner, most_bytes};
 use crate::clock;
 use crate::context::{Context, Stop, WorkloadResult};
-use crate::ffi::{self, Fork};
 use crate::modules::Loaded;
 use crate::procfs;
 use crate::workloads::netns::{begin_census, expect_all_gone};
@@ -297,26 +297,23 @@ impl Scene<'_, '_> {
             Fate::Copied => {
                 let (reader, writer) =
                     rustix::pipe::pipe().map_err(|errno| Stop::Error(format!("pipe: {errno}")))?;
-                // SAFETY: this process has one thread, and the child makes system
-                // calls and writes to memory that it has.
-                match unsafe { ffi::fork() }.map_err(|error| Stop::Fail(format!("fork failed: {error}")))? {
-                    Fork::Child => {
-                        drop(writer);
-                        data.pages[..bytes / 2].fill(0xee);
-                        // Until the parent has unmapped its own.
-                        let ended = retry_on_intr(|| rustix::io::read(&reader, &mut [0; 1]));
-                        data.pages.fill(0xee);
-                        ffi::exit_now(i32::from(ended != Ok(0)));
-                    }
-                    Fork::Parent(child) => {
-                        drop(data);
-                        drop(writer);
-                        let code = reap(child)?;
-                        self.context.check(code == Some(0), || {
-                            format!("a process that writes to its copy of a buffer ended with {code:?}")
-                        })?;
-                    }
-                }
+                let mut child = Child::run(|voice| {
+                    close_in_child(&writer);
+                    data.pages[..bytes / 2].fill(0xee);
+                    voice.done();
+                    // Until the parent has unmapped its own.
+                    let ended = retry_on_intr(|| rustix::io::read(&reader, &mut [0; 1]));
+                    data.pages.fill(0xee);
+                    Ok(i32::from(ended != Ok(0)))
+                })?;
+                // While both have the pages.
+                child.hear(self.patience, "wrote to its copy of a buffer")?;
+                drop(data);
+                drop(writer);
+                let status = child.wait(self.patience, "the end of a child with a copy of a buffer")?;
+                self.context.check(status.exit_status() == Some(0), || {
+                    format!("a process that writes to its copy of a buffer {}", ended(status))
+                })?;
                 "a copy of the process wrote to its copy of the buffer"
             }
         };
@@ -332,35 +329,28 @@ impl Scene<'_, '_> {
         let (mut probe, other) = self.probe(&place)?;
         let stuck = Stuck::open(&place, self.family, self.seed, self.patience)?;
         let data = Data::new(self.seed ^ 2, most_bytes(LOCKED, 0))?;
-        let pipe = || rustix::pipe::pipe().map_err(|errno| Stop::Error(format!("pipe: {errno}")));
-        let (told, tell) = pipe()?;
-        let (never, held) = pipe()?;
         let user = Commoner::become_one()?;
         user.allow(LOCKED)?;
-        // SAFETY: this process has one thread, and the child makes system calls only.
-        let child = match unsafe { ffi::fork() } {
-            Ok(Fork::Child) => {
-                let sent = rustix::net::send(stuck.line.socket(), data.bytes(), ZEROCOPY);
-                let all = u8::from(sent == Ok(data.bytes));
-                let _ = rustix::io::write(&tell, &[all]);
-                // Nobody writes there: until the end.
-                let _ = rustix::io::read(&never, &mut [0; 1]);
-                ffi::exit_now(1);
+        let mut child = Child::run(|voice| {
+            match rustix::net::send(stuck.line.socket(), data.bytes(), ZEROCOPY) {
+                Ok(sent) if sent == data.bytes => voice.done(),
+                other => {
+                    let bytes = data.bytes;
+                    return Err(Stop::Fail(format!(
+                        "in a child, a send of `{bytes}` bytes came to {other:?}"
+                    )));
+                }
             }
-            Ok(Fork::Parent(child)) => child,
-            Err(error) => return Err(Stop::Fail(format!("fork failed: {error}"))),
-        };
+            until_killed()
+        })?;
         drop(user);
         // From now on the socket is the child's.
         stuck.line.close();
-        let mut answer = [0; 1];
-        retry_on_intr(|| rustix::io::read(&told, &mut answer))
-            .map_err(|errno| Stop::Error(format!("read of the pipe: {errno}")))?;
-        kill_process(child, Signal::KILL).map_err(|errno| Stop::Error(format!("kill: {errno}")))?;
-        let code = reap(child)?;
-        drop(held);
-        self.context.check(answer == [1] && code.is_none(), || {
-            format!("a process that sends `{}` bytes said {answer:?} and ended with {code:?}", data.bytes)
+        child.hear(self.patience, "sent all that it may lock")?;
+        child.kill()?;
+        let status = child.wait(self.patience, "the end of a child that was killed")?;
+        self.context.check(status.terminating_signal() == Some(Signal::KILL.as_raw()), || {
+            format!("a child that was killed {}", ended(status))
         })?;
         self.locked(&mut probe, "as soon as a process is killed whose data waits,")?;
         stuck.far.pull(self.patience)?;
@@ -421,14 +411,14 @@ impl Scene<'_, '_> {
     /// Waits until the namespace has no TCP socket and the machine no orphan.
     fn no_sockets(&self, place: &Place) -> WorkloadResult {
         let (file, line) = match self.family {
-            Family::Ipv4 => ("/proc/thread-self/net/sockstat", "TCP:"),
-            Family::Ipv6 => ("/proc/thread-self/net/sockstat6", "TCP6:"),
+            Family::Ipv4 => ("/proc/thread-self/net/sockstat", "TCP"),
+            Family::Ipv6 => ("/proc/thread-self/net/sockstat6", "TCP6"),
         };
         loop {
             let text = place.within(|| {
                 fs::read_to_string(file).map_err(|error| Stop::Error(format!("cannot read {file}: {error}")))
             })?;
-            let used = in_use(&text, line)
+            let used = procfs::sockstat(&text, line, "inuse")
                 .ok_or_else(|| Stop::Error(format!("{file} has no `inuse` in `{line}`")))?;
             if used == 0 {
                 self.context.checked(1);
@@ -443,39 +433,10 @@ impl Scene<'_, '_> {
     }
 }
 
-/// `inuse` of a line of `sockstat`.
-fn in_use(text: &str, line: &str) -> Option<u64> {
-    let rest = text.lines().find_map(|it| it.strip_prefix(line))?;
-    let mut words = rest.split_whitespace();
-    words.find(|word| *word == "inuse")?;
-    words.next()?.parse().ok()
-}
-
-/// Waits for a child; its exit code, `None` when a signal ended it.
-fn reap(child: Pid) -> Result<Option<i32>, Stop> {
-    loop {
-        match waitpid(Some(child), WaitOptions::empty()) {
-            Ok(Some((_, status))) => return Ok(status.exit_status()),
-            Ok(None) | Err(Errno::INTR) => {}
-            Err(error) => return Err(Stop::Error(format!("waitpid: {error}"))),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::workloads::zerocopy::test_params::{choices, with_params};
-
-    #[test]
-    fn the_sockets_in_use_are_read_from_their_line() {
-        let text = "sockets: used 9\nTCP: inuse 3 orphan 1 tw 0 alloc 4 mem 2\nUDP: inuse 1 mem 0\n";
-        assert_eq!(in_use(text, "TCP:"), Some(3));
-        assert_eq!(in_use(text, "UDP:"), Some(1));
-        assert_eq!(in_use(text, "TCP6:"), None);
-        assert_eq!(in_use("TCP: orphan 1\n", "TCP:"), None);
-        assert_eq!(in_use("TCP: inuse\n", "TCP:"), None);
-    }
 
     #[test]
     fn every_family_is_understood() {

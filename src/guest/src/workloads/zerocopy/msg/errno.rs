@@ -3,7 +3,6 @@
 //!
 //! Tells all deviations, not only the first.
 
-use std::fmt::Debug;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use kregress_wire::{ParamInfo, WorkloadInfo};
@@ -17,6 +16,7 @@ use super::super::locked;
 use super::super::loopback::{FAMILIES, Family};
 use super::super::patience::{Limits, Patience};
 use super::super::sys as options;
+use super::super::table::Table;
 use super::line::Line;
 use super::place::{self, Neighbour, Path, Place, Room};
 use super::stuck::{self, Stuck};
@@ -38,29 +38,6 @@ pub(super) static INFO: WorkloadInfo = WorkloadInfo {
     modules: place::MODULES,
 };
 
-/// What was asked, and the answers that were not right.
-struct Table<'a, 'c> {
-    context: &'a Context<'c>,
-    wrong: Vec<String>,
-}
-
-impl Table<'_, '_> {
-    fn expect<T: PartialEq + Debug>(&mut self, what: &str, found: T, expected: T) {
-        self.context.checked(1);
-        if found != expected {
-            self.wrong.push(format!("{what}: {found:?}, expected {expected:?}"));
-        }
-    }
-
-    fn end(self) -> WorkloadResult {
-        let count = self.wrong.len();
-        if count == 0 {
-            return Ok(());
-        }
-        Err(Stop::Fail(format!("{count} answers are wrong:\n{}", self.wrong.join("\n"))))
-    }
-}
-
 /// Bytes of a send: more than a page.
 const UNIT: usize = 5000;
 
@@ -73,29 +50,64 @@ const UDPLITE: u32 = 136;
 /// A protocol for experiments (RFC 3692).
 const EXPERIMENT: u32 = 253;
 
+/// What every row works with.
+#[derive(Clone, Copy)]
+struct Scene<'a, 'c> {
+    context: &'a Context<'c>,
+    place: &'a Place,
+    family: Family,
+    patience: Patience<'a>,
+    seed: u64,
+}
+
+type Row = (&'static str, fn(Scene<'_, '_>, &mut Table) -> WorkloadResult);
+
+const ROWS: &[Row] = &[
+    ("the setting of tcp", tcp_setting),
+    ("the setting of udp", udp_setting),
+    ("sockets without zerocopy", others),
+    ("an accepted socket", inherited),
+    ("a stream", stream),
+    ("a full socket", full),
+    ("datagrams", datagrams),
+    ("the error queue", queue),
+];
+
 pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
     let _modules = Loaded::load(place::MODULES)?;
     locked::room_for(stuck::PINNED)?;
     let family = Family::of(context)?;
     let limits = Limits::of(context)?;
-    let patience = limits.patience();
     let (mut census, fresh) = begin_census(context)?;
     drop(fresh);
-    let place = Place::build(context, Path::Loopback, family, stuck::MTU, Neighbour::Known)?;
-    let mut table = Table { context, wrong: Vec::new() };
-    let pair = place.tcp(ROOMY, patience)?;
-    setting(&mut table, "tcp", pair.sender.as_fd());
-    drop(pair);
-    setting(&mut table, "udp", place.udp(1 << 20)?.0.as_fd());
-    others(&mut table, &place, family)?;
-    inherited(&mut table, &place, family, patience)?;
-    stream(&mut table, &place, family, patience)?;
-    full(&mut table, &place, family, context.rng().u64(..), patience)?;
-    datagrams(&mut table, &place, family, patience)?;
-    queue(&mut table, &place, family, patience)?;
-    drop(place);
-    table.end()?;
-    expect_all_gone(context, &mut census, 1).map(drop)
+    let mut table = Table::default();
+    {
+        let place = Place::build(context, Path::Loopback, family, stuck::MTU, Neighbour::Known)?;
+        let (patience, seed) = (limits.patience(), context.rng().u64(..));
+        let scene = Scene { context, place: &place, family, patience, seed };
+        for (done, (name, row)) in ROWS.iter().enumerate() {
+            table.begin(name);
+            let result = row(scene, &mut table);
+            table.take(result)?;
+            context.progress(done as u64 + 1, ROWS.len() as u64)?;
+        }
+    }
+    table.begin("the namespaces afterwards");
+    let gone = expect_all_gone(context, &mut census, 1).map(drop);
+    table.take(gone)?;
+    table.verdict(context)
+}
+
+fn tcp_setting(scene: Scene<'_, '_>, table: &mut Table) -> WorkloadResult {
+    let pair = scene.place.tcp(ROOMY, scene.patience)?;
+    setting(table, pair.sender.as_fd());
+    Ok(())
+}
+
+fn udp_setting(scene: Scene<'_, '_>, table: &mut Table) -> WorkloadResult {
+    let (sender, _receiver) = scene.place.udp(1 << 20)?;
+    setting(table, sender.as_fd());
+    Ok(())
 }
 
 fn set(socket: BorrowedFd<'_>, value: i32) -> Result<(), Errno> {
@@ -107,42 +119,38 @@ fn get(socket: BorrowedFd<'_>) -> Result<i32, Errno> {
 }
 
 /// `SO_ZEROCOPY` itself (`sk_setsockopt()`, `sk_getsockopt()` in net/core/sock.c).
-fn setting(table: &mut Table<'_, '_>, name: &str, socket: BorrowedFd<'_>) {
-    table.expect(&format!("{name}: SO_ZEROCOPY at first"), get(socket), Ok(0));
+fn setting(table: &mut Table, socket: BorrowedFd<'_>) {
+    table.same("SO_ZEROCOPY at first", &get(socket), &Ok(0));
     for value in [0, 1] {
-        table.expect(&format!("{name}: SO_ZEROCOPY to {value}"), set(socket, value), Ok(()));
-        table.expect(&format!("{name}: SO_ZEROCOPY set to {value}"), get(socket), Ok(value));
+        table.same(format!("SO_ZEROCOPY to {value}"), &set(socket, value), &Ok(()));
+        table.same(format!("SO_ZEROCOPY set to {value}"), &get(socket), &Ok(value));
     }
     for value in [2, -1, i32::MAX, i32::MIN] {
-        table.expect(&format!("{name}: SO_ZEROCOPY to {value}"), set(socket, value), Err(Errno::INVAL));
+        table.same(format!("SO_ZEROCOPY to {value}"), &set(socket, value), &Err(Errno::INVAL));
     }
-    table.expect(&format!("{name}: SO_ZEROCOPY after wrong values"), get(socket), Ok(1));
+    table.same("SO_ZEROCOPY after wrong values", &get(socket), &Ok(1));
     let zero = [0_i32; 2];
     let here = zero.as_ptr().expose_provenance();
     for length in 0..4 {
         let result = sys::set_zerocopy_from(socket, here, length);
-        table.expect(&format!("{name}: SO_ZEROCOPY of {length} bytes"), result, Err(Errno::INVAL));
+        table.same(format!("SO_ZEROCOPY of {length} bytes"), &result, &Err(Errno::INVAL));
     }
-    table.expect(
-        &format!("{name}: SO_ZEROCOPY from nowhere"),
-        sys::set_zerocopy_from(socket, 0, 4),
-        Err(Errno::FAULT),
-    );
-    table.expect(&format!("{name}: SO_ZEROCOPY after wrong lengths"), get(socket), Ok(1));
+    table.same("SO_ZEROCOPY from nowhere", &sys::set_zerocopy_from(socket, 0, 4), &Err(Errno::FAULT));
+    table.same("SO_ZEROCOPY after wrong lengths", &get(socket), &Ok(1));
     let result = sys::set_zerocopy_from(socket, here, 8);
-    table.expect(&format!("{name}: SO_ZEROCOPY of 8 bytes, which begin with 0"), result, Ok(()));
-    table.expect(&format!("{name}: SO_ZEROCOPY after that"), get(socket), Ok(0));
-    table.expect(&format!("{name}: SO_ZEROCOPY to 1"), set(socket, 1), Ok(()));
+    table.same("SO_ZEROCOPY of 8 bytes, which begin with 0", &result, &Ok(()));
+    table.same("SO_ZEROCOPY after that", &get(socket), &Ok(0));
+    table.same("SO_ZEROCOPY to 1", &set(socket, 1), &Ok(()));
     let one = 1_i32.to_ne_bytes();
     for claimed in 0..=8_i32 {
         let mut bytes = [0xaa; 8];
         let given = claimed.min(4).unsigned_abs();
         bytes[..given as usize].copy_from_slice(&one[..given as usize]);
         let result = sys::get_zerocopy_into(socket, claimed);
-        table.expect(&format!("{name}: SO_ZEROCOPY read into {claimed} bytes"), result, Ok((bytes, given)));
+        table.same(format!("SO_ZEROCOPY read into {claimed} bytes"), &result, &Ok((bytes, given)));
     }
     let result = sys::get_zerocopy_into(socket, -1);
-    table.expect(&format!("{name}: SO_ZEROCOPY read into -1 bytes"), result, Err(Errno::INVAL));
+    table.same("SO_ZEROCOPY read into -1 bytes", &result, &Err(Errno::INVAL));
 }
 
 fn domain(family: Family) -> AddressFamily {
@@ -153,7 +161,8 @@ fn domain(family: Family) -> AddressFamily {
 }
 
 /// Sockets that have no zerocopy: there the flag is passed over.
-fn others(table: &mut Table<'_, '_>, place: &Place, family: Family) -> WorkloadResult {
+fn others(scene: Scene<'_, '_>, table: &mut Table) -> WorkloadResult {
+    let Scene { context, place, family, .. } = scene;
     let protocol = |number: u32| std::num::NonZeroU32::new(number).map(Protocol::from_raw);
     let icmp = if family == Family::Ipv4 { ipproto::ICMP } else { ipproto::ICMPV6 };
     let inet = domain(family);
@@ -176,22 +185,22 @@ fn others(table: &mut Table<'_, '_>, place: &Place, family: Family) -> WorkloadR
             Ok(socket) => socket,
             // Not every kernel has all of them.
             Err(Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT) => {
-                table.context.note("absent", name)?;
+                context.note("absent", name)?;
                 continue;
             }
             Err(errno) => return Err(Stop::Error(format!("socket of kind {name}: {errno}"))),
         };
         for value in [0, 1, 2] {
             let result = set(socket.as_fd(), value);
-            table.expect(&format!("{name}: SO_ZEROCOPY to {value}"), result, Err(Errno::OPNOTSUPP));
+            table.same(format!("{name}: SO_ZEROCOPY to {value}"), &result, &Err(Errno::OPNOTSUPP));
         }
-        table.expect(&format!("{name}: SO_ZEROCOPY"), get(socket.as_fd()), Ok(0));
+        table.same(format!("{name}: SO_ZEROCOPY"), &get(socket.as_fd()), &Ok(0));
     }
     let data = vec![1; 1000];
     let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .map_err(|errno| Stop::Error(format!("socketpair: {errno}")))?;
     let sent = rustix::net::send(&pair.0, &data, ZEROCOPY);
-    table.expect("unix stream: send with MSG_ZEROCOPY", sent, Ok(1000));
+    table.same("unix stream: send with MSG_ZEROCOPY", &sent, &Ok(1000));
     let raw = place.within(|| {
         let kind = (SocketType::RAW, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, protocol(EXPERIMENT));
         rustix::net::socket_with(inet, kind.0, kind.1, kind.2)
@@ -202,24 +211,20 @@ fn others(table: &mut Table<'_, '_>, place: &Place, family: Family) -> WorkloadR
         Family::Ipv6 => std::net::SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 0)),
     };
     let connected = rustix::net::connect(&raw, &to);
-    table.expect("raw: connect", connected, Ok(()));
-    table.expect("raw: send with MSG_ZEROCOPY", rustix::net::send(&raw, &data, ZEROCOPY), Ok(1000));
+    table.same("raw: connect", &connected, &Ok(()));
+    table.same("raw: send with MSG_ZEROCOPY", &rustix::net::send(&raw, &data, ZEROCOPY), &Ok(1000));
     let got = rustix::net::recv(&raw, &mut vec![0; 2000][..], rustix::net::RecvFlags::DONTWAIT);
     // A raw socket sees its own packet, for IPv4 with its header.
     let whole = if family == Family::Ipv4 { 1020 } else { 1000 };
-    table.expect("raw: what was sent arrives", got.map(|(got, _)| got), Ok(whole));
+    table.same("raw: what was sent arrives", &got.map(|(got, _)| got), &Ok(whole));
     let left = sys::receive_error_with(raw.as_fd(), 32).map(|_| ());
-    table.expect("raw: MSG_ERRQUEUE after a send with MSG_ZEROCOPY", left, Err(Errno::AGAIN));
+    table.same("raw: MSG_ERRQUEUE after a send with MSG_ZEROCOPY", &left, &Err(Errno::AGAIN));
     Ok(())
 }
 
 /// An accepted socket has the setting of its listener, and numbers of its own.
-fn inherited(
-    table: &mut Table<'_, '_>,
-    place: &Place,
-    family: Family,
-    patience: Patience<'_>,
-) -> WorkloadResult {
+fn inherited(scene: Scene<'_, '_>, table: &mut Table) -> WorkloadResult {
+    let Scene { place, family, patience, .. } = scene;
     let set_up = |what: &'static str| move |errno: Errno| Stop::Error(format!("{what}: {errno}"));
     let (listener, client) = place.within(|| {
         let make = || {
@@ -229,9 +234,9 @@ fn inherited(
         };
         Ok((make()?, make()?))
     })?;
-    table.expect("tcp: SO_ZEROCOPY of a socket that is to listen", set(listener.as_fd(), 1), Ok(()));
+    table.same("tcp: SO_ZEROCOPY of a socket that is to listen", &set(listener.as_fd(), 1), &Ok(()));
     let sent = rustix::net::send(&listener, &[1; 10], ZEROCOPY);
-    table.expect("tcp: send without a connection", sent, Err(Errno::PIPE));
+    table.same("tcp: send without a connection", &sent, &Err(Errno::PIPE));
     rustix::net::listen(&listener, 1).map_err(set_up("listen"))?;
     let to = rustix::net::getsockname(&listener).and_then(std::net::SocketAddr::try_from);
     let port = to.map_err(set_up("getsockname"))?.port();
@@ -246,7 +251,7 @@ fn inherited(
     patience.wait(listener.as_fd(), PollFlags::IN, || format!("a connection to accept at {to}"))?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let accepted = rustix::net::accept_with(&listener, flags).map_err(set_up("accept"))?;
-    table.expect("tcp: SO_ZEROCOPY of an accepted socket", get(accepted.as_fd()), Ok(1));
+    table.same("tcp: SO_ZEROCOPY of an accepted socket", &get(accepted.as_fd()), &Ok(1));
     let mut line = Line::open(accepted, family)?;
     line.send_all(&[1; UNIT], SendFlags::empty())?;
     line.settle(patience)?;
@@ -254,16 +259,10 @@ fn inherited(
 }
 
 /// A call that has to fail and to have no number.
-fn fails(
-    table: &mut Table<'_, '_>,
-    what: &str,
-    line: &mut Line,
-    result: Result<usize, Errno>,
-    expected: Errno,
-) {
-    table.expect(what, result, Err(expected));
+fn fails(table: &mut Table, what: &str, line: &mut Line, result: Result<usize, Errno>, expected: Errno) {
+    table.same(what, &result, &Err(expected));
     let early = line.assert_pending("only calls that failed were made").map_err(|stop| stop.to_string());
-    table.expect(&format!("{what}: nothing is reported"), early, Ok(()));
+    table.same(format!("{what}: nothing is reported"), &early, &Ok(()));
 }
 
 fn from_nowhere(line: &Line, length: usize) -> Result<usize, Errno> {
@@ -277,33 +276,29 @@ fn unasked(socket: BorrowedFd<'_>) -> Result<PollFlags, Errno> {
     Ok(fds[0].revents())
 }
 
-fn stream(
-    table: &mut Table<'_, '_>,
-    place: &Place,
-    family: Family,
-    patience: Patience<'_>,
-) -> WorkloadResult {
+fn stream(scene: Scene<'_, '_>, table: &mut Table) -> WorkloadResult {
+    let Scene { place, family, patience, .. } = scene;
     let pair = place.tcp(ROOMY, patience)?;
     let mut line = Line::open(pair.sender, family)?;
     let data = vec![7; UNIT];
     let result = from_nowhere(&line, UNIT);
     fails(table, "tcp: send from nowhere", &mut line, result, Errno::FAULT);
     let empty = rustix::net::send(line.socket(), &[], ZEROCOPY);
-    table.expect("tcp: send of nothing", empty, Ok(0));
-    table.expect("tcp: POLLERR before any send", unasked(line.socket()), Ok(PollFlags::empty()));
+    table.same("tcp: send of nothing", &empty, &Ok(0));
+    table.same("tcp: POLLERR before any send", &unasked(line.socket()), &Ok(PollFlags::empty()));
     // It has number 0, or the ledger says so.
     line.send_all(&data, SendFlags::empty())?;
     line.settle(patience)?;
     let result = from_nowhere(&line, UNIT);
     fails(table, "tcp: send from nowhere after another", &mut line, result, Errno::FAULT);
-    table.expect("tcp: SO_ZEROCOPY to 0", set(line.socket(), 0), Ok(()));
+    table.same("tcp: SO_ZEROCOPY to 0", &set(line.socket(), 0), &Ok(()));
     let sent = rustix::net::send(line.socket(), &data, ZEROCOPY);
-    table.expect("tcp: send with MSG_ZEROCOPY without SO_ZEROCOPY", sent, Ok(UNIT));
-    table.expect("tcp: SO_ZEROCOPY to 1", set(line.socket(), 1), Ok(()));
+    table.same("tcp: send with MSG_ZEROCOPY without SO_ZEROCOPY", &sent, &Ok(UNIT));
+    table.same("tcp: SO_ZEROCOPY to 1", &set(line.socket(), 1), &Ok(()));
     line.send_all(&data, SendFlags::empty())?;
     line.settle(patience)?;
     let error = sockopt::socket_error(line.socket());
-    table.expect("tcp: SO_ERROR after completions", error, Ok(Ok(())));
+    table.same("tcp: SO_ERROR after completions", &error, &Ok(Ok(())));
     stuck::read(&pair.receiver, 3 * UNIT, patience)?;
     rustix::net::shutdown(line.socket(), Shutdown::Write)
         .map_err(|errno| Stop::Fail(format!("shutdown: {errno}")))?;
@@ -313,13 +308,8 @@ fn stream(
 }
 
 /// A socket that is full, and calls that take a part.
-fn full(
-    table: &mut Table<'_, '_>,
-    place: &Place,
-    family: Family,
-    seed: u64,
-    patience: Patience<'_>,
-) -> WorkloadResult {
+fn full(scene: Scene<'_, '_>, table: &mut Table) -> WorkloadResult {
+    let Scene { place, family, patience, seed, .. } = scene;
     let mut stuck = Stuck::open(place, family, seed, patience)?;
     let data = vec![7; 1 << 20];
     let (mut taken, mut partial) = (0, 0);
@@ -337,20 +327,20 @@ fn full(
             return Err(Stop::Fail(format!("`{taken}` bytes were taken, and nobody reads")));
         }
     }
-    table.expect("tcp: some call to a filling socket takes a part", partial > 0, true);
+    table.same("tcp: some call to a filling socket takes a part", &(partial > 0), &true);
     let result = stuck.line.send(&data, SendFlags::empty());
     fails(table, "tcp: send to a full socket", &mut stuck.line, result, Errno::AGAIN);
-    table.expect(
+    table.same(
         "tcp: POLLERR while nothing is completed",
-        unasked(stuck.line.socket()),
-        Ok(PollFlags::empty()),
+        &unasked(stuck.line.socket()),
+        &Ok(PollFlags::empty()),
     );
     stuck.far.pull(patience)?;
     let arrived = stuck.far.read(taken, patience)?;
-    table.expect(
+    table.same(
         "tcp: what arrives of the calls that took a part",
-        arrived.iter().all(|byte| *byte == 7),
-        true,
+        &arrived.iter().all(|byte| *byte == 7),
+        &true,
     );
     stuck.line.settle(patience)?;
     let result = from_nowhere(&stuck.line, UNIT);
@@ -361,12 +351,8 @@ fn full(
     stuck.line.settle(patience)
 }
 
-fn datagrams(
-    table: &mut Table<'_, '_>,
-    place: &Place,
-    family: Family,
-    patience: Patience<'_>,
-) -> WorkloadResult {
+fn datagrams(scene: Scene<'_, '_>, table: &mut Table) -> WorkloadResult {
+    let Scene { place, family, patience, .. } = scene;
     let (sender, receiver) = place.udp(1 << 20)?;
     let mut line = Line::open(sender, family)?;
     let data = vec![7; 70_000];
@@ -381,16 +367,16 @@ fn datagrams(
     // An empty datagram is not empty: the length that decides counts the header.
     line.send_all(&[], SendFlags::empty())?;
     line.settle(patience)?;
-    table.expect("udp: SO_ZEROCOPY to 0", set(line.socket(), 0), Ok(()));
+    table.same("udp: SO_ZEROCOPY to 0", &set(line.socket(), 0), &Ok(()));
     let sent = rustix::net::send(line.socket(), &data[..1000], ZEROCOPY);
-    table.expect("udp: send with MSG_ZEROCOPY without SO_ZEROCOPY", sent, Ok(1000));
-    table.expect("udp: SO_ZEROCOPY to 1", set(line.socket(), 1), Ok(()));
+    table.same("udp: send with MSG_ZEROCOPY without SO_ZEROCOPY", &sent, &Ok(1000));
+    table.same("udp: SO_ZEROCOPY to 1", &set(line.socket(), 1), &Ok(()));
     line.send_all(&data[..1000], SendFlags::empty())?;
     line.settle(patience)?;
     // A call that fails within a datagram of several parts has no number either.
     line.send_all(&data[..500], SendFlags::MORE)?;
     let result = sys::send_from(line.socket(), 0, 500, (ZEROCOPY | SendFlags::MORE).bits().cast_signed());
-    table.expect("udp: the second part from nowhere", result, Err(Errno::FAULT));
+    table.same("udp: the second part from nowhere", &result, &Err(Errno::FAULT));
     // The whole datagram is gone with it, and its first part completed.
     line.wait(0, patience)?;
     line.send_all(&data[..500], SendFlags::empty())?;
@@ -410,7 +396,8 @@ fn unconnected(family: Family) -> Result<OwnedFd, Stop> {
 }
 
 /// The error queue.
-fn queue(table: &mut Table<'_, '_>, place: &Place, family: Family, patience: Patience<'_>) -> WorkloadResult {
+fn queue(scene: Scene<'_, '_>, table: &mut Table) -> WorkloadResult {
+    let Scene { place, family, patience, .. } = scene;
     let pair = place.tcp(ROOMY, patience)?;
     let datagrams = place.udp(1 << 20)?;
     for (name, sender, receiver) in
@@ -420,14 +407,14 @@ fn queue(table: &mut Table<'_, '_>, place: &Place, family: Family, patience: Pat
         rustix::io::ioctl_fionbio(&sender, false)
             .map_err(|errno| Stop::Error(format!("FIONBIO: {errno}")))?;
         let empty = sys::receive_error_with(sender.as_fd(), 32);
-        table.expect(&format!("{name}: MSG_ERRQUEUE of an empty queue"), empty, Err(Errno::AGAIN));
+        table.same(format!("{name}: MSG_ERRQUEUE of an empty queue"), &empty, &Err(Errno::AGAIN));
         let mut line = Line::open(sender, family)?;
         for round in 0..2 {
             line.send_all(&[1; UNIT], SendFlags::empty())?;
             let events =
                 patience.wait(line.socket(), PollFlags::empty(), || "POLLERR for a completion".into())?;
-            table.expect(&format!("{name}: events for a completion"), events, PollFlags::ERR);
-            table.expect(&format!("{name}: events again"), unasked(line.socket()), Ok(PollFlags::ERR));
+            table.same(format!("{name}: events for a completion"), &events, &PollFlags::ERR);
+            table.same(format!("{name}: events again"), &unasked(line.socket()), &Ok(PollFlags::ERR));
             if round == 0 {
                 line.settle(patience)?;
             }
@@ -435,32 +422,12 @@ fn queue(table: &mut Table<'_, '_>, place: &Place, family: Family, patience: Pat
         // Without room the notification is gone all the same.
         let cut = sys::receive_error_with(line.socket(), 0);
         let expected = (0, 0, libc::MSG_ERRQUEUE | libc::MSG_CTRUNC);
-        table.expect(&format!("{name}: MSG_ERRQUEUE without room for it"), cut, Ok(expected));
+        table.same(format!("{name}: MSG_ERRQUEUE without room for it"), &cut, &Ok(expected));
         let left = errqueue::next(line.socket(), family).map_err(inflight::queue_stop)?;
-        table.expect(&format!("{name}: the queue after that"), left, None);
+        table.same(format!("{name}: the queue after that"), &left, &None);
         let events = unasked(line.socket());
-        table.expect(&format!("{name}: events when all is read"), events, Ok(PollFlags::empty()));
+        table.same(format!("{name}: events when all is read"), &events, &Ok(PollFlags::empty()));
         drop(receiver);
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::workloads::zerocopy::test_params::with_params;
-
-    #[test]
-    fn all_wrong_answers_are_told_and_right_ones_are_not() {
-        let result = with_params(&INFO, &[], |context| {
-            let mut table = Table { context, wrong: Vec::new() };
-            table.expect("one", 1, 1);
-            table.expect("two", 1, 2);
-            table.expect("three", Err::<(), _>(Errno::PERM), Ok(()));
-            assert_eq!(context.checks(), 3);
-            table.end()
-        });
-        let Err(Stop::Fail(text)) = result else { panic!("{result:?}") };
-        assert!(text.starts_with("2 answers are wrong:\ntwo: 1, expected 2\nthree: "), "{text}");
-    }
 }

@@ -7,11 +7,9 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
-use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, State};
+use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
@@ -20,9 +18,9 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
 
 use super::super::connection::{self, Pair};
+use super::super::ends::{add_address, running};
 use super::super::loopback::Family;
-use super::super::patience::Patience;
-use crate::clock;
+use super::super::patience::{Limits, Patience};
 use crate::context::{Context, Stop};
 use crate::netlink::link::{self, Switch};
 use crate::netlink::{RequestError, Route};
@@ -92,9 +90,6 @@ const PROBES: &str = "10000";
 /// Room for packets that wait for their neighbour, in bytes.
 const WAITING: &str = "16777216";
 
-/// Pause between two looks at a device that comes up.
-const LOOK: Duration = Duration::from_millis(1);
-
 /// One or two namespaces with a way between sender and receiver.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -121,15 +116,16 @@ impl Place {
         mtu: u32,
         neighbour: Neighbour,
     ) -> Result<Self, Stop> {
+        let limits = Limits::of(context)?;
         let home = Home::here()?;
-        let made = Self::make(context, path, family, mtu, neighbour);
+        let made = Self::make(limits.patience(), path, family, mtu, neighbour);
         home.back()?;
         let (here, there, device, neighbour) = made?;
         Ok(Self { home, here, there, path, family, device, neighbour })
     }
 
     fn make(
-        context: &Context<'_>,
+        patience: Patience<'_>,
         path: Path,
         family: Family,
         mtu: u32,
@@ -178,7 +174,7 @@ impl Place {
             patient(family)?;
         }
         let (from, to) = addresses(path, family);
-        address(context, &mut route, device, from)?;
+        add_address(&mut route, device, from, patience)?;
         let mut known = NOBODY.to_vec();
         if let Some(there) = &there {
             enter(there)?;
@@ -189,10 +185,10 @@ impl Place {
                 Neighbour::Known => index,
                 Neighbour::Unknown => silent(&mut other)?,
             };
-            address(context, &mut other, bearer, to)?;
-            known = running(context, &mut other, PEER)?;
+            add_address(&mut other, bearer, to, patience)?;
+            known = running(&mut other, PEER, patience)?;
             enter(&here)?;
-            running(context, &mut route, DEVICE)?;
+            running(&mut route, DEVICE, patience)?;
         }
         if neighbour == Neighbour::Known {
             resolve(&mut route, device, to, &known)?;
@@ -332,46 +328,6 @@ fn addresses(path: Path, family: Family) -> (IpAddr, IpAddr) {
     }
 }
 
-/// Gives a device an address, and waits until packets to it are taken.
-fn address(context: &Context<'_>, route: &mut Route, device: u32, address: IpAddr) -> Result<(), Stop> {
-    let mut message = AddressMessage::default();
-    message.header.index = device;
-    (message.header.family, message.header.prefix_len) = match address {
-        IpAddr::V4(_) => (WireFamily::Inet, 24),
-        IpAddr::V6(_) => (WireFamily::Inet6, 64),
-    };
-    message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
-    if address.is_ipv6() {
-        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
-    }
-    route
-        .act(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE)
-        .map_err(|error| error.stop("RTM_NEWADDR"))?;
-    let IpAddr::V6(address) = address else { return Ok(()) };
-    // A worker of the kernel adds the local route afterwards, even where no
-    // duplicate is looked for (`addrconf_dad_work()` in net/ipv6/addrconf.c).
-    loop {
-        let routes = fs::read_to_string(ROUTES)
-            .map_err(|error| Stop::Error(format!("cannot read {ROUTES}: {error}")))?;
-        if has_host_route(&routes, address) {
-            return Ok(());
-        }
-        if context.remaining().is_zero() {
-            return Err(Stop::Fail(format!("time ran out while waiting for the local route of `{address}`")));
-        }
-        clock::poll_interval(LOOK);
-    }
-}
-
-/// Routes of IPv6 of the calling thread's namespace.
-const ROUTES: &str = "/proc/thread-self/net/ipv6_route";
-
-/// Whether a route of a single address is there.
-fn has_host_route(routes: &str, address: Ipv6Addr) -> bool {
-    let start = format!("{:032x} 80 ", u128::from(address));
-    routes.lines().any(|line| line.starts_with(&start))
-}
-
 fn ask_for_neighbours(route: &mut Route, device: u32) -> Result<(), RequestError> {
     let mut message = LinkMessage::default();
     message.header.index = device;
@@ -430,27 +386,6 @@ fn version(family: Family) -> &'static str {
     }
 }
 
-/// Waits until a device passes packets; its link-layer address.
-fn running(context: &Context<'_>, route: &mut Route, name: &str) -> Result<Vec<u8>, Stop> {
-    loop {
-        let found = link::find(route, name).map_err(|error| error.stop("RTM_GETLINK"))?;
-        // Packets are dropped until the kernel's worker has seen the carrier
-        // (`linkwatch_do_dev()` in net/core/link_watch.c), which sets this too.
-        let up = found.attributes.contains(&LinkAttribute::OperState(State::Up));
-        let address = found.attributes.into_iter().find_map(|attribute| match attribute {
-            LinkAttribute::Address(address) => Some(address),
-            _ => None,
-        });
-        match address {
-            Some(address) if up => return Ok(address),
-            _ if context.remaining().is_zero() => {
-                return Err(Stop::Fail(format!("time ran out while waiting for the carrier of `{name}`")));
-            }
-            _ => clock::poll_interval(LOOK),
-        }
-    }
-}
-
 fn socket(family: Family, kind: SocketType) -> Result<OwnedFd, Stop> {
     let (domain, option) = match family {
         Family::Ipv4 => (AddressFamily::INET, "CONFIG_INET"),
@@ -476,16 +411,6 @@ fn bound(family: Family, kind: SocketType, address: IpAddr) -> Result<(OwnedFd, 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_route_of_the_whole_network_is_not_that_of_an_address() {
-        let address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
-        let network = "20010db8000000000000000000000000 40 00000000000000000000000000000000 00\n";
-        let host = "20010db8000000000000000000000002 80 00000000000000000000000000000000 00\n";
-        assert!(!has_host_route(network, address));
-        assert!(has_host_route(&format!("{network}{host}"), address));
-        assert!(!has_host_route("", address));
-    }
 
     #[test]
     fn both_ends_have_addresses_of_one_network_and_of_their_own() {

@@ -5,16 +5,17 @@
 //! `tcp-zerocopy/receive`, which is older and simpler.
 
 mod accounting;
+mod answers;
 mod api;
-mod child;
+mod bench;
 mod integrity;
 mod options;
 mod place;
 mod scaling;
 mod sys;
-mod table;
 mod talk;
 mod tangle;
+mod touch;
 
 use crate::context::Workload;
 

@@ -7,20 +7,18 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
 use super::super::connection::{self, Pair};
+use super::super::ends::{add_address, running};
 use super::super::loopback::{Family, segment_size};
 use super::super::memory::page_size;
 use super::super::patience::Patience;
 use super::super::sys;
 use crate::context::{Context, Stop};
-use crate::netlink::{RequestError, Route, link};
+use crate::netlink::{Route, link};
 use crate::netns::{Home, Namespace};
 
 /// Way between the ends.
@@ -85,7 +83,7 @@ impl Place {
     ///
     /// [`Stop::Skip`] for a kernel without namespaces, veth or the family, or
     /// with pages larger than segments.
-    pub(super) fn new(path: Path, family: Family) -> Result<Self, Stop> {
+    pub(super) fn new(path: Path, family: Family, patience: Patience<'_>) -> Result<Self, Stop> {
         let page = u32::try_from(page_size()).unwrap_or(u32::MAX);
         let mtu = family.page_filling_mtu(page).ok_or_else(|| {
             Stop::Skip(format!("no segment holds a whole page of this machine, `{page}` bytes"))
@@ -93,7 +91,7 @@ impl Place {
         let home = Home::here()?;
         let made = match path {
             Path::Loopback => loopback(family, mtu),
-            Path::Veth => veth(family, mtu),
+            Path::Veth => veth(family, mtu, patience),
         };
         match made {
             Ok((sending, receiving, address)) => Ok(Self { family, home, sending, receiving, address }),
@@ -251,17 +249,17 @@ fn loopback(family: Family, mtu: u32) -> Result<Ends, Stop> {
 }
 
 /// Addresses of the two ends, for documentation both.
-fn addresses(family: Family) -> ([IpAddr; 2], u8) {
+fn addresses(family: Family) -> [IpAddr; 2] {
     match family {
-        Family::Ipv4 => ([Ipv4Addr::new(192, 0, 2, 1).into(), Ipv4Addr::new(192, 0, 2, 2).into()], 24),
+        Family::Ipv4 => [Ipv4Addr::new(192, 0, 2, 1).into(), Ipv4Addr::new(192, 0, 2, 2).into()],
         Family::Ipv6 => {
             let end = |last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last).into();
-            ([end(1), end(2)], 64)
+            [end(1), end(2)]
         }
     }
 }
 
-fn veth(family: Family, mtu: u32) -> Result<Ends, Stop> {
+fn veth(family: Family, mtu: u32, patience: Patience<'_>) -> Result<Ends, Stop> {
     let sending = create()?;
     let mut far = Route::here()?;
     let receiving = create()?;
@@ -281,34 +279,21 @@ fn veth(family: Family, mtu: u32) -> Result<Ends, Stop> {
             _ => error.stop("creation of a veth pair"),
         },
     )?;
-    let (ends, prefix) = addresses(family);
+    let ends = addresses(family);
+    let places = [&sending, &receiving];
     let mut indices = Vec::new();
     for (route, name) in [(&mut far, "end0"), (&mut near, "end1")] {
         let index = link::index(route, name).map_err(|error| error.stop("the index of a veth device"))?;
         link::switch(route, index, link::Switch::Up).map_err(|error| error.stop("raising a veth device"))?;
         indices.push(index);
     }
-    for ((route, index), address) in [&mut far, &mut near].into_iter().zip(indices).zip(ends) {
-        add_address(route, index, address, prefix)
-            .map_err(|error| error.stop("an address for a veth device"))?;
+    // The one that receives is the last, and the thread stays there.
+    for (((route, name), index), (place, address)) in
+        [(&mut far, "end0"), (&mut near, "end1")].into_iter().zip(indices).zip(places.into_iter().zip(ends))
+    {
+        place.enter().map_err(|error| Stop::Error(format!("setns to an end of a veth pair: {error}")))?;
+        running(route, name, patience)?;
+        add_address(route, index, address, patience)?;
     }
     Ok((sending, receiving, ends[1]))
-}
-
-/// Gives a device an address that can be used at once: without duplicate address
-/// detection, which takes a second with IPv6.
-fn add_address(route: &mut Route, device: u32, address: IpAddr, prefix: u8) -> Result<(), RequestError> {
-    let mut message = AddressMessage::default();
-    message.header.family = match address {
-        IpAddr::V4(_) => netlink_packet_route::AddressFamily::Inet,
-        IpAddr::V6(_) => netlink_packet_route::AddressFamily::Inet6,
-    };
-    message.header.prefix_len = prefix;
-    message.header.index = device;
-    message.attributes = vec![
-        AddressAttribute::Local(address),
-        AddressAttribute::Address(address),
-        AddressAttribute::Flags(AddressFlags::Nodad),
-    ];
-    route.act(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
 }

@@ -5,24 +5,24 @@
 //! shootdowns are counted from /proc.
 
 use std::fs;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kregress_wire::{Better, Kind, MetricInfo, ParamInfo, Unit, WorkloadInfo};
 use rustix::event::PollFlags;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::RecvFlags;
-use std::os::fd::AsFd;
 
 use super::super::connection::Pair;
 use super::super::loopback::Family;
 use super::super::memory::page_size;
 use super::super::patience::{Limits, Patience};
 use super::super::pattern::Load;
+use super::super::table::in_words;
 use super::super::transmit;
-use super::api::{assert_supported, window};
+use super::bench::{assert_supported, window};
 use super::place::{Path, Place};
 use super::sys::{Area, Request};
-use super::table::in_words;
 use super::tangle::crew::{Crew, Member, Role};
 use crate::clock;
 use crate::context::{Context, Stop, WorkloadResult};
@@ -38,14 +38,15 @@ const fn count(name: &'static str, summary: &'static str) -> MetricInfo {
 
 pub(super) static INFO: WorkloadInfo = WorkloadInfo {
     name: "tcp-zerocopy/scaling",
-    summary: "threads of one address space, each with a connection, receive by mapping and then by copying",
+    summary: "threads of one address space, each with its connections, receive by mapping and then by copying",
     params: &[
+        ParamInfo::Int { name: "threads", summary: "threads that receive", min: 1, max: 64, default: 2 },
         ParamInfo::Int {
-            name: "threads",
-            summary: "threads that receive; each has one that sends",
+            name: "connections",
+            summary: "connections of each of them; each has a thread that sends",
             min: 1,
             max: 64,
-            default: 2,
+            default: 1,
         },
         ParamInfo::Int {
             name: "mebibytes",
@@ -73,6 +74,22 @@ pub(super) static INFO: WorkloadInfo = WorkloadInfo {
 
 /// Pages of the mapping of one thread, and of the buffer of one that copies.
 const PAGES: usize = 128;
+
+/// How much is received by how many.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    threads: usize,
+    /// Of each thread.
+    connections: usize,
+    /// Of each connection.
+    bytes: u64,
+}
+
+impl Shape {
+    fn total(self) -> u64 {
+        self.bytes * (self.threads * self.connections) as u64
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -103,19 +120,22 @@ fn counters() -> Result<(u64, u64), Stop> {
 }
 
 pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
-    let threads = context.count("threads")?;
-    let bytes = (context.count("mebibytes")? as u64) << 20;
+    let shape = Shape {
+        threads: context.count("threads")?,
+        connections: context.count("connections")?,
+        bytes: (context.count("mebibytes")? as u64) << 20,
+    };
     let (mut census, fresh) = begin_census(context)?;
     drop(fresh);
     let limits = Limits::of(context)?;
     {
-        let place = Place::new(Path::Loopback, Family::Ipv4)?;
+        let place = Place::new(Path::Loopback, Family::Ipv4, limits.patience())?;
         assert_supported(&place)?;
-        let total = bytes * threads as u64;
+        let total = shape.total();
         let before = counters()?;
-        let mapped_ns = transfer(context, &place, Way::Mapping, threads, bytes, &limits)?;
+        let mapped_ns = transfer(context, &place, Way::Mapping, shape, &limits)?;
         let after = counters()?;
-        let copied_ns = transfer(context, &place, Way::Copying, threads, bytes, &limits)?;
+        let copied_ns = transfer(context, &place, Way::Copying, shape, &limits)?;
         let rate = |ns: u64| total as f64 * 1e9 / ns.max(1) as f64;
         let mebibytes = (total >> 20).max(1) as f64;
         context.sample("mapped_rate", rate(mapped_ns))?;
@@ -132,29 +152,32 @@ fn transfer(
     context: &Context<'_>,
     place: &Place,
     way: Way,
-    threads: usize,
-    bytes: u64,
+    shape: Shape,
     limits: &Limits,
 ) -> Result<u64, Stop> {
     let patience = limits.patience();
-    let pairs: Vec<Pair> = (0..threads).map(|_| place.connect_warm(patience)).collect::<Result<_, _>>()?;
+    let all = shape.threads * shape.connections;
+    let pairs: Vec<Pair> = (0..all).map(|_| place.connect_warm(patience)).collect::<Result<_, _>>()?;
     let ended_ns = AtomicU64::new(0);
     let mapped = AtomicU64::new(0);
     let mut members = Vec::new();
-    for pair in &pairs {
+    for pairs in pairs.chunks(shape.connections) {
         let (ended_ns, mapped) = (&ended_ns, &mapped);
-        members.push(Member {
-            name: "send",
-            role: Role::Work,
-            body: Box::new(move |_: &Crew| {
-                transmit::splice(pair.sender.as_fd(), Load::Timed(bytes), 16 * page_size(), patience)
-            }),
-        });
+        for pair in pairs {
+            members.push(Member {
+                name: "send",
+                role: Role::Work,
+                body: Box::new(move |_: &Crew| {
+                    let load = Load::Timed(shape.bytes);
+                    transmit::splice(pair.sender.as_fd(), load, 16 * page_size(), patience)
+                }),
+            });
+        }
         members.push(Member {
             name: "receive",
             role: Role::Work,
             body: Box::new(move |crew: &Crew| {
-                let share = receive(crew, pair, way, bytes, patience)?;
+                let share = receive(crew, pairs, way, shape.bytes, patience)?;
                 mapped.fetch_add(share, Ordering::Relaxed);
                 ended_ns.fetch_max(clock::monotonic_ns(), Ordering::Relaxed);
                 Ok(())
@@ -162,7 +185,7 @@ fn transfer(
         });
     }
     let begin_ns = clock::monotonic_ns();
-    crew_of(context, members, bytes * threads as u64, &pairs)?;
+    crew_of(context, members, shape.total(), &pairs)?;
     let mapped = mapped.load(Ordering::Relaxed);
     context.check((mapped > 0) == (way == Way::Mapping), || {
         format!("`{mapped}` bytes were mapped by threads that receive by {way:?}")
@@ -178,23 +201,46 @@ fn crew_of(context: &Context<'_>, members: Vec<Member<'_>>, total: u64, pairs: &
     })
 }
 
-/// Receives to the end; bytes that were mapped.
-fn receive(crew: &Crew, pair: &Pair, way: Way, total: u64, patience: Patience<'_>) -> Result<u64, Stop> {
-    let socket = pair.receiver.as_fd();
-    let area: Option<Area> = if way == Way::Mapping { Some(window(socket, PAGES)?) } else { None };
-    let mut buffer = vec![0; PAGES * page_size()];
-    let (mut at, mut mapped) = (0, 0);
-    loop {
-        patience.wait(socket, PollFlags::IN, || format!("data at byte {at} of {total}"))?;
+/// One connection of a thread that receives.
+struct Stream<'a> {
+    socket: BorrowedFd<'a>,
+    /// Without one its data is copied.
+    area: Option<Area>,
+    total: u64,
+    at: u64,
+    mapped: u64,
+}
+
+impl<'a> Stream<'a> {
+    fn new(pair: &'a Pair, way: Way, total: u64) -> Result<Self, Stop> {
+        let socket = pair.receiver.as_fd();
+        let area = if way == Way::Mapping { Some(window(socket, PAGES)?) } else { None };
+        Ok(Self { socket, area, total, at: 0, mapped: 0 })
+    }
+
+    fn is_complete(&self) -> bool {
+        self.at >= self.total
+    }
+
+    fn cut_off(&self) -> Stop {
+        Stop::Fail(format!("the stream ended after `{}` of `{}` bytes", self.at, self.total))
+    }
+
+    /// Takes what is there, once; how much that was.
+    fn take(&mut self, buffer: &mut [u8]) -> Result<u64, Stop> {
+        let before = self.at;
         let mut left = buffer.len();
-        if let Some(area) = &area {
-            match retry_on_intr(|| Request::to(area, 0, PAGES * page_size()).ask(socket)) {
+        if let Some(area) = &self.area {
+            match retry_on_intr(|| Request::to(area, 0, PAGES * page_size()).ask(self.socket)) {
+                Ok(answer) if answer.err != 0 => {
+                    return Err(Stop::Fail(format!("TCP_ZEROCOPY_RECEIVE tells of error {}", answer.err)));
+                }
                 Ok(answer) => {
-                    at += u64::from(answer.length);
-                    mapped += u64::from(answer.length);
+                    self.at += u64::from(answer.length);
+                    self.mapped += u64::from(answer.length);
                     left = answer.skip as usize;
                 }
-                Err(Errno::IO) => left = 0,
+                Err(Errno::IO) => return Err(self.cut_off()),
                 Err(errno) => {
                     return Err(Stop::Fail(format!("getsockopt TCP_ZEROCOPY_RECEIVE: {}", in_words(errno))));
                 }
@@ -203,22 +249,41 @@ fn receive(crew: &Crew, pair: &Pair, way: Way, total: u64, patience: Patience<'_
         if left > 0 {
             let room = left.min(buffer.len());
             let part = &mut buffer[..room];
-            match retry_on_intr(|| rustix::net::recv(socket, &mut *part, RecvFlags::DONTWAIT)) {
-                Ok((0, _)) => {}
-                Ok((got, _)) => at += got as u64,
+            match retry_on_intr(|| rustix::net::recv(self.socket, &mut *part, RecvFlags::DONTWAIT)) {
+                Ok((0, _)) => return Err(self.cut_off()),
+                Ok((got, _)) => self.at += got as u64,
                 Err(errno) => return Err(Stop::Fail(format!("recv of bytes that are there: {errno}"))),
             }
         }
-        if at >= total {
-            crew.checked(1);
-            crew.received(usize::try_from(at).unwrap_or(usize::MAX));
-            return if at == total {
-                Ok(mapped)
-            } else {
-                Err(Stop::Fail(format!("`{at}` of {total} bytes came")))
-            };
+        if self.at > self.total {
+            return Err(Stop::Fail(format!("`{}` of {} bytes came", self.at, self.total)));
+        }
+        Ok(self.at - before)
+    }
+}
+
+/// Receives all connections to their ends; bytes that were mapped.
+fn receive(crew: &Crew, pairs: &[Pair], way: Way, total: u64, patience: Patience<'_>) -> Result<u64, Stop> {
+    let mut streams: Vec<Stream<'_>> =
+        pairs.iter().map(|pair| Stream::new(pair, way, total)).collect::<Result<_, _>>()?;
+    let mut buffer = vec![0; PAGES * page_size()];
+    // Others fail too.
+    while !crew.is_over() {
+        let mut open: Vec<&mut Stream<'_>> =
+            streams.iter_mut().filter(|stream| !stream.is_complete()).collect();
+        if open.is_empty() {
+            crew.checked(streams.len() as u64);
+            break;
+        }
+        let sockets: Vec<_> = open.iter().map(|stream| (stream.socket, PollFlags::IN)).collect();
+        let at = open[0].at;
+        let ready = patience.wait_for(&sockets, || format!("data at byte {at} of {total}"))?;
+        for (stream, _) in open.iter_mut().zip(ready).filter(|(_, events)| !events.is_empty()) {
+            let came = stream.take(&mut buffer)?;
+            crew.received(usize::try_from(came).unwrap_or(usize::MAX));
         }
     }
+    Ok(streams.iter().map(|stream| stream.mapped).sum())
 }
 
 #[cfg(test)]

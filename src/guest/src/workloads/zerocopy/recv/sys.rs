@@ -1,9 +1,9 @@
 //! What the receive suite asks of the kernel beside plain sockets: parts of the
 //! address space, and requests of every shape.
 //!
-//! All its `unsafe` is here, but for that of [`super::child`]. It rests on one
-//! rule: nobody ever holds a reference into an [`Area`]. What is in one is copied out and in, so the kernel
-//! may replace its pages, or write to them, whenever it likes.
+//! Its `unsafe` is here, but for that of [`super::touch`]. It rests on one rule:
+//! nobody ever holds a reference into an [`Area`]. What is in one is copied out and
+//! in, so the kernel may replace its pages, or write to them, whenever it likes.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
@@ -289,6 +289,10 @@ pub(super) struct Room<'a> {
     /// Bytes that may be written.
     pub(super) len: usize,
 }
+
+/// `TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT`: the caller says that nothing is mapped
+/// where data shall be.
+pub(super) const CLEAN_HINT: u32 = 1;
 
 /// One request of `TCP_ZEROCOPY_RECEIVE`.
 #[derive(Debug, Clone, Copy, Default)]

@@ -15,9 +15,9 @@ use super::super::connection::Pair;
 use super::super::memory::page_size;
 use super::super::patience::Patience;
 use super::super::pattern::Pattern;
+use super::super::table::outcome;
 use super::place::{Place, ROOM};
 use super::sys::{self, Answer, Area, Request};
-use super::table::outcome;
 use crate::clock;
 use crate::context::Stop;
 

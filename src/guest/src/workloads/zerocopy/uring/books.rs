@@ -10,6 +10,7 @@ use rustix::thread::{CapabilitySet, capabilities, disable_transparent_huge_pages
 use super::super::memory::{Pages, page_size};
 use crate::clock;
 use crate::context::{Context, Stop, WorkloadResult};
+use crate::procfs;
 use crate::uring::{Ring, Span};
 
 /// Pages that the user may lock.
@@ -32,10 +33,7 @@ struct Tcp {
 
 impl Tcp {
     fn parse(text: &str) -> Option<Self> {
-        let line = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let (pairs, _) = words.as_chunks::<2>();
-        let of = |name: &str| pairs.iter().find(|[key, _]| *key == name)?[1].parse().ok();
+        let of = |key| procfs::sockstat(text, "TCP", key);
         Some(Self { alloc: of("alloc")?, mem: of("mem")? })
     }
 

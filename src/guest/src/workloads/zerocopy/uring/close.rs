@@ -5,15 +5,16 @@
 //! read comes, and everything that was charged comes back, to the page.
 
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use kregress_wire::{ParamInfo, WorkloadInfo};
 use rustix::net::sockopt;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Signal};
 
+use super::super::child::{Child, ended, until_killed};
 use super::super::connection::Pair;
 use super::super::loopback::{FAMILIES, Family};
 use super::super::memory::{Pages, page_size};
@@ -26,7 +27,6 @@ use super::road::{Path, Road, Room};
 use super::sender::Memory;
 use crate::clock;
 use crate::context::{Context, Stop, WorkloadResult};
-use crate::ffi::{self, Fork, SharedNumber};
 use crate::netns::Home;
 use crate::procfs;
 use crate::uring::{Operation, Request, Span};
@@ -82,7 +82,6 @@ const ROOM: Room = Room { send: 512 << 10, ..Room::STALLED };
 /// A ring with requests that a peer does not take.
 struct Pending {
     client: Client,
-    pair: Pair,
     pages: Pages,
     pattern: Pattern,
     memory: Memory,
@@ -125,7 +124,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let mut rng = ctx.rng();
     for round in 0..rounds {
         for memory in [Memory::Plain, Memory::Registered] {
-            let road = Road::build(Path::Lo, family)?;
+            let road = Road::build(Path::Lo, family, limits.patience())?;
             let scene = Scene { ctx, books: &books, road, patience: limits.patience() };
             let done = case(&scene, memory, rng.u64(..));
             home.back()?;
@@ -154,7 +153,7 @@ fn request(memory: Memory, socket: i32, bytes: Span) -> Request {
 impl Pending {
     /// Sends to a peer that does not read.
     fn begin(
-        pair: Pair,
+        sender: &OwnedFd,
         memory: Memory,
         seed: u64,
         extra: Extra,
@@ -174,7 +173,7 @@ impl Pending {
         let at = |number: usize| u32::try_from(number * UNIT).unwrap_or(u32::MAX);
         for number in 0..PENDING {
             let bytes = Span { len: at(1), ..whole.from(at(number)) };
-            let id = client.submit_one(Kind::Zerocopy, request(memory, pair.sender.as_raw_fd(), bytes))?;
+            let id = client.submit_one(Kind::Zerocopy, request(memory, sender.as_raw_fd(), bytes))?;
             let outcome = client.result(id, patience)?;
             if usize::try_from(outcome.result) != Ok(UNIT) {
                 return Err(Stop::Fail(format!(
@@ -185,7 +184,7 @@ impl Pending {
             ids.push(id);
         }
         if extra == Extra::Blocked {
-            let big = request(memory, pair.sender.as_raw_fd(), whole.from(at(PENDING)));
+            let big = request(memory, sender.as_raw_fd(), whole.from(at(PENDING)));
             let id =
                 client.submit_one(Kind::Zerocopy, big.message_flags(libc::MSG_WAITALL.cast_unsigned()))?;
             if let Some(outcome) = client.ledger().outcome(id) {
@@ -197,7 +196,7 @@ impl Pending {
         }
         client.collect();
         match ids[PENDING - LATE..].iter().find(|id| client.ledger().notice(**id).is_some()) {
-            None => Ok(Self { client, pair, pages, pattern, memory }),
+            None => Ok(Self { client, pages, pattern, memory }),
             Some(id) => Err(Stop::Fail(format!(
                 "request {id} was notified before its data was sent: the peer has read nothing"
             ))),
@@ -250,9 +249,11 @@ fn read(receiver: &impl AsFd, pattern: Pattern, least: usize, patience: Patience
 /// The ring is closed; then the socket, whose data the peer still gets.
 fn ring(scene: &Scene<'_, '_>, memory: Memory, seed: u64) -> WorkloadResult {
     let pair = scene.road.tcp(ROOM, scene.patience)?;
-    let pending = Pending::begin(pair, memory, seed, Extra::Blocked, scene.patience)?;
+    let pending = Pending::begin(&pair.sender, memory, seed, Extra::Blocked, scene.patience)?;
     pending.charged(scene)?;
-    let Pending { client, pair, pages, pattern, .. } = pending;
+    let Pending { mut client, pages, pattern, .. } = pending;
+    client.collect();
+    scene.ctx.checked(client.faultless()?);
     drop(client);
     drop(pages);
     drop(pair.sender);
@@ -261,56 +262,23 @@ fn ring(scene: &Scene<'_, '_>, memory: Memory, seed: u64) -> WorkloadResult {
 
 /// The process is killed: ring, socket and memory go at once.
 fn killed(scene: &Scene<'_, '_>, memory: Memory, seed: u64) -> WorkloadResult {
-    const READY: u64 = 1;
-    const FAILED: u64 = 2;
-    let pair = scene.road.tcp(ROOM, scene.patience)?;
-    let stage = SharedNumber::new().map_err(|error| Stop::Error(format!("mmap: {error}")))?;
-    // SAFETY: this process has one thread: the cases that start another are other
-    // tests, each of which has a process of its own.
-    match unsafe { ffi::fork() }.map_err(|error| Stop::Error(format!("fork: {error}")))? {
-        Fork::Child => {
-            let pending = Pending::begin(pair, memory, seed, Extra::Blocked, scene.patience);
-            stage.set(if pending.is_ok() { READY } else { FAILED });
-            if let Err(stop) = &pending {
-                let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{stop}\n").as_bytes());
-            }
-            // Until it is killed.
-            loop {
-                clock::poll_interval(Duration::from_secs(1));
-            }
-        }
-        Fork::Parent(child) => {
-            let Pair { sender, receiver } = pair;
-            drop(sender);
-            let begun = loop {
-                match stage.get() {
-                    0 if scene.ctx.remaining().is_zero() => {
-                        break Err(Stop::Fail("a child that sends is not ready in time".into()));
-                    }
-                    0 => clock::poll_interval(Duration::from_micros(500)),
-                    READY => break Ok(()),
-                    _ => break Err(Stop::Fail("a child could not send; see the output of the test".into())),
-                }
-            };
-            let charged = scene.books.charged_with(1);
-            kill(child)?;
-            begun?;
-            scene.ctx.check(charged?, || "a process that sends is charged with nothing".into())?;
-            let pattern = Pattern::new(seed, (TOTAL + BLOCKED) as u64);
-            read(&receiver, pattern, TOTAL, scene.patience)
-        }
-    }
-}
-
-fn kill(child: Pid) -> WorkloadResult {
-    kill_process(child, Signal::KILL).map_err(|errno| Stop::Error(format!("kill: {errno}")))?;
-    loop {
-        match waitpid(Some(child), WaitOptions::empty()) {
-            Ok(Some(_)) => return Ok(()),
-            Ok(None) | Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(Stop::Error(format!("waitpid: {errno}"))),
-        }
-    }
+    let Pair { sender, receiver } = scene.road.tcp(ROOM, scene.patience)?;
+    let mut child = Child::run(|voice| {
+        let _pending = Pending::begin(&sender, memory, seed, Extra::Blocked, scene.patience)?;
+        voice.done();
+        until_killed()
+    })?;
+    drop(sender);
+    child.hear(scene.patience, "sent to a peer that does not read")?;
+    let charged = scene.books.charged_with(1)?;
+    child.kill()?;
+    let status = child.wait(scene.patience, "the end of a child that was killed")?;
+    scene.ctx.check(status.terminating_signal() == Some(Signal::KILL.as_raw()), || {
+        format!("a child that was killed {}", ended(status))
+    })?;
+    scene.ctx.check(charged, || "a process that sends is charged with nothing".into())?;
+    let pattern = Pattern::new(seed, (TOTAL + BLOCKED) as u64);
+    read(&receiver, pattern, TOTAL, scene.patience)
 }
 
 /// That no notification of the last requests has come, and then all do, once.
@@ -326,9 +294,9 @@ fn expect_notified(scene: &Scene<'_, '_>, mut client: Client, when: &str) -> Wor
 /// The socket is closed: the kernel sends what it has, and notifies when it has.
 fn socket(scene: &Scene<'_, '_>, memory: Memory, seed: u64) -> WorkloadResult {
     let pair = scene.road.tcp(ROOM, scene.patience)?;
-    let pending = Pending::begin(pair, memory, seed, Extra::None, scene.patience)?;
+    let pending = Pending::begin(&pair.sender, memory, seed, Extra::None, scene.patience)?;
     pending.charged(scene)?;
-    let Pending { mut client, pair, pages, pattern, .. } = pending;
+    let Pending { mut client, pages, pattern, .. } = pending;
     drop(pair.sender);
     client.collect();
     scene.ctx.check(!client.ledger().all_done(), || {
@@ -344,14 +312,14 @@ fn socket(scene: &Scene<'_, '_>, memory: Memory, seed: u64) -> WorkloadResult {
 /// buffers are free.
 fn reset(scene: &Scene<'_, '_>, memory: Memory, seed: u64) -> WorkloadResult {
     let pair = scene.road.tcp(ROOM, scene.patience)?;
-    let pending = Pending::begin(pair, memory, seed, Extra::None, scene.patience)?;
-    let Pending { client, pair, pages, .. } = pending;
+    let pending = Pending::begin(&pair.sender, memory, seed, Extra::None, scene.patience)?;
+    let Pending { client, pages, .. } = pending;
     drop(pair.receiver);
     expect_notified(scene, client, "after the peer has reset the connection")?;
     drop((pair.sender, pages));
     let pair = scene.road.tcp(ROOM, scene.patience)?;
-    let pending = Pending::begin(pair, memory, seed, Extra::None, scene.patience)?;
-    let Pending { client, pair, pages, .. } = pending;
+    let pending = Pending::begin(&pair.sender, memory, seed, Extra::None, scene.patience)?;
+    let Pending { client, pages, .. } = pending;
     sockopt::set_socket_linger(&pair.sender, Some(Duration::ZERO))
         .map_err(|errno| Stop::Error(format!("setsockopt SO_LINGER: {errno}")))?;
     drop(pair.sender);
@@ -368,9 +336,10 @@ fn unregister(scene: &Scene<'_, '_>, memory: Memory, seed: u64) -> WorkloadResul
         return Ok(());
     }
     let pair = scene.road.tcp(ROOM, scene.patience)?;
-    let pending = Pending::begin(pair, memory, seed, Extra::None, scene.patience)?;
+    let pending = Pending::begin(&pair.sender, memory, seed, Extra::None, scene.patience)?;
     pending.charged(scene)?;
-    let Pending { client, pair: Pair { sender, receiver }, pages, pattern, .. } = pending;
+    let Pending { client, pages, pattern, .. } = pending;
+    let Pair { sender, receiver } = pair;
     rustix::net::shutdown(&sender, rustix::net::Shutdown::Write)
         .map_err(|errno| Stop::Fail(format!("shutdown: {errno}")))?;
     let (patience, caller, over) = (scene.patience, rustix::thread::gettid(), AtomicBool::new(false));
@@ -420,8 +389,8 @@ fn reuse(pages: Pages) -> Result<Pages, Stop> {
 /// The buffers are unmapped, and their place is used for other data.
 fn unmap(scene: &Scene<'_, '_>, memory: Memory, seed: u64) -> WorkloadResult {
     let pair = scene.road.tcp(ROOM, scene.patience)?;
-    let pending = Pending::begin(pair, memory, seed, Extra::None, scene.patience)?;
-    let Pending { client, pair, pages, pattern, .. } = pending;
+    let pending = Pending::begin(&pair.sender, memory, seed, Extra::None, scene.patience)?;
+    let Pending { client, pages, pattern, .. } = pending;
     let other = reuse(pages)?;
     rustix::net::shutdown(&pair.sender, rustix::net::Shutdown::Write)
         .map_err(|errno| Stop::Fail(format!("shutdown: {errno}")))?;

@@ -58,9 +58,9 @@ const TOO_MANY_PARTS: usize = 1025;
 pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let family = Family::of(ctx)?;
     drop(bench::open()?);
-    let road = Road::build(Path::Lo, family)?;
     let limits = Limits::of(ctx)?;
     let patience = limits.patience();
+    let road = Road::build(Path::Lo, family, patience)?;
     let mut pages = Pages::new(4 * page_size()).map_err(|errno| Stop::Error(format!("mmap: {errno}")))?;
     pages.fill(0x5a);
     let good = Span { len: GOOD, ..Span::of(&pages) };
@@ -455,11 +455,7 @@ fn limited(ctx: &Context<'_>, road: &Road, pages: &Pages, patience: Patience<'_>
         let done = super::ledger::Ledger::all_done;
         bench.client().wait_until(patience, super::ledger::Ledger::missing, done)?;
     }
-    let mut buffer = vec![0; 64 << 10];
-    while sent > 0 {
-        let got = patience.receive(pair.receiver.as_fd(), &mut buffer, || format!("{sent} bytes"))?;
-        sent = if got == 0 { 0 } else { sent.saturating_sub(got as u64) };
-    }
+    expect_exactly(&mut bench, &pair, sent, patience)?;
     bench.close(ctx, patience)
 }
 

@@ -95,9 +95,9 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
         }
     };
     drop(bench::open()?);
-    let road = Road::build(Path::Lo, family)?;
     let limits = Limits::of(ctx)?;
     let patience = limits.patience();
+    let road = Road::build(Path::Lo, family, patience)?;
     let mut rng = ctx.rng();
     let mut count = 0;
     let wide: [(&str, Part); 2] = [("chains", chains), ("workers", workers)];
@@ -394,7 +394,10 @@ fn drain_after(ctx: &Context<'_>, stage: &Stage, patience: Patience<'_>) -> Work
         Stop::Fail(text) => Stop::Fail(format!("a nop with IO_DRAIN behind a notification: {text}")),
         other => other,
     })?;
-    ctx.check(outcome.result == 0, || format!("a nop with IO_DRAIN came to {}", in_words(outcome.result)))
+    ctx.check(outcome.result == 0, || format!("a nop with IO_DRAIN came to {}", in_words(outcome.result)))?;
+    client.collect();
+    ctx.checked(client.faultless()?);
+    Ok(())
 }
 
 /// Waits for room, again and again, and has sent all in the end.

@@ -6,14 +6,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
 
 use super::super::connection::{self, Pair};
+use super::super::ends::{add_address, running};
 use super::super::loopback::Family;
 use super::super::patience::Patience;
 use crate::context::Stop;
@@ -69,10 +67,10 @@ pub(super) struct Road {
     target: IpAddr,
 }
 
-fn address(family: Family, host: u8) -> (IpAddr, u8) {
+fn address(family: Family, host: u8) -> IpAddr {
     match family {
-        Family::Ipv4 => (Ipv4Addr::new(10, 9, 9, host).into(), 24),
-        Family::Ipv6 => (Ipv6Addr::new(0xfd00, 9, 9, 9, 0, 0, 0, host.into()).into(), 64),
+        Family::Ipv4 => Ipv4Addr::new(10, 9, 9, host).into(),
+        Family::Ipv6 => Ipv6Addr::new(0xfd00, 9, 9, 9, 0, 0, 0, host.into()).into(),
     }
 }
 
@@ -95,26 +93,17 @@ fn namespace() -> Result<Namespace, Stop> {
     Ok(namespace)
 }
 
-/// Gives a device its address and sets it up. The address can be used at once, also
-/// one of IPv6: nobody is asked whether he has the same.
-fn furnish(route: &mut Route, device: &str, family: Family, host: u8) -> Result<(), Stop> {
+/// Sets a device up and gives it its address, which can be used at once.
+fn furnish(
+    route: &mut Route,
+    device: &str,
+    family: Family,
+    host: u8,
+    patience: Patience<'_>,
+) -> Result<(), Stop> {
     let index = link::index(route, device).map_err(|error| error.stop("RTM_GETLINK"))?;
-    let (address, prefix) = address(family, host);
-    let mut message = AddressMessage::default();
-    message.header.family = match family {
-        Family::Ipv4 => netlink_packet_route::AddressFamily::Inet,
-        Family::Ipv6 => netlink_packet_route::AddressFamily::Inet6,
-    };
-    message.header.prefix_len = prefix;
-    message.header.index = index;
-    message.attributes = vec![
-        AddressAttribute::Local(address),
-        AddressAttribute::Address(address),
-        AddressAttribute::Flags(AddressFlags::Nodad),
-    ];
-    let flags = NLM_F_CREATE | NLM_F_EXCL;
-    route.act(RouteNetlinkMessage::NewAddress(message), flags).map_err(|error| error.stop("RTM_NEWADDR"))?;
-    link::switch(route, index, Switch::Up).map_err(|error| error.stop("setting a device up"))
+    link::switch(route, index, Switch::Up).map_err(|error| error.stop("setting a device up"))?;
+    add_address(route, index, address(family, host), patience)
 }
 
 impl Road {
@@ -124,7 +113,7 @@ impl Road {
     ///
     /// [`Stop::Skip`] for a kernel without the devices or the family,
     /// [`Stop::Error`] or [`Stop::Fail`] for what else goes wrong.
-    pub(super) fn build(path: Path, family: Family) -> Result<Self, Stop> {
+    pub(super) fn build(path: Path, family: Family, patience: Patience<'_>) -> Result<Self, Stop> {
         let far = namespace()?;
         // Tells a kernel without the family.
         drop(open(family, SocketType::DGRAM)?);
@@ -136,8 +125,8 @@ impl Road {
                     .map_err(|error| no_kind(&error, "dummy", "CONFIG_DUMMY"))?;
                 let socket = open(Family::Ipv4, SocketType::DGRAM)?;
                 ffi::set_mtu(&socket, "dummy0", DUMMY_MTU).map_err(stop("the MTU of `dummy0`"))?;
-                furnish(&mut route, "dummy0", family, 1)?;
-                (Namespace::current().map_err(stop("opening a namespace"))?, address(family, 2).0)
+                furnish(&mut route, "dummy0", family, 1, patience)?;
+                (Namespace::current().map_err(stop("opening a namespace"))?, address(family, 2))
             }
             Path::Veth => {
                 let near = namespace()?;
@@ -150,11 +139,14 @@ impl Road {
                 let data = InfoData::Veth(InfoVeth::Peer(peer));
                 link::create(&mut route, "veth0", "veth", Some(data), Vec::new())
                     .map_err(|error| no_kind(&error, "veth", "CONFIG_VETH"))?;
-                furnish(&mut route, "veth0", family, 1)?;
+                furnish(&mut route, "veth0", family, 1, patience)?;
                 far.enter().map_err(stop("setns"))?;
-                furnish(&mut Route::here()?, "veth0", family, 2)?;
+                let mut other = Route::here()?;
+                furnish(&mut other, "veth0", family, 2, patience)?;
+                running(&mut other, "veth0", patience)?;
                 near.enter().map_err(stop("setns"))?;
-                (near, address(family, 2).0)
+                running(&mut route, "veth0", patience)?;
+                (near, address(family, 2))
             }
         };
         Ok(Self { family, near, far, target })
@@ -261,7 +253,7 @@ mod tests {
 
     #[test]
     fn the_ends_of_a_pair_are_neighbours() {
-        assert_eq!(address(Family::Ipv4, 2).0.to_string(), "10.9.9.2");
-        assert_eq!(address(Family::Ipv6, 1).0.to_string(), "fd00:9:9:9::1");
+        assert_eq!(address(Family::Ipv4, 2).to_string(), "10.9.9.2");
+        assert_eq!(address(Family::Ipv6, 1).to_string(), "fd00:9:9:9::1");
     }
 }

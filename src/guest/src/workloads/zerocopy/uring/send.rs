@@ -143,8 +143,8 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let settings = Settings::of(ctx)?;
     drop(client::open(settings.entries(), settings.operations())?);
     let _modules = Loaded::load(INFO.modules)?;
-    let road = Road::build(settings.path, settings.family)?;
     let limits = Limits::of(ctx)?;
+    let road = Road::build(settings.path, settings.family, limits.patience())?;
     let mut rng = ctx.rng();
     if settings.path != Path::Dummy {
         held(ctx, &settings, &road, rng.u64(..), limits.patience())?;

@@ -38,12 +38,7 @@ pub(super) struct Sockets {
 
 /// Parses `/proc/net/sockstat`.
 pub(super) fn sockets(text: &str) -> Option<Sockets> {
-    let line = text.lines().find_map(|line| line.strip_prefix("TCP: "))?;
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let value = |key: &str| {
-        let at = words.iter().position(|word| *word == key)?;
-        words.get(at + 1)?.parse().ok()
-    };
+    let value = |key| procfs::sockstat(text, "TCP", key);
     Some(Sockets { in_use: value("inuse")?, orphans: value("orphan")?, pages: value("mem")? })
 }
 
@@ -51,6 +46,23 @@ pub(super) fn sockets(text: &str) -> Option<Sockets> {
 /// counted as that.
 pub(super) fn listed_pages(zoneinfo: &str) -> u64 {
     zoneinfo.lines().filter_map(|line| line.trim().strip_prefix("count:")?.trim().parse::<u64>().ok()).sum()
+}
+
+/// Processors that run, of `/proc/stat`.
+pub(super) fn processors(stat: &str) -> u64 {
+    let is_one = |line: &&str| {
+        line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    stat.lines().filter(is_one).count() as u64
+}
+
+/// Pages by which the difference of two looks at `RssFile` may be off: before 6.2 a
+/// thread keeps up to 64 to itself (`TASK_RSS_EVENTS_THRESH`, mm/memory.c), since then
+/// every processor up to a batch, in either direction (`compute_batch_value()`,
+/// lib/percpu_counter.c).
+pub(super) fn rss_slack_pages(processors: u64) -> u64 {
+    let batch = (2 * processors).max(32);
+    (2 * batch * processors).max(2 * 64)
 }
 
 /// Bytes that `/proc/meminfo` counts as anything.
@@ -121,6 +133,15 @@ pub(super) fn resident_file_bytes() -> Result<u64, Stop> {
         .ok_or_else(|| Stop::Error("/proc/self/status does not tell RssFile".into()))
 }
 
+/// As [`rss_slack_pages`], of this machine.
+///
+/// # Errors
+///
+/// [`Stop::Error`] when `/proc` cannot be read.
+pub(super) fn rss_slack_now() -> Result<u64, Stop> {
+    Ok(rss_slack_pages(processors(&read("/proc/stat")?).max(1)))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -145,6 +166,18 @@ mod tests {
     }
 
     #[test]
+    fn processors_are_counted_and_their_sum_is_none() {
+        assert_eq!(processors("cpu  9 8 7\ncpu0 4 4 3\ncpu13 5 4 4\ncpufreq 1\nintr 9\n"), 2);
+        assert_eq!(processors(""), 0);
+    }
+
+    #[test]
+    fn resident_pages_are_off_by_more_the_more_processors_there_are() {
+        let slack: Vec<u64> = [1, 2, 4, 16, 64].map(rss_slack_pages).to_vec();
+        assert_eq!(slack, [128, 128, 256, 1024, 16_384]);
+    }
+
+    #[test]
     fn only_kinds_that_do_not_overlap_are_added() {
         let meminfo =
             "MemTotal: 100 kB\nMemFree: 10 kB\nMemAvailable: 50 kB\nCached: 3 kB\nMapped: 2 kB\nSlab: 4 kB\n";
@@ -156,6 +189,7 @@ mod tests {
         fn no_parser_panics(text in "\\PC{0,200}") {
             let _ = sockets(&text);
             let _ = listed_pages(&text);
+            let _ = processors(&text);
             let _ = counted(&text);
         }
     }

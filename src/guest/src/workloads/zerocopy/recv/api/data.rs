@@ -3,10 +3,10 @@
 use rustix::io::Errno;
 
 use super::super::super::memory::page_size;
-use super::super::sys::{Area, Request, Room};
-use super::super::table::Table;
+use super::super::super::table::Table;
+use super::super::bench::{Bench, NOTHING, Row, anonymous, mapped, number, skip, window};
+use super::super::sys::{Answer, Area, CLEAN_HINT, Request, Room};
 use super::super::talk::Talk;
-use super::{Answer, Bench, NOTHING, Row, anonymous, mapped, number, skip, window};
 use crate::context::Stop;
 
 pub(super) const ROWS: &[Row] = &[
@@ -23,9 +23,6 @@ pub(super) const ROWS: &[Row] = &[
     ("pages behind those mapped", behind),
     ("TLB_CLEAN_HINT", clean_hint),
 ];
-
-/// `TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT`.
-const CLEAN_HINT: u32 = 1;
 
 fn less_than_a_page(bench: &Bench<'_>, table: &mut Table) -> Result<(), Stop> {
     let mut talk = bench.talk()?;

@@ -4,15 +4,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, sockopt};
 
+use super::super::super::child::{Child, close_in_child};
 use super::super::super::memory::page_size;
 use super::super::super::patience::Patience;
-use super::super::child::{Child, NO_PAGE, Touch, close_in_child, touch};
-use super::super::sys::Request;
-use super::super::table::Table;
-use super::{Answer, Bench, NOTHING, Row, mapped, number, skip, window};
+use super::super::super::table::Table;
+use super::super::bench::{Bench, NOTHING, Row, anonymous, mapped, number, skip, window};
+use super::super::sys::{Answer, Request};
+use super::super::touch::{NO_PAGE, Touch, touch};
 use crate::context::Stop;
 
 pub(super) const ROWS: &[Row] = &[
@@ -86,7 +87,7 @@ fn reset(bench: &Bench<'_>, table: &mut Table) -> Result<(), Stop> {
     // A structure without the field leaves the error to others.
     let talk = bench.fresh()?;
     let (sender, receiver) = talk.into_ends();
-    let (area, buffer) = (window(receiver.as_fd(), 1)?, super::anonymous(1)?);
+    let (area, buffer) = (window(receiver.as_fd(), 1)?, anonymous(1)?);
     reset_and_wait(bench.patience, sender, &receiver)?;
     table.same("optlen 20", &Request::to(&area, 0, page).ask_sized(receiver.as_fd(), 20, &buffer), &Ok(20));
     let error =
@@ -180,24 +181,24 @@ fn fork(bench: &Bench<'_>, table: &mut Table) -> Result<(), Stop> {
     let begin = talk.at();
     table.answer("two pages", &talk.ask(&Request::to(&area, 0, 3 * page)), &Ok(mapped(2 * page)));
     // The child has the pages too; what it does with its own does not matter.
-    let child = Child::run(|| {
+    let child = Child::run(|_| {
         let right = talk.look(&area, 0, 2 * page, begin) == "right";
         let gone = area.discard(0, 2) == Ok(()) && area.populated() == Ok(vec![false; 3]);
-        i32::from(!right) | i32::from(!gone) << 1
+        Ok(i32::from(!right) | i32::from(!gone) << 1)
     })?;
-    let status = child.wait()?;
+    let status = child.wait(bench.patience, "the end of a child that discards what is mapped")?;
     table.same("in the child: 1 wrong data, 2 MADV_DONTNEED", &status.exit_status(), &Some(0));
     table.expect("in the parent", talk.look(&area, 0, 2 * page, begin), "right");
-    table.same("a load behind them", &touch(area.at(2 * page), Touch::Read)?, &NO_PAGE);
+    table.same("a load behind them", &touch(area.at(2 * page), Touch::Read, bench.patience)?, &NO_PAGE);
     // The child receives, into its own mapping, from the common socket.
     talk.send_pages(1)?;
     let third = talk.at();
-    let child = Child::run(|| {
+    let child = Child::run(|_| {
         let answer = Request::to(&area, 0, page).ask(talk.receiver());
         let right = talk.look(&area, 0, page, third) == "right";
-        i32::from(answer != Ok(mapped(page))) | i32::from(!right) << 1
+        Ok(i32::from(answer != Ok(mapped(page))) | i32::from(!right) << 1)
     })?;
-    let status = child.wait()?;
+    let status = child.wait(bench.patience, "the end of a child that receives")?;
     table.same("received in the child: 1 answer, 2 data", &status.exit_status(), &Some(0));
     talk.took(page);
     table.expect("in the parent then", talk.look(&area, 0, 2 * page, begin), "right");
@@ -215,21 +216,23 @@ fn inherit(bench: &Bench<'_>, table: &mut Table) -> Result<(), Stop> {
     let (sender, receiver) = talk.into_ends();
     let (wait, go) = rustix::pipe::pipe().map_err(|errno| Stop::Error(format!("pipe: {errno}")))?;
     let (raw_go, raw_receiver, raw_sender) = (&go, &receiver, &sender);
-    let child = Child::run(|| {
+    let mut child = Child::run(|voice| {
         // Keeps nothing but the mapping.
         close_in_child(raw_go);
         close_in_child(raw_receiver);
         close_in_child(raw_sender);
-        i32::from(rustix::io::read(&wait, &mut [0; 1]) != Ok(1))
+        voice.done();
+        Ok(i32::from(retry_on_intr(|| rustix::io::read(&wait, &mut [0; 1])) != Ok(1)))
     })?;
+    // Before that its descriptors would keep the connection, whatever becomes of the
+    // mapping.
+    child.hear(bench.patience, "closed its descriptors")?;
     drop(receiver);
     area.unmap().map_err(|errno| Stop::Fail(format!("munmap: {errno}")))?;
-    // The child may not have closed its descriptors yet: then they keep the
-    // connection, and what is seen is the same.
     round(bench)?;
     table.same("the peer while the child has it", &now(&sender)?, &PollFlags::empty());
     rustix::io::write(&go, &[1]).map_err(|errno| Stop::Error(format!("write: {errno}")))?;
-    let status = child.wait()?;
+    let status = child.wait(bench.patience, "the end of a child with a mapping")?;
     table.same("the child", &status.exit_status(), &Some(0));
     bench.patience.wait(sender.as_fd(), PollFlags::RDHUP, || "the FIN when the child is gone".into())?;
     Ok(())

@@ -6,10 +6,10 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::os::fd::AsFd;
 
 use super::super::super::memory::page_size;
-use super::super::child::{FORBIDDEN, NO_PAGE, NOTHING_MAPPED, Touch, Touched, touch};
+use super::super::super::table::Table;
+use super::super::bench::{Bench, Row, anonymous, mapped, window};
 use super::super::sys::{Area, Request};
-use super::super::table::Table;
-use super::{Bench, Row, anonymous, mapped, window};
+use super::super::touch::{FORBIDDEN, NO_PAGE, NOTHING_MAPPED, Touch, Touched, touch};
 use crate::context::Stop;
 
 pub(super) const ROWS: &[Row] = &[
@@ -78,9 +78,13 @@ fn untouched(bench: &Bench<'_>, table: &mut Table) -> Result<(), Stop> {
     let talk = bench.fresh()?;
     let area = window(talk.receiver(), 2)?;
     table.same("pages there", &area.populated(), &Ok(vec![false; 2]));
-    table.same("a load", &touch(area.at(0), Touch::Read)?, &NO_PAGE);
-    table.same("a load of the last byte", &touch(area.at(2 * page_size() - 1), Touch::Read)?, &NO_PAGE);
-    table.same("a store", &touch(area.at(0), Touch::Write)?, &FORBIDDEN);
+    table.same("a load", &touch(area.at(0), Touch::Read, bench.patience)?, &NO_PAGE);
+    table.same(
+        "a load of the last byte",
+        &touch(area.at(2 * page_size() - 1), Touch::Read, bench.patience)?,
+        &NO_PAGE,
+    );
+    table.same("a store", &touch(area.at(0), Touch::Write, bench.patience)?, &FORBIDDEN);
     // The kernel gets an error where a program gets a signal.
     let (_reader, writer) = rustix::pipe::pipe().map_err(|errno| Stop::Error(format!("pipe: {errno}")))?;
     table.call("write() from it", &area.write_out(writer.as_fd(), 0, 16), Err(Errno::FAULT));
@@ -94,17 +98,25 @@ fn touched(bench: &Bench<'_>, table: &mut Table) -> Result<(), Stop> {
     let answer = talk.ask(&Request::to(&area, 0, 2 * page_size()));
     table.answer("two pages", &answer, &Ok(mapped(2 * page_size())));
     table.same("pages there", &area.populated(), &Ok(vec![true, true, false]));
-    table.same("a load", &touch(area.at(0), Touch::Read)?, &Touched::Fine);
-    table.same("a store", &touch(area.at(0), Touch::Write)?, &FORBIDDEN);
-    table.same("a store to the last byte", &touch(area.at(2 * page_size() - 1), Touch::Write)?, &FORBIDDEN);
-    table.same("a load behind them", &touch(area.at(2 * page_size()), Touch::Read)?, &NO_PAGE);
+    table.same("a load", &touch(area.at(0), Touch::Read, bench.patience)?, &Touched::Fine);
+    table.same("a store", &touch(area.at(0), Touch::Write, bench.patience)?, &FORBIDDEN);
+    table.same(
+        "a store to the last byte",
+        &touch(area.at(2 * page_size() - 1), Touch::Write, bench.patience)?,
+        &FORBIDDEN,
+    );
+    table.same(
+        "a load behind them",
+        &touch(area.at(2 * page_size()), Touch::Read, bench.patience)?,
+        &NO_PAGE,
+    );
     table.expect(
         "its data after all that",
         talk.look(&area, 0, 2 * page_size(), talk.at() - 2 * page_size() as u64),
         "right",
     );
     area.protect(0, 1, ProtFlags::empty()).map_err(|errno| Stop::Fail(format!("mprotect: {errno}")))?;
-    table.same("a load from PROT_NONE", &touch(area.at(0), Touch::Read)?, &FORBIDDEN);
+    table.same("a load from PROT_NONE", &touch(area.at(0), Touch::Read, bench.patience)?, &FORBIDDEN);
     area.protect(0, 1, ProtFlags::READ).map_err(|errno| Stop::Fail(format!("mprotect: {errno}")))?;
     table.expect(
         "and when it may be read again",
@@ -126,8 +138,8 @@ fn remap(bench: &Bench<'_>, table: &mut Table) -> Result<(), Stop> {
     let old = area.at(0);
     table.call("to another place", &area.move_over(anonymous(area.pages())?), Ok(()));
     table.expect("what travelled", talk.look(&area, 0, 2 * page, begin), "right");
-    table.same("a load from the old place", &touch(old, Touch::Read)?, &NOTHING_MAPPED);
-    table.same("a store to the new one", &touch(area.at(0), Touch::Write)?, &FORBIDDEN);
+    table.same("a load from the old place", &touch(old, Touch::Read, bench.patience)?, &NOTHING_MAPPED);
+    table.same("a store to the new one", &touch(area.at(0), Touch::Write, bench.patience)?, &FORBIDDEN);
     table.call("its rights", &area.protect(0, 1, ProtFlags::READ | ProtFlags::WRITE), Err(Errno::ACCESS));
     talk.send_pages(2)?;
     let begin = talk.at();
@@ -145,7 +157,7 @@ fn discard(bench: &Bench<'_>, table: &mut Table) -> Result<(), Stop> {
     table.answer("four pages", &talk.ask(&Request::to(&area, 0, 4 * page)), &Ok(mapped(4 * page)));
     table.call("of the middle", &area.discard(1, 2), Ok(()));
     table.same("pages there", &area.populated(), &Ok(vec![true, false, false, true]));
-    table.same("a load from the middle", &touch(area.at(page), Touch::Read)?, &NO_PAGE);
+    table.same("a load from the middle", &touch(area.at(page), Touch::Read, bench.patience)?, &NO_PAGE);
     table.expect("the first page", talk.look(&area, 0, page, begin), "right");
     table.expect("the last page", talk.look(&area, 3 * page, page, begin + 3 * page as u64), "right");
     talk.send_pages(2)?;
@@ -170,6 +182,6 @@ fn private(bench: &Bench<'_>, table: &mut Table) -> Result<(), Stop> {
     let begin = talk.at();
     table.answer("two pages", &talk.ask(&Request::to(&area, 0, 2 * page)), &Ok(mapped(2 * page)));
     table.expect("their data", talk.look(&area, 0, 2 * page, begin), "right");
-    table.same("a store", &touch(area.at(0), Touch::Write)?, &FORBIDDEN);
+    table.same("a store", &touch(area.at(0), Touch::Write, bench.patience)?, &FORBIDDEN);
     Ok(())
 }

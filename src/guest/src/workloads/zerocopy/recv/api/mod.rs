@@ -9,16 +9,14 @@ mod endings;
 mod mapping;
 mod structure;
 
-use std::os::fd::{AsFd, BorrowedFd};
-
 use kregress_wire::{ParamInfo, WorkloadInfo};
 use rustix::io::Errno;
 
 use super::super::loopback::{FAMILIES, Family};
-use super::super::patience::{Limits, Patience};
+use super::super::patience::Limits;
+use super::super::table::Table;
+use super::bench::{Bench, Row, assert_supported, window};
 use super::place::{MODULES, PATHS, Path, Place};
-use super::sys::{Answer, Area, Request};
-use super::table::Table;
 use super::talk::Talk;
 use crate::context::{Context, Stop, WorkloadResult};
 use crate::modules::Loaded;
@@ -47,60 +45,7 @@ pub(super) static INFO: WorkloadInfo = WorkloadInfo {
     modules: MODULES,
 };
 
-/// What a row works with.
-pub(super) struct Bench<'a> {
-    pub(super) place: &'a Place,
-    pub(super) patience: Patience<'a>,
-    pub(super) seed: u64,
-}
-
-pub(super) type Row = (&'static str, fn(&Bench<'_>, &mut Table) -> Result<(), Stop>);
-
 const ROWS: &[&[Row]] = &[mapping::ROWS, structure::ROWS, data::ROWS, endings::ROWS];
-
-/// Nothing was mapped, copied or left to read.
-pub(super) const NOTHING: Answer =
-    Answer { length: 0, skip: 0, inq: 0, err: 0, copied: 0, msg_flags: 0, control: 0 };
-
-/// Everything is mapped and nothing is left.
-pub(super) fn mapped(bytes: usize) -> Answer {
-    Answer { length: number(bytes), ..NOTHING }
-}
-
-/// Nothing is mapped, and so much is queued that can only be read.
-pub(super) fn skip(bytes: usize) -> Answer {
-    Answer { skip: number(bytes), inq: number(bytes), ..NOTHING }
-}
-
-pub(super) fn number(bytes: usize) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
-}
-
-impl<'a> Bench<'a> {
-    /// A connection with segments of whole pages.
-    pub(super) fn talk(&self) -> Result<Talk<'a>, Stop> {
-        Talk::new(self.place, self.seed, self.patience)
-    }
-
-    /// A second one, whose data is different.
-    pub(super) fn other_talk(&self) -> Result<Talk<'a>, Stop> {
-        Talk::new(self.place, self.seed ^ 1, self.patience)
-    }
-
-    /// A connection that shall be broken before long.
-    pub(super) fn fresh(&self) -> Result<Talk<'a>, Stop> {
-        Talk::fresh(self.place, self.seed, self.patience)
-    }
-}
-
-pub(super) fn window(socket: BorrowedFd<'_>, pages: usize) -> Result<Area, Stop> {
-    Area::window(socket, pages)
-        .map_err(|errno| Stop::Fail(format!("mmap of `{pages}` pages of a TCP socket to read: {errno}")))
-}
-
-pub(super) fn anonymous(pages: usize) -> Result<Area, Stop> {
-    Area::anonymous(pages).map_err(|errno| Stop::Error(format!("mmap of `{pages}` pages: {errno}")))
-}
 
 pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
     let _loaded = Loaded::load(INFO.modules)?;
@@ -110,7 +55,7 @@ pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
     let limits = Limits::of(context)?;
     let mut table = Table::default();
     {
-        let place = Place::new(path, family)?;
+        let place = Place::new(path, family, limits.patience())?;
         assert_supported(&place)?;
         let bench = Bench { place: &place, patience: limits.patience(), seed: context.rng().u64(..) };
         let rows: Vec<&Row> = ROWS.iter().copied().flatten().collect();
@@ -144,7 +89,7 @@ fn pinned(
     table: &mut Table,
 ) -> Result<(), Stop> {
     let home = Home::here()?;
-    let make = |path| Place::new(path, Family::Ipv4);
+    let make = |path| Place::new(path, Family::Ipv4, limits.patience());
     let area = {
         let talk = Talk::fresh(&make(path)?, 1, limits.patience())?;
         let area = window(talk.receiver(), 1)?;
@@ -165,15 +110,4 @@ fn pinned(
     table.call("a namespace more than without that of the mapping", &more, Err(Errno::NOSPC));
     table.call("munmap", &area.unmap(), Ok(()));
     expect_all_gone(context, census, 1).map(drop)
-}
-
-/// Asks for nothing, to learn whether the kernel knows the request.
-pub(super) fn assert_supported(place: &Place) -> Result<(), Stop> {
-    let socket = place.socket()?;
-    Request::default().ask(socket.as_fd()).map(drop).map_err(|errno| match errno {
-        Errno::NOPROTOOPT => {
-            Stop::Skip("the kernel lacks TCP_ZEROCOPY_RECEIVE; it is there with CONFIG_MMU".into())
-        }
-        _ => Stop::Fail(format!("getsockopt TCP_ZEROCOPY_RECEIVE of length 0 on a new socket: {errno}")),
-    })
 }

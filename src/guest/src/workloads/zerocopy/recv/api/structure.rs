@@ -8,9 +8,9 @@ use rustix::mm::ProtFlags;
 
 use super::super::super::memory::page_size;
 use super::super::super::sys as plain;
-use super::super::sys::{Area, Request, Room, ask_at};
-use super::super::table::Table;
-use super::{Bench, NOTHING, Row, anonymous, mapped, number, skip, window};
+use super::super::super::table::Table;
+use super::super::bench::{Bench, NOTHING, Row, anonymous, mapped, number, skip, window};
+use super::super::sys::{Answer, Area, Request, Room, ask_at};
 use crate::context::Stop;
 
 pub(super) const ROWS: &[Row] = &[
@@ -192,7 +192,7 @@ fn bad_copies(bench: &Bench<'_>, table: &mut Table) -> Result<(), Stop> {
     let begin = talk.at();
     let answer = talk.ask(&Request { copy, ..Request::to(&area, 0, page) });
     // What the kernel leaves in the field for bytes is its error.
-    let expected = super::Answer { length: number(page), inq: 100, copied: EFAULT, ..NOTHING };
+    let expected = Answer { length: number(page), inq: 100, copied: EFAULT, ..NOTHING };
     table.answer("a page and 100 bytes", &answer, &Ok(expected));
     table.expect("the page", talk.look(&area, 0, page, begin), "right");
     talk.recv(100)?;

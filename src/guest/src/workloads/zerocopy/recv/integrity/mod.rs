@@ -145,7 +145,7 @@ pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
     drop(fresh);
     let limits = Limits::of(context)?;
     let tally = {
-        let place = Place::new(path, family)?;
+        let place = Place::new(path, family, limits.patience())?;
         let pair = place.connect_warm(limits.patience())?;
         let (sending, receiving) = (pair.sender.as_fd(), pair.receiver.as_fd());
         if sender == Sender::MsgZerocopy {

@@ -11,8 +11,8 @@ use rustix::net::RecvFlags;
 use super::super::super::memory::page_size;
 use super::super::super::patience::Patience;
 use super::super::super::pattern::{Mismatch, Pattern};
-use super::super::sys::{Area, Request, Room};
-use super::super::table::in_words;
+use super::super::super::table::in_words;
+use super::super::sys::{Area, CLEAN_HINT, Request, Room};
 use super::model::Model;
 use crate::context::{Context, Stop};
 
@@ -24,9 +24,6 @@ const AGAIN: usize = 4;
 
 /// How often in a row a socket may be called readable and then have nothing.
 const IDLE_CALLS: u32 = 100;
-
-/// `TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT`.
-const CLEAN_HINT: u32 = 1;
 
 /// What was received.
 #[derive(Debug, Default, Clone, Copy)]

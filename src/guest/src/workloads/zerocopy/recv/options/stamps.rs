@@ -6,9 +6,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::super::super::memory::page_size;
 use super::super::super::sys as plain;
-use super::super::api::{Bench, NOTHING, Row, anonymous, mapped, window};
+use super::super::super::table::Table;
+use super::super::answers::told;
+use super::super::bench::{Bench, NOTHING, Row, anonymous, mapped, window};
 use super::super::sys::{Answer, Area, Request, Room};
-use super::super::table::{Table, told};
 use super::super::talk::Talk;
 use crate::context::Stop;
 

@@ -7,9 +7,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::super::super::memory::page_size;
 use super::super::super::sys as plain;
-use super::super::api::{Bench, NOTHING, Row, mapped, number, window};
+use super::super::super::table::Table;
+use super::super::bench::{Bench, NOTHING, Row, mapped, number, window};
 use super::super::sys::{Answer, Request};
-use super::super::table::Table;
 use crate::context::Stop;
 
 pub(super) const ROWS: &[Row] =

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use super::super::super::patience::caught;
 use crate::clock;
 use crate::context::{Context, Stop};
 
@@ -85,7 +86,8 @@ impl Crew {
                 let (crew, fail) = (&self, &fail);
                 let Member { name, role, body } = member;
                 let started = thread::Builder::new().name(name.into()).spawn_scoped(scope, move || {
-                    if let Err(stop) = body(crew) {
+                    // Whatever becomes of it, it has to be counted as ended.
+                    if let Err(stop) = caught(&format!("the thread `{name}`"), || body(crew)) {
                         fail(stop);
                     }
                     if role == Role::Work && crew.working.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -109,5 +111,66 @@ impl Crew {
             Some(stop) => Err(stop),
             None => told,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::super::test_params::with_params;
+    use super::super::INFO;
+    use super::*;
+
+    fn member(
+        name: &'static str,
+        role: Role,
+        body: impl FnOnce(&Crew) -> Result<(), Stop> + Send + 'static,
+    ) -> Member<'static> {
+        Member { name, role, body: Box::new(body) }
+    }
+
+    fn run(members: Vec<Member<'_>>) -> (Result<(), Stop>, bool) {
+        let told = AtomicBool::new(false);
+        let failed = || told.store(true, Ordering::Release);
+        let result = with_params(&INFO, &[], |context| Crew::default().run(context, members, 1, failed));
+        (result, told.into_inner())
+    }
+
+    fn until_over(crew: &Crew) -> Result<(), Stop> {
+        while !crew.is_over() {
+            thread::yield_now();
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn those_that_disturb_end_when_the_last_one_that_works_has_ended() {
+        let members = vec![
+            member("disturb", Role::Disturb, until_over),
+            member("one", Role::Work, |_| Ok(())),
+            member("two", Role::Work, |_| Ok(())),
+        ];
+        assert_eq!(run(members), (Ok(()), false));
+    }
+
+    #[test]
+    fn a_thread_that_panics_ends_the_others_and_is_an_error() {
+        for role in [Role::Work, Role::Disturb] {
+            let members = vec![
+                member("disturb", Role::Disturb, until_over),
+                member("work", Role::Work, until_over),
+                member("broken", role, |_| panic!("index {}", 7)),
+            ];
+            let error = Stop::Error("the thread `broken` panicked: index 7".into());
+            assert_eq!(run(members), (Err(error), true), "{role:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_failure_is_told() {
+        let members = vec![
+            member("work", Role::Work, |crew| until_over(crew).and(Err(Stop::Error("a consequence".into())))),
+            member("broken", Role::Work, |_| Err(Stop::Fail("the cause".into()))),
+        ];
+        assert_eq!(run(members), (Err(Stop::Fail("the cause".into())), true));
     }
 }

@@ -8,10 +8,10 @@ use rustix::io::Errno;
 use rustix::mm::ProtFlags;
 use rustix::net::{RecvFlags, SendFlags};
 
+use super::super::super::child::fork_and_end;
 use super::super::super::connection::Pair;
 use super::super::super::memory::page_size;
 use super::super::super::patience::Patience;
-use super::super::child::fork_and_end;
 use super::super::sys::Area;
 use super::{Crew, Member, PAGES, Role, member, spare, window};
 use crate::context::Stop;
@@ -33,7 +33,7 @@ pub(super) fn all<'a>(
         member("send", Role::Disturb, move |crew| send(crew, idle)),
         member("take", Role::Disturb, move |crew| take(crew, idle, patience)),
         member("change", Role::Disturb, move |crew| change(crew, busy, rng)),
-        member("fork", Role::Disturb, fork),
+        member("fork", Role::Disturb, move |crew| fork(crew, patience)),
     ]
 }
 
@@ -100,9 +100,9 @@ fn change(crew: &Crew, busy: BorrowedFd<'_>, mut rng: Rng) -> Result<(), Stop> {
 }
 
 /// Copies the address space with all that is mapped.
-fn fork(crew: &Crew) -> Result<(), Stop> {
+fn fork(crew: &Crew, patience: Patience<'_>) -> Result<(), Stop> {
     while !crew.is_over() {
-        fork_and_end().map_err(failed("fork"))?;
+        fork_and_end(patience)?;
         crew.checked(1);
     }
     Ok(())

@@ -11,7 +11,7 @@ mod marks;
 mod receive;
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use kregress_wire::{ParamInfo, WorkloadInfo};
 use rustix::net::Shutdown;
@@ -22,7 +22,7 @@ use super::super::memory::page_size;
 use super::super::patience::{Limits, Patience};
 use super::super::pattern::{Load, Pattern};
 use super::super::transmit;
-use super::api::{anonymous, assert_supported, window};
+use super::bench::{anonymous, assert_supported, window};
 use super::place::{Path, Place};
 use super::sys::Area;
 use crate::context::{Context, Stop, WorkloadResult};
@@ -99,7 +99,7 @@ pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
     drop(fresh);
     let limits = Limits::of(context)?;
     {
-        let place = Place::new(Path::Loopback, Family::Ipv4)?;
+        let place = Place::new(Path::Loopback, Family::Ipv4, limits.patience())?;
         assert_supported(&place)?;
         let (patience, mut rng) = (limits.patience(), context.rng());
         let one = Line::new(&place, rng.u64(..), bytes, patience)?;
@@ -138,7 +138,7 @@ pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
                     }));
                 }
                 crew.run(context, members, bytes, wake)?;
-                let missing = line.marks.lock().map_or(None, |marks| marks.missing(bytes));
+                let missing = line.marks.lock().unwrap_or_else(PoisonError::into_inner).missing(bytes);
                 context
                     .check(missing.is_none(), || format!("byte {missing:?} was given to neither thread"))?;
             }

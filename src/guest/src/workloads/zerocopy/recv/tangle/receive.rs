@@ -13,14 +13,11 @@ use rustix::net::RecvFlags;
 use super::super::super::memory::page_size;
 use super::super::super::patience::Patience;
 use super::super::super::pattern::Pattern;
-use super::super::sys::{Answer, Area, Request};
-use super::super::table::in_words;
+use super::super::super::table::in_words;
+use super::super::sys::{Answer, Area, CLEAN_HINT, Request};
 use super::marks::{PIECE, locate};
 use super::{Crew, Line, PAGES};
 use crate::context::Stop;
-
-/// `TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT`.
-const CLEAN_HINT: u32 = 1;
 
 /// A random request.
 fn request<'a>(area: &'a Area, rng: &mut Rng) -> (usize, Request<'a>) {
@@ -30,25 +27,41 @@ fn request<'a>(area: &'a Area, rng: &mut Rng) -> (usize, Request<'a>) {
     (first, Request { flags, ..Request::to(area, first * page_size(), pages * page_size()) })
 }
 
-/// Waits for data and asks for it; `None` at the end.
+/// Whether an answer is about pages that were asked for, and that lie in an area of
+/// [`PAGES`] from the page `first` on: only then may one look at them.
+fn is_within(answer: &Answer, first: usize, asked: u32) -> bool {
+    let behind = (PAGES - first) * page_size();
+    let length = answer.length as usize;
+    length.is_multiple_of(page_size()) && answer.length <= asked && length <= behind
+}
+
+/// Waits for data and asks for it, from the page `first` on; `None` at the end.
 fn ask(
     line: &Line,
-    request: &Request<'_>,
+    (first, request): (usize, &Request<'_>),
     patience: Patience<'_>,
     allowed: &[Errno],
 ) -> Result<Option<Answer>, Stop> {
     patience.wait(line.receiver(), PollFlags::IN, || "data for one of several threads".into())?;
     match retry_on_intr(|| request.ask(line.receiver())) {
-        Ok(answer) if answer.err == 0 => Ok(Some(answer)),
-        Ok(answer) => Err(Stop::Fail(format!("TCP_ZEROCOPY_RECEIVE tells of error {}", answer.err))),
+        Ok(answer) if answer.err != 0 => {
+            Err(Stop::Fail(format!("TCP_ZEROCOPY_RECEIVE tells of error {}", answer.err)))
+        }
+        Ok(answer) if !is_within(&answer, first, request.length) => Err(Stop::Fail(format!(
+            "asked for `{}` bytes at page {first} of {PAGES}, TCP_ZEROCOPY_RECEIVE answers `{answer:?}`",
+            request.length
+        ))),
+        Ok(answer) => Ok(Some(answer)),
         Err(Errno::IO) => Ok(None),
         Err(errno) if allowed.contains(&errno) => Ok(Some(Answer::default())),
         Err(errno) => Err(Stop::Fail(format!("getsockopt TCP_ZEROCOPY_RECEIVE: {}", in_words(errno)))),
     }
 }
 
-/// Reads what could not be mapped; less when another thread was faster.
+/// Reads what could not be mapped; less when another thread was faster, or when it
+/// is more than one mapping holds.
 fn recv(line: &Line, bytes: usize) -> Result<Vec<u8>, Stop> {
+    let bytes = bytes.min(PAGES * page_size());
     let mut buffer = vec![0; bytes];
     if bytes == 0 {
         return Ok(buffer);
@@ -85,7 +98,7 @@ pub(super) fn alone(
             return Ok(());
         }
         let (first, request) = request(area, &mut rng);
-        let Some(answer) = ask(line, &request, patience, &[])? else { return end(line, at) };
+        let Some(answer) = ask(line, (first, &request), patience, &[])? else { return end(line, at) };
         let mapped = answer.length as usize / page_size();
         for number in first..first + mapped {
             read_present(area, number, &mut page)?;
@@ -143,7 +156,7 @@ pub(super) fn shared(
             return Ok(());
         }
         let (first, request) = request(area, &mut rng);
-        let Some(answer) = ask(line, &request, patience, &[])? else { return Ok(()) };
+        let Some(answer) = ask(line, (first, &request), patience, &[])? else { return Ok(()) };
         let mapped = answer.length as usize / page_size();
         for number in first..first + mapped {
             read_present(area, number, &mut page)?;
@@ -194,17 +207,19 @@ fn of_either(one: &Pattern, other: &Pattern, page: &[u8]) -> bool {
     found.iter().enumerate().all(|(at, place)| {
         let before = at.checked_sub(1).and_then(|before| found[before]);
         let after = found.get(at + 1).copied().flatten();
-        place.is_some() || is_torn(before, after)
+        place.is_some() || is_torn(before, after, at, found.len())
     })
 }
 
-/// Whether what stands between two pieces, of streams and at positions, is where
-/// one page ended and another began.
-fn is_torn(before: Option<(u8, u64)>, after: Option<(u8, u64)>) -> bool {
+/// Whether the piece number `at` of `pieces`, which stands between two others of
+/// streams and at positions, is where one page ended and another began.
+fn is_torn(before: Option<(u8, u64)>, after: Option<(u8, u64)>, at: usize, pieces: usize) -> bool {
     match (before, after) {
         (Some((stream, position)), Some(after)) => after != (stream, position + 2 * PIECE as u64),
-        // At an edge of the page one of the two cannot be seen.
-        (Some(_), None) | (None, Some(_)) => true,
+        // At an edge of the page one of the two cannot be seen; elsewhere it is
+        // damaged too.
+        (Some(_), None) => at + 1 == pieces,
+        (None, Some(_)) => at == 0,
         (None, None) => false,
     }
 }
@@ -228,7 +243,9 @@ pub(super) fn over_each_other(
         // With the hint a page of the other may be found in the second attempt
         // too, which the kernel gives up then with EBUSY.
         request.flags = 0;
-        let Some(answer) = ask(line, &request, patience, &[Errno::BUSY])? else { return end(line, at) };
+        let Some(answer) = ask(line, (first, &request), patience, &[Errno::BUSY])? else {
+            return end(line, at);
+        };
         let mapped = answer.length as usize / page_size();
         for number in first..first + mapped.min(4) {
             let there = peep.page(area, number, &mut page)?;
@@ -262,7 +279,9 @@ pub(super) fn losing(
             return Ok(());
         }
         let (first, request) = request(area, &mut rng);
-        let Some(answer) = ask(line, &request, patience, &[Errno::INVAL])? else { return end(line, at) };
+        let Some(answer) = ask(line, (first, &request), patience, &[Errno::INVAL])? else {
+            return end(line, at);
+        };
         let mapped = answer.length as usize / page_size();
         for number in 0..mapped.min(4) {
             let there = peep.page(area, first + number, &mut page)?;
@@ -305,7 +324,7 @@ mod tests {
         let (one, other) = (Pattern::new(1, 1 << 20), Pattern::new(2, 1 << 20));
         let (first, second) = (page(&one, 8192), page(&other, 4096));
         assert!(of_either(&one, &other, &first) && of_either(&one, &other, &second));
-        for cut in [64, 100, 2048, 4050] {
+        for cut in [30, 64, 100, 2048, 4050] {
             let torn = [&first[..cut], &second[cut..]].concat();
             assert!(of_either(&one, &other, &torn), "{cut}");
         }
@@ -319,5 +338,30 @@ mod tests {
         damaged[1000] ^= 1;
         assert!(!of_either(&one, &other, &damaged));
         assert!(!of_either(&one, &other, &[0; PAGE]));
+    }
+
+    #[test]
+    fn two_damaged_pieces_side_by_side_are_seen() {
+        let (one, other) = (Pattern::new(1, 1 << 20), Pattern::new(2, 1 << 20));
+        for piece in [0, 1, 30, PAGE / PIECE - 2] {
+            let mut damaged = page(&one, 4096);
+            damaged[piece * PIECE..(piece + 2) * PIECE].fill(0xee);
+            assert!(!of_either(&one, &other, &damaged), "{piece}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_about_what_was_asked_for_and_lies_in_the_area() {
+        let page = page_size();
+        let within = |length: usize, first, asked: usize| {
+            let number = |bytes: usize| u32::try_from(bytes).expect("few bytes");
+            is_within(&Answer { length: number(length), ..Answer::default() }, first, number(asked))
+        };
+        assert!(within(0, PAGES - 1, page));
+        assert!(within(PAGES * page, 0, PAGES * page));
+        assert!(within(page, PAGES - 1, PAGES * page));
+        assert!(!within(2 * page, PAGES - 1, PAGES * page), "behind the area");
+        assert!(!within(2 * page, 0, page), "more than was asked for");
+        assert!(!within(page + 1, 0, 2 * page), "a part of a page");
     }
 }
