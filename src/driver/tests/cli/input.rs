@@ -100,10 +100,14 @@ fn a_suite_with_a_mistake_is_refused_with_its_place() {
     ");
     let unknown = "version: 1\nsummary: s\ntests:\n  a: {workload: netns/drian, timeout: 1s}\n";
     rig.write("project/suites/t.yaml", unknown);
-    insta::assert_snapshot!(refused(&rig, &["run", "t"]), @r"
+    let said = refused(&rig, &["run", "t"]);
+    // The list that follows grows with every workload.
+    let (head, list) = said.split_once(" known workloads: ").expect("a list");
+    insta::assert_snapshot!(head, @r"
     error: suites/t.yaml:4:17: unknown workload `netns/drian`
-    hint: did you mean `netns/drain`? known workloads: `netns/churn`, `netns/jobs`, `netns/storm`, `netns/kill`, `netns/limit`, `netns/fail-nth`, `netns/soak`, `netns/drain`, `netns/slope`, `netns/profile`, `nsid/errno`, `nsid/dump` and 35 more
+    hint: did you mean `netns/drain`?
     ");
+    assert!(list.starts_with("`netns/churn`, ") && list.trim_end().ends_with(" more"), "{list}");
 }
 
 #[test]
