@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::rig::{Rig, processes_with, read_json};
+use crate::rig::{Rig, descendants_with, read_json};
 
 /// Longest wait for something that happens within milliseconds; only a broken
 /// program reaches it.
@@ -29,7 +29,7 @@ fn running(rig: &Rig, kernel: &str, machine: &str) -> (Child, Vec<u32>) {
         if event["event"] == "test-started" {
             // A reader that goes away would end the run.
             std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
-            let machines = processes_with("org.kregress.control");
+            let machines = descendants_with(child.id(), "org.kregress.control");
             assert!(!machines.is_empty(), "a guest runs without a process");
             return (child, machines);
         }

@@ -66,17 +66,23 @@ pub(crate) fn text(output: &Output) -> String {
     format!("status: {}\n--- stdout\n{out}\n--- stderr\n{err}", output.status)
 }
 
-/// Processes whose command line contains `needle`.
-pub(crate) fn processes_with(needle: &str) -> Vec<u32> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").expect("proc").flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        let Ok(cmdline) = std::fs::read(entry.path().join("cmdline")) else { continue };
-        if String::from_utf8_lossy(&cmdline).contains(needle) && pid != std::process::id() {
-            found.push(pid);
-        }
-    }
-    found
+/// Descendants of a process whose command line contains `needle`: other runs on
+/// this machine are not ours to touch.
+pub(crate) fn descendants_with(root: u32, needle: &str) -> Vec<u32> {
+    let processes: Vec<u32> = std::fs::read_dir("/proc")
+        .expect("proc")
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    // One that ends meanwhile has neither parent nor command line.
+    let parent = |pid: u32| -> Option<u32> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+    };
+    let is_ours = |pid: u32| std::iter::successors(Some(pid), |pid| parent(*pid)).any(|pid| pid == root);
+    let says_so = |pid: u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(needle)
+    };
+    processes.into_iter().filter(|pid| says_so(*pid) && is_ours(*pid)).collect()
 }
