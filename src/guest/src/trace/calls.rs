@@ -4,15 +4,14 @@
 //! Never together with a measurement of time.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
 
 use crate::alone::Alone;
 
+use super::buffer::Buffer;
 use super::line::{self, FUNCTION, Point};
-use super::{PREFIX, root};
+use super::root;
 
 /// Per processor, in KiB. A call takes 24 bytes.
 const BUFFER_KB: &str = "1024";
@@ -43,9 +42,7 @@ pub(crate) enum CounterError {
 /// Counts calls as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Counter {
-    directory: PathBuf,
-    pipe: Option<File>,
-    partial: Vec<u8>,
+    buffer: Buffer,
     hooked: Vec<&'static str>,
     refused: Vec<&'static str>,
     tally: Tally,
@@ -67,20 +64,13 @@ impl Counter {
         if !root.join("set_ftrace_filter").exists() {
             return Err(Lacks("functions cannot be chosen; needs CONFIG_DYNAMIC_FTRACE".into()));
         }
-        // See `Instance::start`.
-        let _ = fs::write(root.join("options/record-cmd"), "0");
-        let directory = root.join("instances").join(format!("{PREFIX}{}-calls", std::process::id()));
-        fs::create_dir(&directory)
-            .map_err(|error| Failed(format!("cannot create {}: {error}", directory.display())))?;
-        let tally = Tally::new(caller);
-        let (hooked, refused) = (Vec::new(), Vec::new());
-        let mut counter = Self { directory, pipe: None, partial: Vec::new(), hooked, refused, tally };
-        counter.set("trace_clock", "mono").map_err(Failed)?;
-        counter.set("buffer_size_kb", BUFFER_KB).map_err(Failed)?;
+        let buffer = Buffer::create(root, "calls", BUFFER_KB).map_err(Failed)?;
+        let (hooked, refused, tally) = (Vec::new(), Vec::new(), Tally::new(caller));
+        let mut counter = Self { buffer, hooked, refused, tally };
         for function in functions {
             // One that the kernel does not have, or has inlined, is refused.
             let mut filter = OpenOptions::new();
-            let filter = filter.append(true).open(counter.directory.join("set_ftrace_filter"));
+            let filter = filter.append(true).open(counter.buffer.file("set_ftrace_filter"));
             if filter.and_then(|mut file| file.write_all(function.as_bytes())).is_ok() {
                 counter.hooked.push(*function);
             } else {
@@ -95,19 +85,17 @@ impl Counter {
             for event in EVENTS {
                 let event = format!("events/workqueue/{event}");
                 // See `Instance::start`.
-                let _ = counter.set(&format!("{event}/filter"), &format!("function.function == {FUNCTION}"));
-                counter.set(&format!("{event}/enable"), "1").map_err(Failed)?;
+                let _ = counter
+                    .buffer
+                    .set(&format!("{event}/filter"), &format!("function.function == {FUNCTION}"));
+                counter.buffer.set(&format!("{event}/enable"), "1").map_err(Failed)?;
             }
         }
         // Before the pipe is opened: a tracer that is being read cannot be changed.
         let alone = Alone::now();
-        counter.set("current_tracer", "function").map_err(Failed)?;
+        counter.buffer.set("current_tracer", "function").map_err(Failed)?;
         drop(alone);
-        let path = counter.directory.join("trace_pipe");
-        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-        let pipe = OpenOptions::new().read(true).custom_flags(flags).open(&path);
-        counter.pipe =
-            Some(pipe.map_err(|error| Failed(format!("cannot open {}: {error}", path.display())))?);
+        counter.buffer.open().map_err(Failed)?;
         Ok(counter)
     }
 
@@ -155,46 +143,22 @@ impl Counter {
     /// Fails when the trace cannot be read, and when the kernel had to drop
     /// some of it.
     pub(crate) fn read(&mut self) -> io::Result<&Tally> {
-        let mut chunk = [0; 16_384];
-        if let Some(pipe) = &mut self.pipe {
-            loop {
-                match pipe.read(&mut chunk) {
-                    Ok(0) => break,
-                    Ok(count) => self.partial.extend(chunk.get(..count).unwrap_or_default()),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        if let Some(end) = self.partial.iter().rposition(|byte| *byte == b'\n') {
-            let rest = self.partial.split_off(end + 1);
-            let whole = std::mem::replace(&mut self.partial, rest);
-            for line in String::from_utf8_lossy(&whole).lines() {
-                self.tally.push(line);
-            }
+        for line in self.buffer.lines()?.lines() {
+            self.tally.push(line);
         }
         match self.tally.lost {
             true => Err(io::Error::other("the kernel dropped events: the buffer is too small")),
             false => Ok(&self.tally),
         }
     }
-
-    fn set(&self, file: &str, value: &str) -> Result<(), String> {
-        let path = self.directory.join(file);
-        fs::write(&path, value)
-            .map_err(|error| format!("cannot write `{value}` to {}: {error}", path.display()))
-    }
 }
 
 impl Drop for Counter {
     fn drop(&mut self) {
-        self.pipe = None;
-        // The session removes what is left.
-        let alone = Alone::now();
-        let _ = self.set("current_tracer", "nop");
-        drop(alone);
-        let _ = fs::remove_dir(&self.directory);
+        // A tracer that is being read cannot be changed.
+        self.buffer.close();
+        let _alone = Alone::now();
+        let _ = self.buffer.set("current_tracer", "nop");
     }
 }
 

@@ -4,6 +4,7 @@
 //! Events and their text are the same from 6.1 to 6.18. Needs no tracer, only
 //! `CONFIG_ENABLE_DEFAULT_TRACERS` or any tracer at all.
 
+mod buffer;
 mod calls;
 mod graph;
 mod line;
@@ -11,11 +12,11 @@ mod profiler;
 mod rounds;
 mod waits;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
+use std::path::Path;
 
+use self::buffer::Buffer;
 use crate::alone::Alone;
 
 pub(crate) use calls::{Caller, Counter, CounterError};
@@ -81,9 +82,7 @@ pub(crate) fn remove_leftovers() -> Vec<String> {
 /// A trace instance that records cleanup rounds. Removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Instance {
-    directory: PathBuf,
-    pipe: Option<File>,
-    reader: line::Reader,
+    buffer: Buffer,
     filtered: bool,
 }
 
@@ -95,38 +94,18 @@ impl Instance {
     /// Says what the kernel lacks.
     pub(crate) fn start() -> Result<Self, String> {
         let root = root()?;
-        // Names of tasks are of no use to us, and recording them hooks the
-        // scheduler: patching its code while it runs costs time, and QEMU's TCG
-        // with several threads may run a breakpoint that was already patched
-        // away (`int3` in `__schedule`). Instances copy the option when they are
-        // made; a kernel without it has nothing to switch off.
-        let _ = fs::write(root.join("options/record-cmd"), "0");
-        let name = format!("{PREFIX}{}", std::process::id());
-        let directory = root.join("instances").join(name);
-        fs::create_dir(&directory)
-            .map_err(|error| format!("cannot create {}: {error}", directory.display()))?;
-        let mut instance = Self { directory, pipe: None, reader: line::Reader::default(), filtered: true };
-        instance.set("trace_clock", "mono")?;
-        instance.set("buffer_size_kb", BUFFER_KB)?;
+        let mut buffer = Buffer::create(root, "rounds", BUFFER_KB)?;
+        let mut filtered = true;
         for event in EVENTS {
             let event = format!("events/workqueue/{event}");
             // Understood since 6.3, in this form without quotes. Older kernels
             // record all work; the reader picks ours.
             let filter = format!("function.function == {}", line::FUNCTION);
-            instance.filtered &= instance.set(&format!("{event}/filter"), &filter).is_ok();
-            instance.set(&format!("{event}/enable"), "1")?;
+            filtered &= buffer.set(&format!("{event}/filter"), &filter).is_ok();
+            buffer.set(&format!("{event}/enable"), "1")?;
         }
-        let path = instance.directory.join("trace_pipe");
-        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-        let pipe = OpenOptions::new().read(true).custom_flags(flags).open(&path);
-        instance.pipe = Some(pipe.map_err(|error| format!("cannot open {}: {error}", path.display()))?);
-        Ok(instance)
-    }
-
-    fn set(&self, file: &str, value: &str) -> Result<(), String> {
-        let path = self.directory.join(file);
-        fs::write(&path, value)
-            .map_err(|error| format!("cannot write `{value}` to {}: {error}", path.display()))
+        buffer.open()?;
+        Ok(Self { buffer, filtered })
     }
 
     /// Whether the kernel records nothing but our events.
@@ -140,26 +119,6 @@ impl Instance {
     ///
     /// Fails when the pipe does.
     pub(crate) fn read(&mut self) -> io::Result<Vec<Point>> {
-        let mut points = Vec::new();
-        let mut chunk = [0; 16_384];
-        let Some(pipe) = &mut self.pipe else { return Ok(points) };
-        loop {
-            match pipe.read(&mut chunk) {
-                Ok(0) => return Ok(points),
-                Ok(count) => points.extend(self.reader.push(chunk.get(..count).unwrap_or_default())),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(points),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        // An instance with an open file cannot be removed.
-        self.pipe = None;
-        // The session removes what is left.
-        let _ = fs::remove_dir(&self.directory);
+        Ok(line::points_of(&self.buffer.lines()?))
     }
 }

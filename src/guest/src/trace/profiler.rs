@@ -68,7 +68,7 @@ impl Profiler {
 
     fn begin(&mut self, scope: Scope<'_>) -> Result<(), String> {
         self.set("tracing_on", "0")?;
-        // See `Instance::start`.
+        // See `Buffer::create`.
         let _ = self.set("options/record-cmd", "0");
         // The worker changes processors, and the usual clock is one of each.
         self.set("trace_clock", "mono")?;

@@ -6,14 +6,13 @@
 //! a second time; the wait lasts from the first beginning.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::fs;
+use std::io;
 
+use super::buffer::Buffer;
 use super::calls::{CounterError, task};
 use super::line::stamp;
-use super::{PREFIX, root};
+use super::root;
 use crate::alone::Alone;
 
 /// Per processor, in KiB. A wait takes two or three events of 50 bytes.
@@ -24,9 +23,7 @@ const EVENTS: [&str; 2] = ["contention_begin", "contention_end"];
 /// Records waits as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Waits {
-    directory: PathBuf,
-    pipe: Option<File>,
-    partial: Vec<u8>,
+    buffer: Buffer,
     ledger: Ledger,
 }
 
@@ -54,28 +51,21 @@ impl Waits {
                 "/proc/kallsyms has no address of `{lock}`; needs CONFIG_KALLSYMS_ALL"
             )));
         };
-        let _ = fs::write(root.join("options/record-cmd"), "0");
-        let directory = root.join("instances").join(format!("{PREFIX}{}-waits", std::process::id()));
-        fs::create_dir(&directory)
-            .map_err(|error| Failed(format!("cannot create {}: {error}", directory.display())))?;
-        let mut waits = Self { directory, pipe: None, partial: Vec::new(), ledger: Ledger::default() };
-        waits.set("trace_clock", "mono").map_err(Failed)?;
-        waits.set("buffer_size_kb", BUFFER_KB).map_err(Failed)?;
+        let buffer = Buffer::create(root, "waits", BUFFER_KB).map_err(Failed)?;
+        let mut waits = Self { buffer, ledger: Ledger::default() };
         for event in EVENTS {
             waits
+                .buffer
                 .set(&format!("events/lock/{event}/filter"), &format!("lock_addr == {address:#x}"))
                 .map_err(Failed)?;
         }
         // The tracepoints are in the slow paths of every lock.
         let alone = Alone::now();
         for event in EVENTS {
-            waits.set(&format!("events/lock/{event}/enable"), "1").map_err(Failed)?;
+            waits.buffer.set(&format!("events/lock/{event}/enable"), "1").map_err(Failed)?;
         }
         drop(alone);
-        let path = waits.directory.join("trace_pipe");
-        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-        let pipe = OpenOptions::new().read(true).custom_flags(flags).open(&path);
-        waits.pipe = Some(pipe.map_err(|error| Failed(format!("cannot open {}: {error}", path.display())))?);
+        waits.buffer.open().map_err(Failed)?;
         Ok(waits)
     }
 
@@ -86,48 +76,22 @@ impl Waits {
     /// Fails when the trace cannot be read, and when the kernel had to drop some
     /// of it.
     pub(crate) fn read(&mut self) -> io::Result<&Ledger> {
-        let mut chunk = [0; 16_384];
-        if let Some(pipe) = &mut self.pipe {
-            loop {
-                match pipe.read(&mut chunk) {
-                    Ok(0) => break,
-                    Ok(count) => self.partial.extend(chunk.get(..count).unwrap_or_default()),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        if let Some(end) = self.partial.iter().rposition(|byte| *byte == b'\n') {
-            let rest = self.partial.split_off(end + 1);
-            let whole = std::mem::replace(&mut self.partial, rest);
-            for line in String::from_utf8_lossy(&whole).lines() {
-                self.ledger.push(line);
-            }
+        for line in self.buffer.lines()?.lines() {
+            self.ledger.push(line);
         }
         match self.ledger.lost {
             true => Err(io::Error::other("the kernel dropped events: the buffer is too small")),
             false => Ok(&self.ledger),
         }
     }
-
-    fn set(&self, file: &str, value: &str) -> Result<(), String> {
-        let path = self.directory.join(file);
-        fs::write(&path, value)
-            .map_err(|error| format!("cannot write `{value}` to {}: {error}", path.display()))
-    }
 }
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        self.pipe = None;
-        let alone = Alone::now();
+        let _alone = Alone::now();
         for event in EVENTS {
-            let _ = self.set(&format!("events/lock/{event}/enable"), "0");
+            let _ = self.buffer.set(&format!("events/lock/{event}/enable"), "0");
         }
-        drop(alone);
-        // The session removes what is left.
-        let _ = fs::remove_dir(&self.directory);
     }
 }
 
