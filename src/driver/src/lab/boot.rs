@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use kregress_wire::{Event, Request, Writer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::session::{Action, Input, Session};
+use super::exchange::{Action, Input};
+use super::session::Session;
 use crate::exec::{Cmd, ExecError, Running};
 use crate::guest::qemu::Sockets;
 use crate::interrupt;

@@ -11,8 +11,9 @@ use kregress_wire::{Nonce, PROTOCOL, Plan};
 
 use super::Measurement;
 use super::boot::{Boot, BootError, Listeners};
+use super::exchange::Action;
 use super::scratch::Scratch;
-use super::session::{Action, Session};
+use super::session::Session;
 use super::watchdog::Limits;
 use crate::exec::{Cmd, shell_line};
 use crate::guest::accel::{self, CANARY_LIMIT, Canary, Decision, Device, KvmUnavailable, Memory};

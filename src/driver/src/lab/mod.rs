@@ -7,6 +7,7 @@
 mod boot;
 mod boot_hint;
 mod console_text;
+mod exchange;
 mod machine;
 mod record;
 mod scratch;
@@ -22,9 +23,10 @@ use std::time::Duration;
 
 use kregress_wire::{Nonce, PROTOCOL, Plan, PlannedTest};
 
+pub use exchange::{Action, Input, SessionTest};
 pub use machine::{Lab, LabError};
 pub use record::Judged;
-pub use session::{Action, Input, Session, SessionTest};
+pub use session::Session;
 pub use watchdog::Limits;
 
 use crate::guest::accel::Decision;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kregress_wire::{Breakdown, Outcome};
 
-use super::session::SessionTest;
+use super::exchange::SessionTest;
 use super::verdict::verdict;
 use crate::console::Finding;
 use crate::model::Verdict;

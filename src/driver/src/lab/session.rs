@@ -8,86 +8,16 @@
 
 use std::time::Duration;
 
-use kregress_wire::{Decoder, Event, Hello, Nonce, PROTOCOL};
+use kregress_wire::{Decoder, Event, Nonce, PROTOCOL};
 
 use super::boot_hint::boot_hint;
 use super::console_text::ConsoleText;
-use super::record::{Judged, Record};
+use super::exchange::{Action, Input, SessionTest};
+use super::record::Record;
 use super::watchdog::{Limits, Watchdog};
 use crate::console::{Finding, FindingKind, Item, Marker, Scanner};
 use crate::guest::accel::NO_HELLO;
 use crate::model::{BootEnd, Failure, FailureKind, Trouble, TroubleKind, Verdict};
-
-/// A test as the session needs it.
-#[derive(Debug, Clone)]
-pub struct SessionTest {
-    /// Number in the plan.
-    pub id: u32,
-    /// Time limit, already scaled.
-    pub timeout: Duration,
-    /// Metrics that the workload may report.
-    pub known_metrics: Vec<String>,
-    /// Metrics of which a pass must have reported a sample.
-    pub required_metrics: Vec<String>,
-}
-
-/// What reaches the session.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// Bytes of the control channel.
-    Control(&'a [u8]),
-    /// Bytes of the kernel log.
-    Console(&'a [u8]),
-    /// Bytes of the output channel.
-    Output(&'a [u8]),
-    /// The other end of the control channel is gone.
-    ControlClosed,
-    /// The other end of the kernel log is gone.
-    ConsoleClosed,
-    /// The process that carries the guest ended.
-    Exited {
-        /// Its status and last words.
-        status: String,
-    },
-    /// The user wants to stop.
-    Interrupt,
-    /// The host can no longer carry the boot, for instance on a full disk.
-    HostTrouble(String),
-    /// Nothing happened, but time passed.
-    Tick,
-}
-
-/// What the session wants done or known.
-#[derive(Debug)]
-pub enum Action {
-    /// A message of the guest, well-formed, before anything is made of it.
-    Heard(Box<Event>),
-    /// The guest said hello.
-    Hello(Box<Hello>),
-    /// A test began.
-    Started(u32),
-    /// A test goes on.
-    Progress {
-        /// Number in the plan.
-        test: u32,
-        /// Steps done.
-        done: u64,
-        /// Steps in all.
-        total: u64,
-    },
-    /// A test has its verdict.
-    Judged(Box<Judged>),
-    /// The kernel log holds something outside of every test.
-    BootFinding(Finding),
-    /// Something that the user should know.
-    Notice(String),
-    /// Ask the guest for stacks.
-    Diagnose,
-    /// End the guest now.
-    Kill,
-    /// Nothing more will come. Tests that were not judged were not reached.
-    Ended(BootEnd),
-}
 
 /// Why a guest that has not said goodbye comes to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use kregress_wire::{Event, Hello, Nonce, Outcome, PROTOCOL, Writer};
 
+use super::exchange::{Action, Input, SessionTest};
 use super::record::Judged;
-use super::session::{Action, Input, Session, SessionTest};
+use super::session::Session;
 use super::watchdog::Limits;
 use crate::model::{BootEnd, FailureKind, TroubleKind, Verdict};
 

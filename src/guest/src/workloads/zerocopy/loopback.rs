@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use kregress_wire::ParamInfo;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use rustix::thread::UnshareFlags;
@@ -26,6 +27,14 @@ pub(super) enum Family {
 
 /// The words of the parameter `family`.
 pub(super) const FAMILIES: &[&str] = &["ipv4", "ipv6"];
+
+/// The parameter itself.
+pub(super) const FAMILY: ParamInfo = ParamInfo::Choice {
+    name: "family",
+    summary: "version of the Internet protocol",
+    choices: FAMILIES,
+    default: "ipv4",
+};
 
 /// MTU of `lo` when nobody sets it.
 pub(super) const DEFAULT_MTU: u32 = 65_536;

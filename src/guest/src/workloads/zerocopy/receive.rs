@@ -9,7 +9,7 @@ use kregress_wire::{Better, Kind, MetricInfo, ParamInfo, Unit, WorkloadInfo};
 use rustix::io::Errno;
 
 use super::inflight::{self, Order, Pace};
-use super::loopback::{self, FAMILIES, Family};
+use super::loopback::{self, FAMILY, Family};
 use super::memory;
 use super::patience::{Limits, Patience, both_ends};
 use super::pattern::{Load, Pattern};
@@ -33,12 +33,7 @@ static INFO: WorkloadInfo = WorkloadInfo {
             choices: SENDERS,
             default: "msg-zerocopy",
         },
-        ParamInfo::Choice {
-            name: "family",
-            summary: "version of the Internet protocol",
-            choices: FAMILIES,
-            default: "ipv4",
-        },
+        FAMILY,
         ParamInfo::Int {
             name: "mebibytes",
             summary: "data per connection in MiB; two connections are made, and a part of a page is added to each",

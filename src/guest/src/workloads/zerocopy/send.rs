@@ -12,7 +12,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::connection::Pair;
 use super::datagrams::Datagrams;
 use super::inflight::{self, Order, Pace, Sent};
-use super::loopback::{self, FAMILIES, Family};
+use super::loopback::{self, FAMILY, Family};
 use super::numbering;
 use super::patience::{Limits, Patience, both_ends};
 use super::pattern::{Load, Pattern};
@@ -33,12 +33,7 @@ static INFO: WorkloadInfo = WorkloadInfo {
             choices: PROTOCOLS,
             default: "tcp",
         },
-        ParamInfo::Choice {
-            name: "family",
-            summary: "version of the Internet protocol",
-            choices: FAMILIES,
-            default: "ipv4",
-        },
+        FAMILY,
         ParamInfo::Int {
             name: "count",
             summary: "sends per transfer; two transfers are made",

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 
 use super::super::child::{Child, close_in_child, ended, until_killed};
 use super::super::inflight::ZEROCOPY;
-use super::super::loopback::{FAMILIES, Family};
+use super::super::loopback::{FAMILY, Family};
 use super::super::memory::Pages;
 use super::super::patience::{Limits, Patience};
 use super::super::pattern::Pattern;
@@ -43,12 +43,7 @@ pub(super) static INFO: WorkloadInfo = WorkloadInfo {
             choices: ENDS,
             default: "close",
         },
-        ParamInfo::Choice {
-            name: "family",
-            summary: "version of the Internet protocol",
-            choices: FAMILIES,
-            default: "ipv4",
-        },
+        FAMILY,
         ParamInfo::Int { name: "rounds", summary: "repetitions", min: 1, max: 10_000, default: 3 },
     ],
     metrics: &[],

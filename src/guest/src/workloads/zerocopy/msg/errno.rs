@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use kregress_wire::{ParamInfo, WorkloadInfo};
+use kregress_wire::WorkloadInfo;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SendFlags, Shutdown, SocketFlags, SocketType, ipproto, sockopt};
@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, Protocol, SendFlags, Shutdown, SocketFlags, Soc
 use super::super::errqueue;
 use super::super::inflight::{self, ZEROCOPY};
 use super::super::locked;
-use super::super::loopback::{FAMILIES, Family};
+use super::super::loopback::{FAMILY, Family};
 use super::super::patience::{Limits, Patience};
 use super::super::sys as options;
 use super::super::table::Table;
@@ -28,12 +28,7 @@ use crate::workloads::netns::{begin_census, expect_all_gone};
 pub(super) static INFO: WorkloadInfo = WorkloadInfo {
     name: "msg-zerocopy/errno",
     summary: "the answer to every right and wrong request, and which calls have a number",
-    params: &[ParamInfo::Choice {
-        name: "family",
-        summary: "version of the Internet protocol",
-        choices: FAMILIES,
-        default: "ipv4",
-    }],
+    params: &[FAMILY],
     metrics: &[],
     modules: place::MODULES,
 };

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 
 use super::super::inflight::ZEROCOPY;
-use super::super::loopback::{FAMILIES, Family};
+use super::super::loopback::{FAMILY, Family};
 use super::super::memory::Pages;
 use super::super::patience::{Limits, Patience};
 use super::line::Line;
@@ -38,12 +38,7 @@ pub(super) static INFO: WorkloadInfo = WorkloadInfo {
             choices: PROTOCOLS,
             default: "tcp",
         },
-        ParamInfo::Choice {
-            name: "family",
-            summary: "version of the Internet protocol",
-            choices: FAMILIES,
-            default: "ipv4",
-        },
+        FAMILY,
         ParamInfo::Int {
             name: "rounds",
             summary: "how often each limit is reached and left again",

@@ -9,7 +9,7 @@ use kregress_wire::{ParamInfo, WorkloadInfo};
 use rustix::net::SendFlags;
 
 use super::super::errqueue::Notification;
-use super::super::loopback::{FAMILIES, Family};
+use super::super::loopback::{FAMILY, Family};
 use super::super::patience::{Limits, Patience};
 use super::line::Line;
 use super::place::{self, Neighbour, Path, Place};
@@ -21,12 +21,7 @@ pub(super) static INFO: WorkloadInfo = WorkloadInfo {
     name: "msg-zerocopy/order",
     summary: "completions out of order: merged where numbers are neighbours, and nowhere else",
     params: &[
-        ParamInfo::Choice {
-            name: "family",
-            summary: "version of the Internet protocol",
-            choices: FAMILIES,
-            default: "ipv4",
-        },
+        FAMILY,
         ParamInfo::Int { name: "rounds", summary: "rounds of sends", min: 1, max: 100_000, default: 20 },
     ],
     metrics: &[],

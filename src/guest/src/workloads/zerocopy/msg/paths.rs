@@ -10,7 +10,7 @@ use kregress_wire::{ParamInfo, WorkloadInfo};
 use rustix::net::SendFlags;
 
 use super::super::errqueue::Pages;
-use super::super::loopback::{FAMILIES, Family};
+use super::super::loopback::{FAMILY, Family};
 use super::super::patience::{Limits, Patience};
 use super::super::pattern::Pattern;
 use super::super::{memory, sys as options};
@@ -33,12 +33,7 @@ pub(super) static INFO: WorkloadInfo = WorkloadInfo {
             choices: PROTOCOLS,
             default: "tcp",
         },
-        ParamInfo::Choice {
-            name: "family",
-            summary: "version of the Internet protocol",
-            choices: FAMILIES,
-            default: "ipv4",
-        },
+        FAMILY,
         ParamInfo::Choice {
             name: "path",
             summary: "device that packets go through; dummy swallows them and takes no tcp",

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use kregress_wire::{ParamInfo, WorkloadInfo};
 use rustix::net::SendFlags;
 
-use super::super::loopback::{FAMILIES, Family};
+use super::super::loopback::{FAMILY, Family};
 use super::super::memory::Pages;
 use super::super::patience::{Limits, Patience};
 use super::super::pattern::{Mismatch, Pattern};
@@ -25,12 +25,7 @@ pub(super) static INFO: WorkloadInfo = WorkloadInfo {
     name: "msg-zerocopy/reuse",
     summary: "overwrites buffers before their completion, which must be seen, and after it, which must not",
     params: &[
-        ParamInfo::Choice {
-            name: "family",
-            summary: "version of the Internet protocol",
-            choices: FAMILIES,
-            default: "ipv4",
-        },
+        FAMILY,
         ParamInfo::Int { name: "rounds", summary: "rounds of each kind", min: 1, max: 10_000, default: 4 },
     ],
     metrics: &[],

@@ -9,7 +9,7 @@ use super::super::table::Table;
 use super::place::Place;
 use super::sys::{Answer, Area, Request};
 use super::talk::Talk;
-use crate::context::Stop;
+use crate::context::{Context, Stop};
 
 /// What a row works with.
 pub(super) struct Bench<'a> {
@@ -23,6 +23,24 @@ pub(super) struct Bench<'a> {
 
 /// A row of a table: its name, and what finds out.
 pub(super) type Row = (&'static str, fn(&Bench<'_>, &mut Table) -> Result<(), Stop>);
+
+impl Bench<'_> {
+    /// Finds out about each row.
+    ///
+    /// # Errors
+    ///
+    /// Those that end a table; what does not hold is in it.
+    pub(super) fn run(&self, context: &Context<'_>, rows: &[&[Row]], table: &mut Table) -> Result<(), Stop> {
+        let total: usize = rows.iter().map(|rows| rows.len()).sum();
+        for (done, (name, row)) in rows.iter().copied().flatten().enumerate() {
+            table.begin(name);
+            let result = row(self, table);
+            table.take(result)?;
+            context.progress(done as u64 + 1, total as u64)?;
+        }
+        Ok(())
+    }
+}
 
 /// Nothing was mapped, copied or left to read.
 pub(super) const NOTHING: Answer =

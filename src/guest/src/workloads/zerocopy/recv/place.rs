@@ -7,6 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use kregress_wire::ParamInfo;
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
@@ -32,6 +33,14 @@ pub(super) enum Path {
 
 /// The words of the parameter `path`.
 pub(super) const PATHS: &[&str] = &["loopback", "veth"];
+
+/// The parameter itself.
+pub(super) const PATH: ParamInfo = ParamInfo::Choice {
+    name: "path",
+    summary: "lo of one namespace, or a veth pair between two",
+    choices: PATHS,
+    default: "loopback",
+};
 
 /// Modules that the path needs.
 pub(super) const MODULES: &[&str] = &["veth"];

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal};
 
 use super::super::child::{Child, ended, until_killed};
 use super::super::connection::Pair;
-use super::super::loopback::{FAMILIES, Family};
+use super::super::loopback::{FAMILY, Family};
 use super::super::memory::{Pages, page_size};
 use super::super::patience::{Limits, Patience};
 use super::super::pattern::Pattern;
@@ -45,12 +45,7 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
             choices: CASES,
             default: "ring",
         },
-        ParamInfo::Choice {
-            name: "family",
-            summary: "version of the Internet protocol",
-            choices: FAMILIES,
-            default: "ipv4",
-        },
+        FAMILY,
         ParamInfo::Int {
             name: "rounds",
             summary: "how often, each time in a namespace of its own",

@@ -7,7 +7,7 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use kregress_wire::{ParamInfo, WorkloadInfo};
+use kregress_wire::WorkloadInfo;
 use rustix::event::{EventfdFlags, PollFlags, eventfd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType};
@@ -16,7 +16,7 @@ use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use super::super::connection::Pair;
 use super::super::locked::{self, Root};
-use super::super::loopback::{FAMILIES, Family};
+use super::super::loopback::{FAMILY, Family};
 use super::super::memory::{Pages, page_size};
 use super::super::patience::{Limits, Patience};
 use super::bench::{self, Bench, More};
@@ -29,12 +29,7 @@ use crate::uring::{Cliff, Destination, Foreign, Message, Request, Span, Tie};
 pub(super) const INFO: WorkloadInfo = WorkloadInfo {
     name: "uring-zerocopy/errors",
     summary: "the answer to every wrong SEND_ZC and SENDMSG_ZC, and whether it is notified",
-    params: &[ParamInfo::Choice {
-        name: "family",
-        summary: "version of the Internet protocol",
-        choices: FAMILIES,
-        default: "ipv4",
-    }],
+    params: &[FAMILY],
     metrics: &[],
     modules: &[],
 };

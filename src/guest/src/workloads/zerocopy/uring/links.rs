@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, Shutdown};
 
 use super::super::connection::Pair;
-use super::super::loopback::{FAMILIES, Family};
+use super::super::loopback::{FAMILY, Family};
 use super::super::memory::Pages;
 use super::super::patience::{Limits, Patience};
 use super::super::pattern::Pattern;
@@ -31,12 +31,7 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
     name: "uring-zerocopy/links",
     summary: "linked, drained, timed and cancelled zerocopy sends",
     params: &[
-        ParamInfo::Choice {
-            name: "family",
-            summary: "version of the Internet protocol",
-            choices: FAMILIES,
-            default: "ipv4",
-        },
+        FAMILY,
         ParamInfo::Choice {
             name: "drain",
             summary: "whether IOSQE_IO_DRAIN is tried before the ring has seen a notification, or after, \

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use kregress_wire::{Better, Kind, MetricInfo, ParamInfo, Unit, WorkloadInfo};
 
-use super::super::loopback::{FAMILIES, Family};
+use super::super::loopback::{FAMILY, Family};
 use super::super::patience::{Limits, Patience, both_ends};
 use super::super::pattern::{Load, Pattern};
 use super::client;
@@ -42,12 +42,7 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
             choices: PATHS,
             default: "lo",
         },
-        ParamInfo::Choice {
-            name: "family",
-            summary: "version of the Internet protocol",
-            choices: FAMILIES,
-            default: "ipv4",
-        },
+        FAMILY,
         ParamInfo::Int {
             name: "count",
             summary: "buffers sent per transfer; two transfers are made",

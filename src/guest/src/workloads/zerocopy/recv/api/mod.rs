@@ -9,14 +9,14 @@ mod endings;
 mod mapping;
 mod structure;
 
-use kregress_wire::{ParamInfo, WorkloadInfo};
+use kregress_wire::WorkloadInfo;
 use rustix::io::Errno;
 
-use super::super::loopback::{FAMILIES, Family};
+use super::super::loopback::{FAMILY, Family};
 use super::super::patience::Limits;
 use super::super::table::Table;
 use super::bench::{Bench, Row, assert_supported, window};
-use super::place::{MODULES, PATHS, Path, Place};
+use super::place::{MODULES, PATH, Path, Place};
 use super::talk::Talk;
 use crate::context::{Context, Stop, WorkloadResult};
 use crate::modules::Loaded;
@@ -27,20 +27,7 @@ use crate::workloads::netns::{begin_census, expect_all_gone, expect_left};
 pub(super) static INFO: WorkloadInfo = WorkloadInfo {
     name: "tcp-zerocopy/api",
     summary: "what mmap of a TCP socket and TCP_ZEROCOPY_RECEIVE promise, fact by fact",
-    params: &[
-        ParamInfo::Choice {
-            name: "path",
-            summary: "lo of one namespace, or a veth pair between two",
-            choices: PATHS,
-            default: "loopback",
-        },
-        ParamInfo::Choice {
-            name: "family",
-            summary: "version of the Internet protocol",
-            choices: FAMILIES,
-            default: "ipv4",
-        },
-    ],
+    params: &[PATH, FAMILY],
     metrics: &[],
     modules: MODULES,
 };
@@ -58,13 +45,7 @@ pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
         let place = Place::new(path, family, limits.patience())?;
         assert_supported(&place)?;
         let bench = Bench { place: &place, patience: limits.patience(), seed: context.rng().u64(..) };
-        let rows: Vec<&Row> = ROWS.iter().copied().flatten().collect();
-        for (done, (name, row)) in rows.iter().enumerate() {
-            table.begin(name);
-            let result = row(&bench, &mut table);
-            table.take(result)?;
-            context.progress(done as u64 + 1, rows.len() as u64)?;
-        }
+        bench.run(context, ROWS, &mut table)?;
     }
     table.begin("the namespaces afterwards");
     let gone = expect_all_gone(context, &mut census, 2).map(drop);

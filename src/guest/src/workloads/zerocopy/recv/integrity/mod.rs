@@ -14,12 +14,12 @@ use rustix::net::Shutdown;
 use rustix::pipe::{PipeFlags, SpliceFlags};
 
 use super::super::inflight::{self, Order, Pace};
-use super::super::loopback::{FAMILIES, Family};
+use super::super::loopback::{FAMILY, Family};
 use super::super::memory::page_size;
 use super::super::patience::{Limits, Patience, both_ends};
 use super::super::pattern::{Load, Pattern};
 use super::super::transmit;
-use super::place::{MODULES, PATHS, Path, Place};
+use super::place::{MODULES, PATH, Path, Place};
 use super::sys::Area;
 use crate::context::{Context, Stop, WorkloadResult};
 use crate::modules::Loaded;
@@ -38,18 +38,8 @@ pub(super) static INFO: WorkloadInfo = WorkloadInfo {
             choices: SENDERS,
             default: "msg-zerocopy",
         },
-        ParamInfo::Choice {
-            name: "path",
-            summary: "lo of one namespace, or a veth pair between two",
-            choices: PATHS,
-            default: "loopback",
-        },
-        ParamInfo::Choice {
-            name: "family",
-            summary: "version of the Internet protocol",
-            choices: FAMILIES,
-            default: "ipv4",
-        },
+        PATH,
+        FAMILY,
         ParamInfo::Int {
             name: "mebibytes",
             summary: "data in MiB; a part of a page is added",

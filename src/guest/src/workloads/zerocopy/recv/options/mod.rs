@@ -6,11 +6,11 @@ mod waking;
 
 use std::os::fd::AsFd;
 
-use kregress_wire::{ParamInfo, WorkloadInfo};
+use kregress_wire::WorkloadInfo;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use super::super::loopback::{FAMILIES, Family};
+use super::super::loopback::{FAMILY, Family};
 use super::super::memory::page_size;
 use super::super::patience::{Limits, both_ends};
 use super::super::pattern::{Load, Pattern};
@@ -18,7 +18,7 @@ use super::super::table::Table;
 use super::super::transmit;
 use super::bench::{Bench, NOTHING, Row, anonymous, assert_supported, mapped, number, window};
 use super::integrity::receiver::{Receiver, Tally};
-use super::place::{MODULES, PATHS, Path, Place};
+use super::place::{MODULES, PATH, Path, Place};
 use super::sys::{Answer, Request, Room};
 use crate::context::{Context, Stop, WorkloadResult};
 use crate::modules::Loaded;
@@ -28,20 +28,7 @@ use crate::workloads::netns::{begin_census, expect_all_gone};
 pub(super) static INFO: WorkloadInfo = WorkloadInfo {
     name: "tcp-zerocopy/options",
     summary: "TCP_ZEROCOPY_RECEIVE with SO_RCVLOWAT, poll, MSG_PEEK, urgent data, time stamps and small buffers",
-    params: &[
-        ParamInfo::Choice {
-            name: "path",
-            summary: "lo of one namespace, or a veth pair between two",
-            choices: PATHS,
-            default: "loopback",
-        },
-        ParamInfo::Choice {
-            name: "family",
-            summary: "version of the Internet protocol",
-            choices: FAMILIES,
-            default: "ipv4",
-        },
-    ],
+    params: &[PATH, FAMILY],
     metrics: &[],
     modules: MODULES,
 };
@@ -82,13 +69,7 @@ pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
         let place = Place::new(path, family, limits.patience())?;
         assert_supported(&place)?;
         let bench = Bench { place: &place, patience: limits.patience(), seed: context.rng().u64(..) };
-        let rows: Vec<&Row> = ROWS.iter().copied().flatten().collect();
-        for (done, (name, row)) in rows.iter().enumerate() {
-            table.begin(name);
-            let result = row(&bench, &mut table);
-            table.take(result)?;
-            context.progress(done as u64 + 1, rows.len() as u64)?;
-        }
+        bench.run(context, ROWS, &mut table)?;
         table.begin("a small receive buffer");
         let result = transfer(context, &place, SMALL_ROOM, &limits);
         table.take(result.map(drop))?;

@@ -253,15 +253,20 @@ pub(super) fn over_each_other(
                 return Err(Stop::Fail(format!("page {number} holds data of neither connection")));
             }
         }
-        at += (mapped * page_size()) as u64;
-        let read = recv(line, answer.skip as usize)?;
-        line.pattern
-            .check(&read, at)
-            .map_err(|mismatch| Stop::Fail(format!("in data that was read, {mismatch}")))?;
-        at += read.len() as u64;
-        crew.received(mapped * page_size() + read.len());
-        crew.checked(mapped as u64 + 1);
+        at = past(crew, line, at, &answer)?;
     }
+}
+
+/// Reads what could not be mapped; where the stream goes on.
+fn past(crew: &Crew, line: &Line, at: u64, answer: &Answer) -> Result<u64, Stop> {
+    let at = at + u64::from(answer.length);
+    let read = recv(line, answer.skip as usize)?;
+    line.pattern
+        .check(&read, at)
+        .map_err(|mismatch| Stop::Fail(format!("in data that was read, {mismatch}")))?;
+    crew.received(answer.length as usize + read.len());
+    crew.checked(u64::from(answer.length) / page_size() as u64 + 1);
+    Ok(at + read.len() as u64)
 }
 
 /// The mapping comes and goes: what is mapped may be lost at once, and memory may
@@ -296,14 +301,7 @@ pub(super) fn losing(
                 return Err(Stop::Fail(format!("byte {byte} is neither what was sent nor zero")));
             }
         }
-        at += (mapped * page_size()) as u64;
-        let read = recv(line, answer.skip as usize)?;
-        line.pattern
-            .check(&read, at)
-            .map_err(|mismatch| Stop::Fail(format!("in data that was read, {mismatch}")))?;
-        at += read.len() as u64;
-        crew.received(mapped * page_size() + read.len());
-        crew.checked(mapped as u64 + 1);
+        at = past(crew, line, at, &answer)?;
     }
 }
 
