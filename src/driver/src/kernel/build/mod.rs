@@ -129,7 +129,7 @@ impl<'a> Build<'a> {
         let source = self.tree.prepare(env, &mut |what| {
             progress(BuildEvent::Step { kernel: spec.name.clone(), what });
         })?;
-        let directory = self.family().join(self.compiler.directory());
+        let directory = self.family().join(format!("{}{}", self.compiler.directory(), self.recipe.apart()));
         cache::create_dir(&directory)?;
         let mut log = Log::create(self.log_path())?;
         let compiler = self.compiler.clone();

@@ -7,8 +7,21 @@ use std::path::PathBuf;
 use crate::kernel::env::BuildEnv;
 use crate::kernel::error::{At as _, KernelProblem};
 use crate::kernel::hash::{Digest, Hasher};
-use crate::kernel::kconfig::{self, DotConfig, Fragment, Merged, Symbol, Want};
+use crate::kernel::kconfig::{self, ConfigValue, DotConfig, Fragment, Merged, Symbol, Want};
 use crate::model::{FragmentName, KernelSpec};
+
+/// Options that change nearly every object, with the word for each in the name
+/// of a build directory: a kernel that has one keeps its objects apart, so that
+/// going to and fro between it and a plain one compiles neither anew. Those that
+/// a few hundred objects look at are not worth a directory. From experience.
+const APART: [(&str, &str); 6] = [
+    ("DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT", "debuginfo"),
+    ("KASAN", "kasan"),
+    ("KCSAN", "kcsan"),
+    ("PROVE_LOCKING", "lockdep"),
+    ("PREEMPT", "preempt"),
+    ("UBSAN", "ubsan"),
+];
 
 /// A complete `.config` to start from.
 #[derive(Debug)]
@@ -66,6 +79,12 @@ impl Recipe {
     /// Hash of the base configuration.
     pub(super) fn base_digest(&self) -> Option<String> {
         self.base.as_ref().map(|base| Digest::of(&base.text).to_string())
+    }
+
+    /// What to add to the name of a build directory.
+    pub(super) fn apart(&self) -> String {
+        let asked = |symbol: &str| self.merged.get(symbol).is_some_and(|want| want.value == ConfigValue::Yes);
+        APART.iter().filter(|(symbol, _)| asked(symbol)).map(|(_, word)| format!("-{word}")).collect()
     }
 
     /// What decides how many objects there are, about.
