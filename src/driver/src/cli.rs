@@ -10,7 +10,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::list::{Format as ListFormat, ListKind};
 use crate::commands::report::ReportFormat;
+use crate::commands::run::Effort;
 use crate::commands::{self, Context, MessageFormat};
+use crate::lab::Quiet;
 use crate::report::look::Look;
 
 /// What clap needs to know of our exit codes: usage errors are 2.
@@ -45,7 +47,7 @@ struct Shared {
     /// What stdout carries: text for people or one JSON event per line
     #[arg(long, global = true, value_enum, default_value_t = Message::Human)]
     message_format: Message,
-    /// Parallel compilations [default: one per CPU]
+    /// Compilations at once, and boots side by side [default: one per CPU, boots as memory allows]
     #[arg(long, short = 'j', global = true, value_name = "N")]
     jobs: Option<NonZeroUsize>,
     /// Seed of everything random
@@ -89,6 +91,12 @@ enum Command {
         /// Boots of each kernel; the boot is the unit of all statistics
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         boots: u32,
+        /// Repeat a test that did not pass up to so often, each time in a fresh boot; passed then, it is flaky
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        retries: u32,
+        /// Boots that measure times run alone, on processors of their own
+        #[arg(long)]
+        quiet_host: bool,
     },
     /// Show a run again
     Report {
@@ -159,9 +167,10 @@ pub fn main(args: Vec<OsString>) -> u8 {
                 .map(|()| commands::PASSED)
         }
         Command::Build { kernels } => commands::build::run(&context, &kernels),
-        Command::Run { tests, kernels, local, boots } => {
+        Command::Run { tests, kernels, local, boots, retries, quiet_host } => {
             let on = if local { commands::run::On::Local } else { commands::run::On::Kernels(&kernels) };
-            commands::run::run(&context, &tests, on, boots)
+            let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
+            commands::run::run(&context, &tests, on, Effort { boots, retries, quiet })
         }
         Command::Report { run, format } => {
             let format = match format {

@@ -1,16 +1,17 @@
 //! `kregress run`: build or find kernels, boot them, run tests, record.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use anyhow::Context as _;
 
 use super::{Context, MessageFormat, unless_reader_left, usage};
 use crate::guest::accel::Decision;
 use crate::kernel::{self, BuildEnv, Kernel};
-use crate::lab::{self, BootNumbers, Lab, Measurement};
+use crate::lab::{self, Host, Lab, Measurement, Quiet, Slots};
 use crate::model::{
     Accel, AccelChoice, Backend, BuildEvent, KernelName, KernelSpec, Machine, Observer, RunEvent, RunInfo,
-    TroubleKind,
+    TroubleKind, Turn,
 };
 use crate::report::{human, json::JsonEvents, junit, look::Look, progress::Progress};
 use crate::results::{self, Recorder};
@@ -40,6 +41,17 @@ pub enum On<'a> {
     Kernels(&'a [String]),
     /// The kernel of this host, without a virtual machine.
     Local,
+}
+
+/// How often, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Boots of each kernel.
+    pub boots: u32,
+    /// Repetitions of a test that did not pass.
+    pub retries: u32,
+    /// What boots that measure times are granted.
+    pub quiet: Quiet,
 }
 
 /// Where a kernel comes from.
@@ -86,7 +98,8 @@ fn local_machine() -> Machine {
 /// # Errors
 ///
 /// Fails on wrong words, and when the host cannot carry a run at all.
-pub fn run(context: &Context, tests: &[String], on: On<'_>, boots: u32) -> anyhow::Result<u8> {
+pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> anyhow::Result<u8> {
+    let Effort { boots, retries, quiet } = effort;
     let project = context.project()?;
     let (machine, wanted) = match on {
         On::Kernels(names) => {
@@ -102,6 +115,8 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, boots: u32) -> anyho
     let cache = paths::cache()?;
     let lab = Lab::equip(machine.backend, &cache)?;
     interrupt::listen().context("cannot listen for Ctrl-C")?;
+    let asked = context.jobs.map(NonZeroUsize::get);
+    let (slots, fewer) = Slots::of(&machine, asked, quiet, Host::now());
 
     let started = clock::now();
     let directory = results::RunDir::create(&context.results)?;
@@ -117,6 +132,9 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, boots: u32) -> anyho
         tests,
         suite_files: project.suites.iter().map(|suite| (suite.name.clone(), suite.file.clone())).collect(),
         boots,
+        retries,
+        side_by_side: u32::try_from(slots.side_by_side).unwrap_or(u32::MAX),
+        quiet_host: quiet == Quiet::Alone,
         host: host_facts(&lab),
     };
     let mut recorder = Recorder::new(directory)?;
@@ -128,9 +146,11 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, boots: u32) -> anyho
     }
     let mut fan = Fan(observers);
     fan.observe(&RunEvent::RunStarted(info.clone()))?;
+    if let Some(reason) = fewer {
+        fan.observe(&RunEvent::Notice(reason))?;
+    }
 
     let env = context.build_env(&project)?;
-    let mut numbers = BootNumbers::default();
     let mut ready = Vec::new();
     for kernel in &wanted {
         match obtain(&lab, &env, kernel, machine, &mut fan)? {
@@ -142,29 +162,28 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, boots: u32) -> anyho
                     true => TroubleKind::Interrupted,
                     false => TroubleKind::NotReached,
                 };
-                for _ in 0..boots {
+                for repeat in 1..=boots {
                     let message = format!("there is no kernel to boot: {reason}");
-                    lab::not_run(&info.tests, name, None, kind, &message, &mut fan)?;
+                    lab::not_run(&info.tests, name, Turn::first(repeat), kind, &message, &mut fan)?;
                 }
             }
         }
     }
-    // Boots of different kernels interleave, so that a slow minute of the host
-    // does not fall on one of them alone.
-    for _ in 0..boots {
-        for (wanted, (kernel, decision)) in &ready {
-            let measurement = Measurement {
-                kernel,
-                cmdline: wanted.cmdline(),
-                tests: &info.tests,
-                machine,
-                decision: decision.clone(),
-                seed: context.seed,
-                run_dir: &info.directory,
-            };
-            lab::measure(&lab, &measurement, &mut numbers, &mut fan)?;
-        }
+    let mut measurements = Vec::new();
+    for (wanted, (kernel, decision)) in &ready {
+        measurements.push(Measurement {
+            kernel,
+            cmdline: wanted.cmdline(),
+            tests: &info.tests,
+            boots,
+            retries,
+            machine,
+            decision: decision.clone(),
+            seed: context.seed,
+            run_dir: &info.directory,
+        });
     }
+    lab::measure(&lab, &measurements, slots, &mut fan)?;
     let elapsed = clock::now().saturating_duration_since(started);
     fan.observe(&RunEvent::RunFinished { elapsed, interrupted: interrupt::requested() })?;
     drop(fan);

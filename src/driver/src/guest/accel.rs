@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{Accel, AccelChoice};
+use crate::model::{Accel, AccelChoice, Detector};
 
 /// How long the canary may take to say hello. From experience: a KVM guest
 /// needs a third of a second, on a loaded nested host three.
@@ -181,29 +181,14 @@ pub fn host_boot() -> String {
 }
 
 /// How many times slower than a KVM guest a boot is expected to be, for its
-/// time limits, with the reasons. `debug` are the option names of the kernel
-/// that are switched on. Factors from experience and from the kernel's own
-/// documentation of these options.
+/// time limits. Factors from experience.
 #[must_use]
-pub fn slowdown(accel: Accel, enabled: &dyn Fn(&str) -> bool) -> (f64, Vec<&'static str>) {
-    let known = [
-        ("KASAN", 3.0, "KASAN"),
-        ("KCSAN", 5.0, "KCSAN"),
-        ("PROVE_LOCKING", 3.0, "lockdep"),
-        ("DEBUG_KMEMLEAK", 2.0, "kmemleak"),
-        ("NET_NS_REFCNT_TRACKER", 1.5, "reference tracking"),
-    ];
-    let (mut factor, mut reasons) = match accel {
-        Accel::Kvm | Accel::Native => (1.0, Vec::new()),
-        Accel::Tcg => (4.0, vec!["TCG"]),
+pub fn slowdown(accel: Accel, detectors: &[Detector]) -> f64 {
+    let accel = match accel {
+        Accel::Kvm | Accel::Native => 1.0,
+        Accel::Tcg => 4.0,
     };
-    for (symbol, times, reason) in known {
-        if enabled(symbol) {
-            factor *= times;
-            reasons.push(reason);
-        }
-    }
-    (factor, reasons)
+    detectors.iter().map(|detector| detector.slowdown()).product::<f64>() * accel
 }
 
 #[cfg(test)]
@@ -289,10 +274,12 @@ mod tests {
     }
 
     #[test]
-    fn limits_grow_with_the_accelerator_and_with_debug_options() {
-        assert_eq!(slowdown(Accel::Kvm, &|_| false), (1.0, vec![]));
-        assert_eq!(slowdown(Accel::Tcg, &|_| false), (4.0, vec!["TCG"]));
-        let (factor, reasons) = slowdown(Accel::Tcg, &|symbol| symbol == "KASAN");
-        assert_eq!((factor, reasons), (12.0, vec!["TCG", "KASAN"]));
+    fn limits_grow_with_the_accelerator_and_with_detectors() {
+        let kasan = Detector::Kasan.slowdown();
+        assert_eq!(slowdown(Accel::Kvm, &[]), 1.0);
+        assert_eq!(slowdown(Accel::Tcg, &[]), 4.0);
+        assert_eq!(slowdown(Accel::Tcg, &[Detector::Kasan]), 4.0 * kasan);
+        let both = slowdown(Accel::Kvm, &[Detector::Kasan, Detector::Lockdep]);
+        assert_eq!(both, kasan * Detector::Lockdep.slowdown());
     }
 }

@@ -12,6 +12,7 @@
 mod build;
 mod cache;
 mod compiler;
+mod detectors;
 mod diagnose;
 mod env;
 mod error;

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::env::BuildEnv;
 use super::error::{At as _, KernelProblem};
 use super::source::{self, Packing, SourceError};
-use super::{Kernel, image};
+use super::{Kernel, detectors, image};
 use crate::model::{BuildEvent, KernelInfo, KernelSpec};
 
 /// Takes an image, and modules and configuration with it where they can be found.
@@ -48,6 +48,7 @@ pub(super) fn image(
         image: image.to_owned(),
         identity,
         release: found.release,
+        detectors: detectors::of(config.as_deref()),
         facts,
     };
     Ok(Kernel { image: info.image.clone(), info, format: found.format, modules, config })

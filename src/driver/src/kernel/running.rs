@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{ImageFormat, Kernel};
+use super::{ImageFormat, Kernel, detectors};
 use crate::model::{KernelInfo, KernelName};
 
 /// Where the kernel says what it is.
@@ -25,6 +25,7 @@ pub fn running() -> std::io::Result<Kernel> {
         image: VERSION.into(),
         identity: version,
         release: Some(release),
+        detectors: detectors::of(config.as_deref()),
         facts,
     };
     Ok(Kernel { image: info.image.clone(), info, format: ImageFormat::Vmlinux, modules: None, config })

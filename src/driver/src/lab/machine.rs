@@ -123,20 +123,14 @@ impl Lab {
         Nonce::from_bytes(bytes)
     }
 
-    /// Factor on the time limits of a boot.
-    pub(super) fn slowdown(&self, measurement: &Measurement<'_>) -> f64 {
-        let config = measurement.kernel.config.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
-        let enabled = |symbol: &str| {
-            let line = format!("CONFIG_{symbol}=y");
-            config.as_ref().is_some_and(|text| text.lines().any(|found| found == line))
-        };
-        let (factor, _) = accel::slowdown(measurement.decision.accel, &enabled);
-        factor
+    /// Where things are kept between runs.
+    pub(super) fn cache(&self) -> &Path {
+        &self.cache
     }
 
     /// Time limits of a boot.
     pub(super) fn limits(&self, measurement: &Measurement<'_>) -> Limits {
-        let limits = Limits::scaled(self.slowdown(measurement));
+        let limits = Limits::scaled(measurement.slowdown());
         match measurement.machine.backend {
             Backend::Qemu | Backend::Local => limits,
             // The host's userland over 9p takes eight to twenty times our boot
@@ -276,6 +270,8 @@ impl Lab {
             kernel,
             cmdline: &[],
             tests: &[],
+            boots: 1,
+            retries: 0,
             machine: Machine { backend: Backend::Qemu, ..machine },
             decision: Decision { accel: Accel::Kvm, reason: String::new() },
             seed: 0,

@@ -1,42 +1,54 @@
-//! The engine: plans boots, runs them, emits events, survives what guests do.
+//! The engine: plans boots, runs them side by side, emits events, survives what
+//! guests do.
 //!
 //! Every question of the tool ("run", and later "compare", "series", "bisect")
 //! is asked of this engine in the same words: measure these tests on this
 //! kernel, so many boots. It never judges a number.
+//!
+//! `share` says which tests share a boot, `slots` how many boots the host
+//! carries, `errands` what comes next and what follows from an end; all three
+//! are pure. `launch` tells one boot to observers, `machine` and `boot` carry it
+//! out, and `session` decides what its guest's bytes mean.
 
 mod boot;
 mod boot_hint;
 mod console_text;
+mod durations;
+mod errands;
 mod exchange;
+mod launch;
 mod machine;
 mod record;
 mod scratch;
 mod session;
 #[cfg(test)]
 mod session_tests;
+mod share;
+mod slots;
 mod verdict;
 mod watchdog;
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use kregress_wire::{Nonce, PROTOCOL, Plan, PlannedTest};
 
 pub use exchange::{Action, Input, SessionTest};
 pub use machine::{Lab, LabError};
 pub use record::Judged;
 pub use session::Session;
+pub use slots::{Host, Quiet, Slots};
 pub use watchdog::Limits;
 
-use crate::guest::accel::Decision;
+use self::durations::Durations;
+use self::errands::{Errands, GivenUp, Next, Wanted};
+use self::launch::Ear;
+use crate::guest::accel::{self, Decision};
+use crate::interrupt;
 use crate::kernel::Kernel;
 use crate::model::{
-    Backend, BootEnd, BootId, BootInfo, KernelName, Machine, Observer, RunEvent, Test, TestResult, Trouble,
-    TroubleKind, Verdict,
+    BootId, KernelName, Machine, Observer, RunEvent, Test, TestResult, Trouble, TroubleKind, Turn, Verdict,
 };
-use crate::results::BootDir;
-use crate::{chain, interrupt};
 
 /// What to measure on one kernel.
 #[derive(Debug, Clone)]
@@ -47,6 +59,10 @@ pub struct Measurement<'a> {
     pub cmdline: &'a [String],
     /// Tests in order.
     pub tests: &'a [Test],
+    /// How often each is measured, every time in another boot.
+    pub boots: u32,
+    /// How often a test that did not pass is repeated, every time in another boot.
+    pub retries: u32,
     /// The machine as asked for.
     pub machine: Machine,
     /// Which accelerator that means here.
@@ -57,82 +73,165 @@ pub struct Measurement<'a> {
     pub run_dir: &'a Path,
 }
 
-/// Numbers the boots of a run.
-#[derive(Debug, Default)]
-pub struct BootNumbers(u32);
-
-impl BootNumbers {
-    fn next(&mut self) -> BootId {
-        self.0 += 1;
-        BootId(self.0)
+impl Measurement<'_> {
+    /// Factor on the time limits of its boots.
+    #[must_use]
+    pub fn slowdown(&self) -> f64 {
+        accel::slowdown(self.decision.accel, &self.kernel.info.detectors)
     }
 }
 
-/// Launches in a row that give no verdict at all before the rest of the tests
-/// is given up.
-const FRUITLESS: u32 = 2;
-
-/// Runs every test of the measurement once, in one boot if the guest lives, in
-/// as many as it takes if it dies: what a dead guest never reached runs in a
-/// fresh one.
+/// Measures everything, as many boots side by side as the slots allow: every test
+/// of every measurement has one verdict for each of its boots, and one more for
+/// each repetition. What a dead guest never reached runs in a fresh one.
 ///
 /// # Errors
 ///
-/// Fails only when an observer does, that is, when results can no longer be
+/// Fails only when the observer does, that is, when results can no longer be
 /// recorded. Everything else ends in verdicts.
 pub fn measure(
     lab: &Lab,
-    measurement: &Measurement<'_>,
-    numbers: &mut BootNumbers,
+    measurements: &[Measurement<'_>],
+    slots: Slots,
     observer: &mut dyn Observer,
 ) -> anyhow::Result<()> {
-    let mut left: VecDeque<usize> = (0..measurement.tests.len()).collect();
-    let mut fruitless = 0;
-    while !left.is_empty() {
-        if interrupt::requested() {
-            return give_up(
-                measurement,
-                &left,
-                None,
-                TroubleKind::Interrupted,
-                "interrupted by the user",
-                observer,
-            );
+    let durations = Durations::within(lab.cache());
+    let wanted: Vec<Wanted> = measurements.iter().map(|it| wanted(it, &durations, &slots)).collect();
+    let workers = slots.side_by_side.min(wanted.iter().map(|it| it.shares.len() * it.boots as usize).sum());
+    let mut learner = Learner::new(observer, measurements, durations);
+    let ear = Ear::new(&mut learner);
+    let floor = Floor {
+        state: Mutex::new(State { errands: Errands::new(&wanted, slots), boots: 0 }),
+        news: Condvar::new(),
+    };
+    std::thread::scope(|scope| {
+        for worker in 1..workers {
+            let (floor, ear) = (&floor, &ear);
+            // With fewer threads the same is done more slowly.
+            let _ = std::thread::Builder::new()
+                .name(format!("boot-{worker}"))
+                .spawn_scoped(scope, move || floor.work(lab, measurements, ear));
         }
-        let id = numbers.next();
-        let before = left.len();
-        let end = launch(lab, measurement, id, &mut left, observer)?;
-        if left.is_empty() || interrupt::requested() {
-            continue;
-        }
-        fruitless = if left.len() < before { 0 } else { fruitless + 1 };
-        let reason = match end {
-            Launch::Impossible(reason) => {
-                return give_up(measurement, &left, None, TroubleKind::Host, &reason, observer);
-            }
-            Launch::Ended(BootEnd::NotBooted { reason }) => format!("the kernel did not boot: {reason}"),
-            Launch::Ended(_) if fruitless < FRUITLESS => continue,
-            Launch::Ended(_) => format!("{FRUITLESS} boots in a row ended before a test had a verdict"),
-        };
-        return give_up(measurement, &left, Some(id), TroubleKind::NotReached, &reason, observer);
+        floor.work(lab, measurements, &ear);
+    });
+    if let Some(reason) = ear.lost() {
+        anyhow::bail!("cannot record the results: {reason}");
     }
+    learner.durations.save();
     Ok(())
 }
 
-/// Errors for tests that no boot will reach.
-fn give_up(
-    measurement: &Measurement<'_>,
-    left: &VecDeque<usize>,
-    boot: Option<BootId>,
-    kind: TroubleKind,
-    message: &str,
-    observer: &mut dyn Observer,
-) -> anyhow::Result<()> {
-    let tests = left.iter().map(|index| &measurement.tests[*index]);
-    not_run(tests, &measurement.kernel.info.name, boot, kind, message, observer)
+fn wanted(measurement: &Measurement<'_>, durations: &Durations, slots: &Slots) -> Wanted {
+    let slowdown = measurement.slowdown();
+    let cpus = measurement.machine.cpus as usize;
+    Wanted {
+        shares: share::shares(measurement.tests, &|test| durations.estimate(test, slowdown), slots, cpus),
+        boots: measurement.boots,
+        retries: measurement.retries,
+        cpus,
+    }
 }
 
-/// Reports tests that did not run as errors, each with the reason.
+/// What the threads that boot share.
+struct Floor {
+    state: Mutex<State>,
+    /// Something ended.
+    news: Condvar,
+}
+
+struct State {
+    errands: Errands,
+    /// Boots that were launched.
+    boots: u32,
+}
+
+impl Floor {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A thread that panicked takes the whole run with it anyway.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one errand after the other until nothing is left.
+    fn work(&self, lab: &Lab, measurements: &[Measurement<'_>], ear: &Ear<'_>) {
+        loop {
+            let mut state = self.state();
+            if interrupt::requested() {
+                let given_up = state.errands.stop(TroubleKind::Interrupted, "interrupted by the user");
+                drop(state);
+                tell_given_up(&given_up, measurements, ear);
+                state = self.state();
+            }
+            let (ticket, errand) = match state.errands.next() {
+                Next::Go(ticket, errand) => (ticket, errand),
+                Next::Done => break,
+                Next::Wait => {
+                    drop(self.news.wait(state).unwrap_or_else(PoisonError::into_inner));
+                    continue;
+                }
+            };
+            state.boots += 1;
+            let id = BootId(state.boots);
+            drop(state);
+            let ended = launch::launch(lab, &measurements[errand.measurement], &errand, id, ear);
+            let given_up = self.state().errands.ended(ticket, errand, ended);
+            tell_given_up(&given_up, measurements, ear);
+            self.news.notify_all();
+        }
+        self.news.notify_all();
+    }
+}
+
+fn tell_given_up(given_up: &[GivenUp], measurements: &[Measurement<'_>], ear: &Ear<'_>) {
+    for it in given_up {
+        let measurement = &measurements[it.measurement];
+        for index in &it.tests {
+            let result = not_reached(
+                &measurement.tests[*index],
+                &measurement.kernel.info.name,
+                (it.boot, it.turn),
+                it.kind,
+                &it.reason,
+            );
+            // A failure to tell is kept by the ear.
+            let _ = ear.tell(&RunEvent::TestFinished(result));
+        }
+    }
+}
+
+/// Learns from results how long tests take, and passes everything on.
+struct Learner<'a> {
+    observer: &'a mut dyn Observer,
+    tests: HashMap<String, &'a Test>,
+    slowdowns: HashMap<KernelName, f64>,
+    durations: Durations,
+}
+
+impl<'a> Learner<'a> {
+    fn new(
+        observer: &'a mut dyn Observer,
+        measurements: &'a [Measurement<'a>],
+        durations: Durations,
+    ) -> Self {
+        let tests = measurements.iter().flat_map(|it| it.tests).map(|test| (test.id.to_string(), test));
+        let slowdowns = measurements.iter().map(|it| (it.kernel.info.name.clone(), it.slowdown()));
+        Self { observer, tests: tests.collect(), slowdowns: slowdowns.collect(), durations }
+    }
+}
+
+impl Observer for Learner<'_> {
+    fn observe(&mut self, event: &RunEvent) -> anyhow::Result<()> {
+        if let RunEvent::TestFinished(result) = event
+            && matches!(result.verdict, Verdict::Pass { .. })
+            && let Some(test) = self.tests.get(&result.test.to_string())
+        {
+            let slowdown = self.slowdowns.get(&result.kernel).copied().unwrap_or(1.0);
+            self.durations.learn(test, result.elapsed, slowdown);
+        }
+        self.observer.observe(event)
+    }
+}
+
+/// Reports tests of one turn that did not run as errors, each with the reason.
 ///
 /// # Errors
 ///
@@ -140,176 +239,36 @@ fn give_up(
 pub fn not_run<'a>(
     tests: impl IntoIterator<Item = &'a Test>,
     kernel: &KernelName,
-    boot: Option<BootId>,
+    turn: Turn,
     kind: TroubleKind,
     message: &str,
     observer: &mut dyn Observer,
 ) -> anyhow::Result<()> {
     for test in tests {
-        observer.observe(&RunEvent::TestFinished(TestResult {
-            test: test.id.clone(),
-            boot,
-            kernel: kernel.clone(),
-            verdict: Verdict::Error(Trouble { kind, message: message.to_owned() }),
-            elapsed: Duration::ZERO,
-            samples: Default::default(),
-            notes: Default::default(),
-            breakdown: None,
-            findings: Vec::new(),
-            log: String::new(),
-        }))?;
+        let result = not_reached(test, kernel, (None, turn), kind, message);
+        observer.observe(&RunEvent::TestFinished(result))?;
     }
     Ok(())
 }
 
-enum Launch {
-    Ended(BootEnd),
-    /// The host could not start the machine.
-    Impossible(String),
-}
-
-/// Plans one boot of the tests that are left.
-fn plan(measurement: &Measurement<'_>, left: &VecDeque<usize>, nonce: Nonce, slowdown: f64) -> Plan {
-    let tests = left.iter().map(|index| {
-        let test = &measurement.tests[*index];
-        PlannedTest {
-            id: *index as u32,
-            name: test.id.to_string(),
-            workload: test.workload.clone(),
-            params: test.params.clone(),
-            // The guest bounds its own waits a little earlier than we do.
-            timeout_ms: u64::try_from(test.timeout.mul_f64(slowdown * 0.9).as_millis()).unwrap_or(u64::MAX),
-            seed: seed_of(measurement.seed, &test.id.to_string()),
-        }
-    });
-    Plan { protocol: PROTOCOL, nonce, seed: measurement.seed, tests: tests.collect() }
-}
-
-/// Seed of one test: a function of the run's seed and the test's name, so that
-/// it does not depend on what else is selected (FNV-1a).
-fn seed_of(run: u64, name: &str) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in run.to_le_bytes().into_iter().chain(name.bytes()) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    hash
-}
-
-fn session_tests(measurement: &Measurement<'_>, plan: &Plan, slowdown: f64) -> Vec<SessionTest> {
-    let of = |planned: &PlannedTest| {
-        let test = &measurement.tests[planned.id as usize];
-        let workload = kregress_guest::workloads::find(&test.workload);
-        let required = test.metrics.iter().map(|metric| metric.name.to_owned());
-        SessionTest {
-            id: planned.id,
-            timeout: test.timeout.mul_f64(slowdown.max(1.0)),
-            known_metrics: workload
-                .map(|workload| workload.info.metrics.iter().map(|metric| metric.name.to_owned()).collect())
-                .unwrap_or_default(),
-            required_metrics: match measurement.machine.backend {
-                Backend::Qemu | Backend::VirtmeNg => required.collect(),
-                // Tracers are the host's, so what they would tell is missing.
-                Backend::Local => Vec::new(),
-            },
-        }
-    };
-    plan.tests.iter().map(of).collect()
-}
-
-/// One boot. Tests that got a verdict are taken out of `left`.
-fn launch(
-    lab: &Lab,
-    measurement: &Measurement<'_>,
-    id: BootId,
-    left: &mut VecDeque<usize>,
-    observer: &mut dyn Observer,
-) -> anyhow::Result<Launch> {
-    let slowdown = lab.slowdown(measurement);
-    let plan = plan(measurement, left, lab.nonce(), slowdown);
-    let boot_dir = BootDir::new(measurement.run_dir, id);
-    let prepared = match lab.prepare(measurement, &plan, &boot_dir) {
-        Ok(prepared) => prepared,
-        Err(error) => return Ok(Launch::Impossible(chain::text(&error))),
-    };
-    observer.observe(&RunEvent::BootStarted(BootInfo {
-        id,
-        kernel: measurement.kernel.info.name.clone(),
-        accel: measurement.decision.accel,
-        machine: measurement.machine,
-        command: prepared.command.argv(),
-        tests: left.iter().map(|index| measurement.tests[*index].id.clone()).collect(),
-        directory: boot_dir.relative().to_owned(),
-        slowdown,
-    }))?;
-    let mut session = Session::new(
-        plan.nonce.clone(),
-        session_tests(measurement, &plan, slowdown),
-        lab.limits(measurement),
-    );
-    let mut end = BootEnd::Lost { reason: "the boot ended without a word".to_owned() };
-    let mut lost_observer = None;
-    let outcome = lab.carry_out(prepared, &mut session, &mut |at, action| {
-        let test = |id: u32| measurement.tests[id as usize].id.clone();
-        let event = match action {
-            Action::Hello(hello) => RunEvent::BootReady { boot: id, hello: *hello, exec_to_hello: at },
-            Action::Started(started) => RunEvent::TestStarted { boot: id, test: test(started) },
-            Action::Progress { test: running, done, total } => {
-                RunEvent::TestProgress { boot: id, test: test(running), done, total }
-            }
-            Action::BootFinding(finding) => RunEvent::BootFinding { boot: id, finding },
-            Action::Notice(text) => RunEvent::Notice(format!("boot {id}: {text}")),
-            Action::Judged(judged) => {
-                let judged = *judged;
-                left.retain(|index| *index != judged.id as usize);
-                RunEvent::TestFinished(TestResult {
-                    test: test(judged.id),
-                    boot: Some(id),
-                    kernel: measurement.kernel.info.name.clone(),
-                    verdict: judged.verdict,
-                    elapsed: judged.elapsed,
-                    samples: judged.samples,
-                    notes: judged.notes,
-                    breakdown: judged.breakdown,
-                    findings: judged.findings,
-                    log: judged.log,
-                })
-            }
-            Action::Ended(how) => {
-                end = how;
-                return Ok(());
-            }
-            Action::Kill | Action::Diagnose | Action::Heard(_) => return Ok(()),
-        };
-        let result = observer.observe(&event);
-        if let Err(error) = &result {
-            lost_observer.get_or_insert_with(|| chain::text(error.as_ref()));
-        }
-        result
-    });
-    if let Some(reason) = lost_observer {
-        anyhow::bail!("cannot record the results: {reason}");
-    }
-    let (elapsed, end) = match outcome {
-        Ok(elapsed) => (elapsed, end),
-        Err(error) => {
-            let reason = chain::text(&error);
-            let end = BootEnd::NotBooted { reason: reason.clone() };
-            observer.observe(&RunEvent::BootFinished { boot: id, end, elapsed: Duration::ZERO })?;
-            return Ok(Launch::Impossible(reason));
-        }
-    };
-    observer.observe(&RunEvent::BootFinished { boot: id, end: end.clone(), elapsed })?;
-    Ok(Launch::Ended(end))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_seed_of_a_test_depends_on_run_and_name_only() {
-        assert_eq!(seed_of(1, "smoke/a"), seed_of(1, "smoke/a"));
-        assert_ne!(seed_of(1, "smoke/a"), seed_of(2, "smoke/a"));
-        assert_ne!(seed_of(1, "smoke/a"), seed_of(1, "smoke/b"));
+fn not_reached(
+    test: &Test,
+    kernel: &KernelName,
+    (boot, turn): (Option<BootId>, Turn),
+    kind: TroubleKind,
+    message: &str,
+) -> TestResult {
+    TestResult {
+        test: test.id.clone(),
+        boot,
+        kernel: kernel.clone(),
+        turn,
+        verdict: Verdict::Error(Trouble { kind, message: message.to_owned() }),
+        elapsed: Duration::ZERO,
+        samples: Default::default(),
+        notes: Default::default(),
+        breakdown: None,
+        findings: Vec::new(),
+        log: String::new(),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kregress_wire::{Breakdown, Hello};
 
-use super::{Accel, KernelName, Machine, SuiteName, Test, TestId, Verdict};
+use super::{Accel, Detector, KernelName, Machine, SuiteName, Test, TestId, Verdict};
 use crate::console::Finding;
 
 /// Name of a run and of its directory.
@@ -57,6 +57,12 @@ pub struct RunInfo {
     pub suite_files: BTreeMap<SuiteName, String>,
     /// Boots asked for of each kernel.
     pub boots: u32,
+    /// How often a test that did not pass is repeated, each time in a fresh boot.
+    pub retries: u32,
+    /// Boots that may run at the same time.
+    pub side_by_side: u32,
+    /// Boots that measure times have the host for themselves, on processors of their own.
+    pub quiet_host: bool,
     /// Facts about the host: CPU model, kernel, QEMU.
     pub host: BTreeMap<String, String>,
 }
@@ -72,8 +78,35 @@ pub struct KernelInfo {
     pub identity: String,
     /// `6.12.117` and the like, where it is known before the boot.
     pub release: Option<String>,
+    /// Detectors that are built in.
+    pub detectors: Vec<Detector>,
     /// Facts: source, tree id, compiler, hash of the configuration, whether the store had it.
     pub facts: BTreeMap<String, String>,
+}
+
+/// Which of the measurements that were asked for something belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Turn {
+    /// Which of the boots asked for of the kernel, from 1. More than one launch may
+    /// serve it: tests are spread over machines, and what a dead guest never
+    /// reached runs in a fresh one.
+    pub repeat: u32,
+    /// From 1; more than that where a test did not pass and is tried again.
+    pub attempt: u32,
+}
+
+impl Turn {
+    /// The first attempt at one of the boots asked for.
+    #[must_use]
+    pub fn first(repeat: u32) -> Self {
+        Self { repeat, attempt: 1 }
+    }
+
+    /// The attempt after this one.
+    #[must_use]
+    pub fn again(self) -> Self {
+        Self { attempt: self.attempt.saturating_add(1), ..self }
+    }
 }
 
 /// A launch of one kernel.
@@ -83,6 +116,8 @@ pub struct BootInfo {
     pub id: BootId,
     /// Which kernel.
     pub kernel: KernelName,
+    /// What it is for.
+    pub turn: Turn,
     /// Accelerator in use.
     pub accel: Accel,
     /// Machine as asked for.
@@ -106,6 +141,8 @@ pub struct TestResult {
     pub boot: Option<BootId>,
     /// The kernel it was for.
     pub kernel: KernelName,
+    /// Which of its verdicts this is.
+    pub turn: Turn,
     /// How it ended.
     pub verdict: Verdict,
     /// Host time from start to verdict.
@@ -221,7 +258,7 @@ pub enum RunEvent {
         /// Steps in all.
         total: u64,
     },
-    /// A test has its verdict. Exactly one for every planned test and boot.
+    /// A test has its verdict. Exactly one for every planned test and turn.
     TestFinished(TestResult),
     /// The kernel log of a boot holds something outside of every test.
     BootFinding {

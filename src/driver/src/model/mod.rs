@@ -4,14 +4,16 @@
 //! No serialisation and no I/O: what is read from YAML is turned into these in
 //! `config`, what is written to disk is made from these in `results`.
 
+mod detector;
 mod event;
 mod kernel;
 mod machine;
 mod suite;
 mod verdict;
 
+pub use detector::Detector;
 pub use event::{
-    BootEnd, BootId, BootInfo, BuildEvent, KernelInfo, Observer, RunEvent, RunId, RunInfo, TestResult,
+    BootEnd, BootId, BootInfo, BuildEvent, KernelInfo, Observer, RunEvent, RunId, RunInfo, TestResult, Turn,
 };
 pub use kernel::{FragmentName, KernelName, KernelRequest, KernelSpec, Source};
 pub use machine::{Accel, AccelChoice, Backend, Machine};

@@ -6,15 +6,17 @@ use kregress_wire::Unit;
 
 use crate::model::{Accel, Verdict};
 use crate::results::format::{Metric, Run, Test, TestResult};
-use crate::results::worst;
+use crate::results::{Standing, Turn, turns};
 
 /// One test on one kernel, in all its boots.
 #[derive(Debug)]
 pub(crate) struct Case<'a> {
     pub(crate) kernel: &'a str,
     pub(crate) test: &'a Test,
-    /// In the order in which they came.
+    /// In the order in which they came; every attempt.
     pub(crate) results: Vec<&'a TestResult>,
+    /// The same by the boot asked for; at least one.
+    pub(crate) turns: Vec<Turn<'a>>,
 }
 
 /// All cases: kernels in the order of the plan, the tests of each likewise.
@@ -28,7 +30,8 @@ pub(crate) fn cases(run: &Run) -> Vec<Case<'_>> {
         for test in &run.plan.tests {
             // Taken out, so that a name that stands twice in a plan makes one case.
             if let Some(results) = results.remove(&(kernel.as_str(), test.id.as_str())) {
-                cases.push(Case { kernel, test, results });
+                let turns = turns(&results);
+                cases.push(Case { kernel, test, results, turns });
             }
         }
     }
@@ -36,35 +39,52 @@ pub(crate) fn cases(run: &Run) -> Vec<Case<'_>> {
 }
 
 impl<'a> Case<'a> {
-    /// The result that speaks for all boots.
+    /// How it stands in all boots: a failure before an error before a flaky pass
+    /// before a skip before a pass. A failure that one boot saw happened, whatever
+    /// the others saw; a skip among passes is the smaller claim.
+    pub(crate) fn standing(&self) -> Standing {
+        self.turns.iter().map(|turn| turn.standing).min().unwrap_or(Standing::Error)
+    }
+
+    /// The turns that stand as the case does, the first of them first.
+    pub(crate) fn like_worst(&self) -> impl Iterator<Item = &Turn<'a>> {
+        let standing = self.standing();
+        self.turns.iter().filter(move |turn| turn.standing == standing)
+    }
+
+    /// The result that speaks for all boots: of the earliest turn that stands as
+    /// the case does, and there the attempt that made it so.
     pub(crate) fn worst(&self) -> &'a TestResult {
         // A case is made of at least one result.
-        worst(&self.results).unwrap_or(self.results[0])
+        self.like_worst().next().map_or(self.results[0], Turn::speaker)
     }
 
-    /// The results with the verdict of the worst.
-    pub(crate) fn like_worst(&self) -> impl Iterator<Item = &'a TestResult> {
-        let word = self.worst().verdict.word();
-        self.results.iter().copied().filter(move |result| result.verdict.word() == word)
-    }
-
-    /// `2 of 3 boots (4, 6)` for the verdict of the worst; none if there is
-    /// but one boot or all agree on a pass.
+    /// What there is to say of boots and attempts beside the verdict: `2 of 3 boots
+    /// (4, 6)`, `passed at attempt 2`, `in 3 attempts`; none where there is nothing.
     pub(crate) fn boots(&self) -> Option<String> {
         const SHOWN: usize = 5;
-        if self.results.len() == 1 || matches!(self.worst().verdict, Verdict::Pass { .. }) {
+        if matches!(self.standing(), Standing::Pass) {
             return None;
         }
-        let count = self.like_worst().count();
-        let numbers: Vec<String> =
-            self.like_worst().filter_map(|it| it.boot).map(|it| it.to_string()).collect();
-        let mut text = format!("{count} of {} boots", self.results.len());
-        if !numbers.is_empty() {
-            let more = if numbers.len() > SHOWN { ", ..." } else { "" };
-            let shown = numbers[..numbers.len().min(SHOWN)].join(", ");
-            text.push_str(&format!(" ({shown}{more})"));
+        let mut parts = Vec::new();
+        if self.turns.len() > 1 {
+            let speakers = self.like_worst().filter_map(|turn| turn.speaker().boot);
+            let numbers: Vec<String> = speakers.map(|boot| boot.to_string()).collect();
+            let mut text = format!("{} of {} boots", self.like_worst().count(), self.turns.len());
+            if !numbers.is_empty() {
+                let more = if numbers.len() > SHOWN { ", ..." } else { "" };
+                let shown = numbers[..numbers.len().min(SHOWN)].join(", ");
+                text.push_str(&format!(" ({shown}{more})"));
+            }
+            parts.push(text);
         }
-        Some(text)
+        let attempts = self.like_worst().map(|turn| turn.attempts.len()).max().unwrap_or(1);
+        if self.standing() == Standing::Flaky {
+            parts.push(format!("passed at attempt {attempts}"));
+        } else if attempts > 1 {
+            parts.push(format!("in {attempts} attempts"));
+        }
+        Some(parts.join(", ")).filter(|text| !text.is_empty())
     }
 }
 
@@ -172,7 +192,7 @@ impl Measure<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{RunEvent, TroubleKind};
+    use crate::model::{RunEvent, TestResult, TroubleKind, Turn};
     use crate::results::format::State;
     use crate::results::testing::{self, fold};
 
@@ -236,11 +256,12 @@ mod tests {
 
     #[test]
     fn a_case_says_which_boots_went_wrong() {
+        let never = testing::error("smoke/a", "stable", None, TroubleKind::NotReached);
         let run = run(
             3,
             vec![
                 pass(1, &[1.0]),
-                RunEvent::TestFinished(testing::error("smoke/a", "stable", None, TroubleKind::NotReached)),
+                RunEvent::TestFinished(TestResult { turn: Turn::first(2), ..never }),
                 RunEvent::TestFinished(testing::fail("smoke/a", "stable", 3, "x")),
             ],
         );

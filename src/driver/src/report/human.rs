@@ -108,13 +108,18 @@ fn write_kernel(
 }
 
 fn write_case(case: &Case<'_>, look: Look, out: &mut dyn Write) -> io::Result<()> {
-    let word = case.worst().verdict.word();
+    let word = case.standing().word();
     let shown = match word {
         "fail" => "FAIL",
         "error" => "ERROR",
+        "flaky" => "FLAKY",
         word => word,
     };
-    let boots = case.boots().map(|boots| format!("  in {boots}")).unwrap_or_default();
+    let boots = case.boots().map(|boots| {
+        let of = if boots.starts_with(|c: char| c.is_ascii_digit()) { "in " } else { "" };
+        format!("  {of}{boots}")
+    });
+    let boots = boots.unwrap_or_default();
     let test = text_safety::name(&case.test.id);
     let room = look.width - INDENT;
     // The name is what one copies: the boots give way to it.
@@ -152,6 +157,13 @@ fn facts(run: &Run, kernel: &str) -> Vec<String> {
     facts.push(machine.backend.to_string());
     facts.push(format!("{} CPU{}", machine.cpus, if machine.cpus == 1 { "" } else { "s" }));
     facts.push(quantity::memory(machine.memory_bytes));
+    let detectors = run.kernel(kernel).map(|it| it.detectors.join(", ")).unwrap_or_default();
+    if !detectors.is_empty() {
+        facts.push(format!(
+            "with {} (its times are worth nothing beside others)",
+            text_safety::name(detectors)
+        ));
+    }
     facts.push(match boots.len() {
         0 => "never booted".to_owned(),
         1 => "1 boot".to_owned(),
@@ -167,7 +179,7 @@ fn write_end(run: &Run, cases: &[Case<'_>], look: Look, out: &mut dyn Write) -> 
     }
     let mut tests = Counts::default();
     for case in cases {
-        tests.add(&case.worst().verdict);
+        tests.add(case.standing());
     }
     let kernels = match summary.kernels.total() {
         0 | 1 => String::new(),
@@ -204,6 +216,7 @@ fn counted(counts: Counts, look: Look) -> String {
         ("pass", "passed", counts.pass),
         ("fail", "failed", counts.fail),
         ("error", "with errors", counts.error),
+        ("flaky", "flaky", counts.flaky),
         ("skip", "skipped", counts.skip),
     ];
     let shown = parts.into_iter().filter(|(word, _, count)| *count > 0 || *word == "pass");

@@ -15,13 +15,13 @@ use std::io::Write;
 
 use junit_report::{Duration, OffsetDateTime, Report, TestCase, TestCaseBuilder, TestSuite};
 use quick_xml::Writer;
-use quick_xml::events::{BytesStart, Event};
+use quick_xml::events::{BytesCData, BytesStart, Event};
 
 use super::cases::{Case, Over, cases, measures, verdict_text};
 use super::{repeat, text_safety};
 use crate::model::Verdict;
 use crate::results::format::{Run, TestResult};
-use crate::results::{self, Blame, Counts, Health, JUNIT_FILE, ResultsError, health};
+use crate::results::{self, Blame, Counts, Health, JUNIT_FILE, ResultsError, Standing, Turn, health};
 
 /// Name of the whole, and first part of every class name.
 const ROOT: &str = "kregress";
@@ -67,7 +67,14 @@ struct Suite {
     xml: TestSuite,
     file: Option<String>,
     /// Of each test case.
-    lines: Vec<Option<u64>>,
+    cases: Vec<Rest>,
+}
+
+/// What junit-report cannot hold of a test case.
+#[derive(Default)]
+struct Rest {
+    line: Option<u64>,
+    reruns: Vec<Rerun>,
 }
 
 fn suites(run: &Run) -> Vec<Suite> {
@@ -78,17 +85,18 @@ fn suites(run: &Run) -> Vec<Suite> {
         let at = suites.iter().position(|suite| suite.xml.name == name);
         let at = at.unwrap_or_else(|| {
             let file = case.test.file.as_ref().map(text_safety::name);
-            suites.push(Suite { xml: suite(run, &name, &class), file, lines: Vec::new() });
+            suites.push(Suite { xml: suite(run, &name, &class), file, cases: Vec::new() });
             suites.len() - 1
         });
         suites[at].xml.add_testcase(test_case(run, &case, &class));
-        suites[at].lines.push(case.test.file.as_ref().map(|_| case.test.line));
+        let line = case.test.file.as_ref().map(|_| case.test.line);
+        suites[at].cases.push(Rest { line, reruns: reruns(run, &case) });
     }
     for health in health(run) {
         let class = class(HEALTH, &health.kernel);
         let mut xml = suite(run, &text_safety::name(format!("{HEALTH} on {}", health.kernel)), &class);
         xml.add_testcase(health_case(run, &health, &class));
-        suites.push(Suite { xml, file: None, lines: vec![None] });
+        suites.push(Suite { xml, file: None, cases: vec![Rest::default()] });
     }
     suites
 }
@@ -111,23 +119,25 @@ fn test_case(run: &Run, case: &Case<'_>, class: &str) -> TestCase {
     let name = text_safety::name(&case.test.name);
     let nanoseconds = case.results.iter().fold(0_u64, |sum, result| sum.saturating_add(result.elapsed_ns));
     let time = rounded(nanoseconds);
+    let standing = case.standing();
     let (kind, text) = verdict_text(&case.worst().verdict);
     let title = match (text_safety::title(text), case.boots()) {
         (title, None) => title,
         (title, Some(boots)) => text_safety::title(format!("{boots}: {title}")),
     };
-    let mut builder = match &case.worst().verdict {
-        Verdict::Pass { .. } => TestCaseBuilder::success(&name, time),
-        Verdict::Fail(_) => TestCaseBuilder::failure(&name, time, kind, &title),
-        Verdict::Error(_) => TestCaseBuilder::error(&name, time, kind, &title),
-        Verdict::Skip { .. } => TestCaseBuilder::skipped_with_cause(&name, kind, &title),
+    let mut builder = match standing {
+        // What went wrong before is added by `annotate`.
+        Standing::Pass | Standing::Flaky => TestCaseBuilder::success(&name, time),
+        Standing::Fail => TestCaseBuilder::failure(&name, time, kind, &title),
+        Standing::Error => TestCaseBuilder::error(&name, time, kind, &title),
+        Standing::Skip => TestCaseBuilder::skipped_with_cause(&name, kind, &title),
     };
     builder.testcase.time = time;
     builder.set_classname(class);
     if let Some(file) = &case.test.file {
         builder.set_filepath(&text_safety::name(file));
     }
-    if matches!(case.worst().verdict, Verdict::Fail(_) | Verdict::Error(_)) {
+    if matches!(standing, Standing::Fail | Standing::Error) {
         builder.set_trace(&text_safety::body(told(run, case)));
     }
     let output = output(run, case);
@@ -145,35 +155,84 @@ fn rounded(nanoseconds: u64) -> Duration {
 /// What went wrong in each boot, with the way to see more and to see it again.
 fn told(run: &Run, case: &Case<'_>) -> String {
     let mut text = String::new();
-    for result in case.like_worst().take(BOOTS_TOLD) {
-        let (kind, message) = verdict_text(&result.verdict);
-        text.push_str(&format!("{}: {kind}\n{}\n", place(run, result), message.trim_end()));
-        for finding in &result.findings {
-            // The message often is the title of the first finding.
-            if !message.starts_with(&finding.title) {
-                text.push_str(&format!("{}: {}\n", finding.kind.name(), finding.title));
-            }
-            text.extend(finding.stack.iter().map(|function| format!("    {function}\n")));
-        }
-        if let Some(boot) = result.boot.and_then(|id| run.boot(id)) {
-            text.push_str(&format!("log: {}/{}\n", boot.launch.directory, results::CONSOLE_LOG));
-        }
+    let missed: Vec<&TestResult> = case.like_worst().flat_map(Turn::missed).collect();
+    for result in missed.iter().take(BOOTS_TOLD) {
+        text.push_str(&told_of(run, result));
         text.push('\n');
     }
-    let left = case.like_worst().count().saturating_sub(BOOTS_TOLD);
+    let left = missed.len().saturating_sub(BOOTS_TOLD);
     if left > 0 {
         text.push_str(&format!("and {left} more boots\n\n"));
     }
     text + &format!("repeat: {}\n", repeat::line(run, case.worst()))
 }
 
+/// What went wrong in one boot.
+fn told_of(run: &Run, result: &TestResult) -> String {
+    let (kind, message) = verdict_text(&result.verdict);
+    let mut text = format!("{}: {kind}\n{}\n", place(run, result), message.trim_end());
+    for finding in &result.findings {
+        // The message often is the title of the first finding.
+        if !message.starts_with(&finding.title) {
+            text.push_str(&format!("{}: {}\n", finding.kind.name(), finding.title));
+        }
+        text.extend(finding.stack.iter().map(|function| format!("    {function}\n")));
+    }
+    if let Some(boot) = result.boot.and_then(|id| run.boot(id)) {
+        text.push_str(&format!("log: {}/{}\n", boot.launch.directory, results::CONSOLE_LOG));
+    }
+    text
+}
+
+/// An attempt that did not pass and does not decide how its test case stands.
+struct Rerun {
+    /// By the XML report of Maven's Surefire, which is where Jenkins and others
+    /// took it from: `flakyFailure` and `flakyError` where a later attempt passed,
+    /// `rerunFailure` and `rerunError` where none did.
+    element: &'static str,
+    kind: String,
+    title: String,
+    text: String,
+}
+
+/// Attempts beside those that `told` speaks of: all that went wrong of a flaky
+/// case; of others, those after the first.
+fn reruns(run: &Run, case: &Case<'_>) -> Vec<Rerun> {
+    let rerun = |flaky: bool, result: &TestResult| {
+        let (kind, message) = verdict_text(&result.verdict);
+        let element = match (flaky, &result.verdict) {
+            (true, Verdict::Error(_)) => "flakyError",
+            (true, _) => "flakyFailure",
+            (false, Verdict::Error(_)) => "rerunError",
+            (false, _) => "rerunFailure",
+        };
+        Rerun {
+            element,
+            kind: kind.to_owned(),
+            title: text_safety::title(message),
+            text: text_safety::body(told_of(run, result)),
+        }
+    };
+    let of_turn = |turn: &Turn<'_>| -> Vec<Rerun> {
+        let flaky = turn.standing == Standing::Flaky;
+        let told = if flaky { 0 } else { 1 };
+        turn.missed().skip(told).map(|result| rerun(flaky, result)).collect()
+    };
+    case.turns.iter().flat_map(of_turn).take(BOOTS_TOLD).collect()
+}
+
 /// `boot 2 (tcg)`, or that there was none.
 fn place(run: &Run, result: &TestResult) -> String {
-    match (result.boot, result.boot.and_then(|id| run.boot(id))) {
+    let attempt = match result.attempt {
+        1 => String::new(),
+        attempt => format!(", attempt {attempt}"),
+    };
+    let place = match (result.boot, result.boot.and_then(|id| run.boot(id))) {
         (Some(id), Some(boot)) => format!("boot {id} ({})", boot.launch.accel),
         (Some(id), None) => format!("boot {id}"),
         (None, _) => "no boot".to_owned(),
-    }
+    };
+    place + &attempt
 }
 
 /// Metrics, and the logs of the boots that went wrong.
@@ -188,10 +247,11 @@ fn output(run: &Run, case: &Case<'_>) -> String {
             measure.metric.name, measure.accel
         ));
     }
-    if matches!(case.worst().verdict, Verdict::Pass { .. }) {
+    if case.standing() == Standing::Pass {
         return text;
     }
-    for result in case.like_worst().filter(|result| !result.log.is_empty()) {
+    let speakers = case.like_worst().map(Turn::speaker);
+    for result in speakers.filter(|result| !result.log.is_empty()) {
         text.push_str(&format!("--- {}\n{}\n", place(run, result), result.log.trim_end()));
     }
     text
@@ -229,44 +289,92 @@ fn health_case(run: &Run, health: &Health, class: &str) -> TestCase {
     builder.build()
 }
 
-/// Adds the attributes that junit-report does not know, one element per line.
+/// Adds the attributes and elements that junit-report does not know, one element
+/// per line.
 fn annotate(xml: &[u8], suites: &[Suite], out: impl Write) -> Result<(), JunitError> {
     let failed = |error: &dyn std::fmt::Display| JunitError(error.to_string());
     let mut reader = quick_xml::Reader::from_reader(xml);
     let mut writer = Writer::new_with_indent(out, b' ', 1);
     let mut suite = suites.iter();
-    let mut lines = [].iter();
+    let mut cases = [].iter();
+    // Attempts of the test case that is open.
+    let mut reruns: &[Rerun] = &[];
     loop {
-        let mut annotated = |mut tag: BytesStart<'static>| {
-            match tag.name().as_ref() {
-                b"testsuites" => annotate_root(&mut tag, suites),
-                b"testsuite" => {
-                    if let Some(suite) = suite.next() {
-                        tag.push_attribute(("skipped", suite.xml.skipped().to_string().as_str()));
-                        if let Some(file) = &suite.file {
-                            tag.push_attribute(("file", file.as_str()));
-                        }
-                        lines = suite.lines.iter();
-                    }
-                }
-                b"testcase" => {
-                    if let Some(Some(line)) = lines.next() {
-                        tag.push_attribute(("line", line.to_string().as_str()));
-                    }
-                }
-                _ => {}
-            }
-            tag
-        };
-        let event = match reader.read_event().map_err(|error| failed(&error))? {
+        let event = reader.read_event().map_err(|error| failed(&error))?.into_owned();
+        let is_case = |tag: &BytesStart<'_>| tag.name().as_ref() == b"testcase";
+        let event = match event {
             Event::Eof => break,
-            Event::Start(tag) => Event::Start(annotated(tag.into_owned())),
-            Event::Empty(tag) => Event::Empty(annotated(tag.into_owned())),
+            Event::Start(tag) => Event::Start(annotated(tag, suites, &mut suite, &mut cases, &mut reruns)),
+            Event::Empty(tag) => {
+                let case = is_case(&tag);
+                let tag = annotated(tag, suites, &mut suite, &mut cases, &mut reruns);
+                if case && !reruns.is_empty() {
+                    let end = tag.to_end().into_owned();
+                    writer.write_event(Event::Start(tag)).map_err(|error| failed(&error))?;
+                    write_reruns(std::mem::take(&mut reruns), &mut writer).map_err(|error| failed(&error))?;
+                    Event::End(end)
+                } else {
+                    Event::Empty(tag)
+                }
+            }
+            Event::End(tag) if tag.name().as_ref() == b"testcase" => {
+                write_reruns(std::mem::take(&mut reruns), &mut writer).map_err(|error| failed(&error))?;
+                Event::End(tag)
+            }
             other => other,
         };
         writer.write_event(event).map_err(|error| failed(&error))?;
     }
     writer.into_inner().write_all(b"\n").map_err(|error| failed(&error))
+}
+
+/// A tag with what junit-report does not know of it.
+fn annotated<'a>(
+    mut tag: BytesStart<'static>,
+    suites: &'a [Suite],
+    suite: &mut std::slice::Iter<'a, Suite>,
+    cases: &mut std::slice::Iter<'a, Rest>,
+    reruns: &mut &'a [Rerun],
+) -> BytesStart<'static> {
+    match tag.name().as_ref() {
+        b"testsuites" => annotate_root(&mut tag, suites),
+        b"testsuite" => {
+            if let Some(suite) = suite.next() {
+                tag.push_attribute(("skipped", suite.xml.skipped().to_string().as_str()));
+                if let Some(file) = &suite.file {
+                    tag.push_attribute(("file", file.as_str()));
+                }
+                *cases = suite.cases.iter();
+            }
+        }
+        b"testcase" => {
+            if let Some(case) = cases.next() {
+                if let Some(line) = case.line {
+                    tag.push_attribute(("line", line.to_string().as_str()));
+                }
+                *reruns = &case.reruns;
+            }
+        }
+        _ => {}
+    }
+    tag
+}
+
+fn write_reruns(reruns: &[Rerun], writer: &mut Writer<impl Write>) -> std::io::Result<()> {
+    for rerun in reruns {
+        writer
+            .create_element(rerun.element)
+            .with_attributes([("message", rerun.title.as_str()), ("type", rerun.kind.as_str())])
+            .write_inner_content(|writer| {
+                writer.create_element("stackTrace").write_inner_content(|writer| {
+                    // The end of a section within it makes it two.
+                    BytesCData::escaped(&rerun.text)
+                        .try_for_each(|part| writer.write_event(Event::CData(part)))
+                })?;
+                Ok(())
+            })?;
+    }
+    Ok(())
 }
 
 fn annotate_root(tag: &mut BytesStart<'_>, suites: &[Suite]) {
@@ -286,7 +394,7 @@ fn annotate_root(tag: &mut BytesStart<'_>, suites: &[Suite]) {
 pub fn counts(run: &Run) -> Counts {
     let mut counts = Counts::default();
     for case in cases(run) {
-        counts.add(&case.worst().verdict);
+        counts.add(case.standing());
     }
     for health in health(run) {
         match health.blame() {

@@ -8,9 +8,8 @@ use super::columns;
 use super::look::{FAINT, Look, verdict_style};
 use super::{repeat, text_safety};
 use crate::exec::shell_line;
-use crate::model::Verdict;
 use crate::results::format::{Finding, Run, TestResult};
-use crate::results::{Blame, HealthProblem, health};
+use crate::results::{Blame, HealthProblem, Standing, health};
 
 /// Groups that are told of; the rest is counted. Enough to see a pattern, few
 /// enough that the end of the run stays on the screen.
@@ -60,13 +59,13 @@ pub(super) fn write(run: &Run, cases: &[Case<'_>], look: Look, out: &mut dyn Wri
     Ok(())
 }
 
-/// Failures before errors, each in the order of the cases.
+/// Failures before errors before flaky passes, each in the order of the cases.
 fn groups<'a>(cases: &'a [Case<'a>]) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::new();
     let mut index = std::collections::HashMap::new();
-    for word in ["fail", "error"] {
-        for case in cases.iter().filter(|case| case.worst().verdict.word() == word) {
-            let key = (case.kernel, word, verdict_text(&case.worst().verdict));
+    for standing in [Standing::Fail, Standing::Error, Standing::Flaky] {
+        for case in cases.iter().filter(|case| case.standing() == standing) {
+            let key = (case.kernel, standing, verdict_text(&case.worst().verdict));
             match index.get(&key) {
                 Some(at) => {
                     let group: &mut Group<'_> = &mut groups[*at];
@@ -86,11 +85,15 @@ fn write_group(run: &Run, group: &Group<'_>, look: Look, out: &mut dyn Write) ->
     let case = group.first;
     let result = case.worst();
     let (kind, message) = verdict_text(&result.verdict);
-    let word = if matches!(result.verdict, Verdict::Fail(_)) { "FAIL" } else { "ERROR" };
+    let word = match case.standing() {
+        Standing::Fail => "FAIL",
+        Standing::Error => "ERROR",
+        Standing::Flaky | Standing::Skip | Standing::Pass => "FLAKY",
+    };
     let boots = case.boots().map(|boots| format!(", {boots}")).unwrap_or_default();
     let test = text_safety::name(&case.test.id);
     let kernel = text_safety::name(case.kernel);
-    let style = verdict_style(result.verdict.word());
+    let style = verdict_style(case.standing().word());
     writeln!(out, "{} {test}", look.paint(style, word))?;
     write_line(&format!("{kind} on {kernel}{boots}"), look, out)?;
     write_lines(&text_safety::body(message), MESSAGE_LINES, look, out)?;

@@ -82,6 +82,9 @@ fn plan(info: &model::RunInfo) -> Plan {
         machine: machine(&info.machine),
         host: info.host.clone(),
         boots_per_kernel: info.boots,
+        retries: info.retries,
+        side_by_side: info.side_by_side,
+        quiet_host: info.quiet_host,
         kernels: info.kernels.iter().map(|kernel| kernel.0.clone()).collect(),
         tests: info.tests.iter().map(|test| planned(test, info)).collect(),
     }
@@ -126,6 +129,7 @@ fn kernel(info: &model::KernelInfo) -> Kernel {
         image: info.image.to_string_lossy().into_owned(),
         identity: info.identity.clone(),
         release: info.release.clone(),
+        detectors: info.detectors.iter().map(|detector| detector.name().to_owned()).collect(),
         facts: info.facts.clone(),
     }
 }
@@ -134,6 +138,8 @@ fn launch(info: &model::BootInfo) -> Launch {
     Launch {
         id: info.id.0,
         kernel: info.kernel.0.clone(),
+        repeat: info.turn.repeat,
+        attempt: info.turn.attempt,
         accel: info.accel,
         machine: machine(&info.machine),
         command: info.command.clone(),
@@ -198,6 +204,8 @@ fn test_result(result: &model::TestResult) -> TestResult {
         test: result.test.to_string(),
         kernel: result.kernel.0.clone(),
         boot: result.boot.map(|boot| boot.0),
+        repeat: result.turn.repeat,
+        attempt: result.turn.attempt,
         verdict: verdict(&result.verdict),
         elapsed_ns: nanoseconds(result.elapsed),
         samples,

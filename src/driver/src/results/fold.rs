@@ -51,30 +51,59 @@ pub enum FoldError {
     #[error("boot {0} was already started")]
     BootTwice(u32),
     /// One verdict too many.
-    #[error("`{test}` on `{kernel}` already has its verdict{}", of_boot(*boot))]
+    #[error("`{test}` on `{kernel}` already has the verdict of its turn {repeat}, attempt {attempt}")]
     SecondVerdict {
         /// Full name of the test.
         test: String,
         /// The kernel.
         kernel: String,
-        /// The boot, if it is the boot that is doubled.
-        boot: Option<u32>,
+        /// Which of the boots asked for.
+        repeat: u32,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// A verdict of a turn or attempt that nobody asked for.
+    #[error("`{test}` on `{kernel}` has no turn {repeat}, attempt {attempt}: {why}")]
+    NoTurn {
+        /// Full name of the test.
+        test: String,
+        /// The kernel.
+        kernel: String,
+        /// Which of the boots asked for.
+        repeat: u32,
+        /// Which attempt.
+        attempt: u32,
+        /// Why not.
+        why: &'static str,
     },
 }
 
-fn of_boot(boot: Option<u32>) -> String {
-    boot.map(|boot| format!(" of boot {boot}")).unwrap_or_default()
+/// Attempts so far at one test in one of the boots asked for.
+#[derive(Debug, Clone, Copy)]
+struct Attempts {
+    count: u32,
+    /// The last one did not pass, so that another may follow.
+    open: bool,
 }
 
-/// Verdicts so far of each kernel and test: the boots they came from.
-type Verdicts = HashMap<String, HashMap<String, Vec<Option<u32>>>>;
+/// Verdicts so far of each kernel and test, by the boot asked for.
+type Verdicts = HashMap<String, HashMap<String, BTreeMap<u32, Attempts>>>;
+
+/// Whether a test with this verdict may be tried again.
+fn may_be_tried_again(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Fail(_) | Verdict::Error(_) => true,
+        Verdict::Pass { .. } | Verdict::Skip { .. } => false,
+    }
+}
 
 fn no_verdicts(plan: &Plan) -> Result<Verdicts, FoldError> {
-    let planned = plan.kernels.len() as u128 * plan.tests.len() as u128 * u128::from(plan.boots_per_kernel);
+    let turns = u128::from(plan.boots_per_kernel) * (1 + u128::from(plan.retries));
+    let planned = plan.kernels.len() as u128 * plan.tests.len() as u128 * turns;
     if planned > MAX_VERDICTS {
         return Err(FoldError::TooMuch(planned));
     }
-    let tests: HashMap<_, _> = plan.tests.iter().map(|test| (test.id.clone(), Vec::new())).collect();
+    let tests: HashMap<_, _> = plan.tests.iter().map(|test| (test.id.clone(), BTreeMap::new())).collect();
     Ok(plan.kernels.iter().map(|kernel| (kernel.clone(), tests.clone())).collect())
 }
 
@@ -124,7 +153,9 @@ impl Fold {
         for result in &run.results {
             let tests = verdicts.get_mut(&result.kernel);
             if let Some(seen) = tests.and_then(|tests| tests.get_mut(&result.test)) {
-                seen.push(result.boot);
+                let open = may_be_tried_again(&result.verdict);
+                let attempts = seen.entry(result.repeat).or_insert(Attempts { count: 0, open });
+                *attempts = Attempts { count: attempts.count.max(result.attempt), open };
             }
         }
         let boots = run.boots.iter().enumerate().map(|(index, boot)| (boot.launch.id, index)).collect();
@@ -211,18 +242,37 @@ impl Fold {
         if let Some(boot) = result.boot {
             self.boot(boot)?;
         }
-        let planned = usize::try_from(self.run.plan.boots_per_kernel).unwrap_or(usize::MAX);
+        let plan = &self.run.plan;
+        let (repeat, attempt) = (result.repeat, result.attempt);
         let Some(tests) = self.verdicts.get_mut(&result.kernel) else {
             return Err(FoldError::UnknownKernel(result.kernel));
         };
         let Some(seen) = tests.get_mut(&result.test) else {
             return Err(FoldError::UnknownTest(result.test));
         };
-        let doubled = result.boot.filter(|_| seen.contains(&result.boot));
-        if doubled.is_some() || seen.len() >= planned {
-            return Err(FoldError::SecondVerdict { test: result.test, kernel: result.kernel, boot: doubled });
+        let no_turn = |why| {
+            let (test, kernel) = (result.test.clone(), result.kernel.clone());
+            Err(FoldError::NoTurn { test, kernel, repeat, attempt, why })
+        };
+        let before = seen.get(&repeat).copied();
+        let count = before.map_or(0, |before| before.count);
+        if attempt <= count && attempt > 0 {
+            let (test, kernel) = (result.test, result.kernel);
+            return Err(FoldError::SecondVerdict { test, kernel, repeat, attempt });
         }
-        seen.push(result.boot);
+        if repeat == 0 || repeat > plan.boots_per_kernel {
+            return no_turn("the plan asks for fewer boots");
+        }
+        if attempt > plan.retries.saturating_add(1) {
+            return no_turn("the plan asks for fewer retries");
+        }
+        if attempt != count + 1 {
+            return no_turn("the attempt before it has no verdict");
+        }
+        if before.is_some_and(|before| !before.open) {
+            return no_turn("the attempt before it needed no other");
+        }
+        seen.insert(repeat, Attempts { count: attempt, open: may_be_tried_again(&result.verdict) });
         if let Some(boot) = result.boot {
             let boot = self.boot(boot)?;
             if boot.running.as_ref() == Some(&result.test) {
@@ -271,21 +321,20 @@ impl Fold {
                     continue;
                 }
                 let seen = &self.verdicts[kernel][&test.id];
-                let planned = usize::try_from(self.run.plan.boots_per_kernel).unwrap_or(usize::MAX);
-                let mut running = self.run.boots.iter().filter(|boot| {
-                    boot.launch.kernel == *kernel
-                        && boot.running.as_ref() == Some(&test.id)
-                        && !seen.contains(&Some(boot.launch.id))
-                });
-                for _ in seen.len()..planned {
-                    missing.push(self.lost(kernel, &test.id, running.next(), seen.len()));
+                for repeat in (1..=self.run.plan.boots_per_kernel).filter(|it| !seen.contains_key(it)) {
+                    let boot = self.run.boots.iter().find(|boot| {
+                        boot.launch.kernel == *kernel
+                            && boot.launch.repeat == repeat
+                            && boot.running.as_ref() == Some(&test.id)
+                    });
+                    missing.push(self.lost(kernel, &test.id, repeat, boot, seen.len()));
                 }
             }
         }
         self.run.results.append(&mut missing);
     }
 
-    fn lost(&self, kernel: &str, test: &str, boot: Option<&Boot>, seen: usize) -> TestResult {
+    fn lost(&self, kernel: &str, test: &str, repeat: u32, boot: Option<&Boot>, seen: usize) -> TestResult {
         let failed = self.run.failed_kernels.iter().find(|failed| failed.kernel == kernel);
         let end = match self.run.state {
             State::Running => "the run still goes on",
@@ -309,6 +358,8 @@ impl Fold {
             test: test.to_owned(),
             kernel: kernel.to_owned(),
             boot: boot.map(|boot| boot.launch.id),
+            repeat,
+            attempt: 1,
             verdict: Verdict::Error(Trouble { kind, message }),
             elapsed_ns: 0,
             samples: BTreeMap::new(),
@@ -326,6 +377,7 @@ mod tests {
 
     use super::*;
     use crate::model::{BootEnd, RunEvent};
+    use crate::results::convert;
     use crate::results::testing::{self, fold, lines};
 
     fn messages(run: &Run) -> Vec<String> {
@@ -393,21 +445,68 @@ mod tests {
             lines(&[RunEvent::TestFinished(testing::fail("smoke/a", "stable", 1, "x"))]).remove(0);
         again.seq = before.events;
         let error = fold.apply(again).expect_err("second verdict");
-        assert_eq!(error.to_string(), "`smoke/a` on `stable` already has its verdict of boot 1");
+        assert_eq!(
+            error.to_string(),
+            "`smoke/a` on `stable` already has the verdict of its turn 1, attempt 1"
+        );
         assert_eq!(*fold.run(), before);
     }
 
-    #[test]
-    fn more_verdicts_than_boots_asked_for_are_refused() {
-        let mut events = testing::started(&["stable"], &["smoke/a"], 1);
-        events.push(testing::boot(1, "stable"));
-        events.push(testing::boot(2, "stable"));
-        events.push(RunEvent::TestFinished(testing::pass("smoke/a", "stable", 1)));
+    /// What is said to one more result after these.
+    fn one_more(retries: u32, results: &[TestResult], more: TestResult) -> Result<(), String> {
+        let mut info = testing::info(&["stable"], &["smoke/a"], 1);
+        info.retries = retries;
+        let mut events = vec![RunEvent::RunStarted(info)];
+        events.extend((1..=4).map(|id| testing::boot(id, "stable")));
         let mut fold = fold(&events);
-        let mut more = lines(&[RunEvent::TestFinished(testing::pass("smoke/a", "stable", 2))]).remove(0);
-        more.seq = fold.run().events;
-        let error = fold.apply(more).expect_err("one too many");
-        assert_eq!(error.to_string(), "`smoke/a` on `stable` already has its verdict");
+        for result in results.iter().cloned().chain([more]) {
+            let line = Line {
+                version: VERSION,
+                seq: fold.run().events,
+                elapsed_ms: 0,
+                event: Event::TestFinished(result),
+            };
+            fold.apply(line).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn attempt(repeat: u32, attempt: u32, verdict: &str) -> TestResult {
+        let event = match verdict {
+            "pass" => testing::pass("smoke/a", "stable", attempt),
+            _ => testing::fail("smoke/a", "stable", attempt, "x"),
+        };
+        let Event::TestFinished(result) = convert::event(&RunEvent::TestFinished(event)) else {
+            unreachable!("a result")
+        };
+        TestResult { repeat, attempt, ..result }
+    }
+
+    #[test]
+    fn turns_and_attempts_that_nobody_asked_for_are_refused() {
+        let why =
+            |retries, before: &[TestResult], more| one_more(retries, before, more).expect_err("refused");
+        insta::assert_snapshot!(
+            why(0, &[], attempt(2, 1, "pass")),
+            @"`smoke/a` on `stable` has no turn 2, attempt 1: the plan asks for fewer boots"
+        );
+        insta::assert_snapshot!(
+            why(0, &[attempt(1, 1, "fail")], attempt(1, 2, "pass")),
+            @"`smoke/a` on `stable` has no turn 1, attempt 2: the plan asks for fewer retries"
+        );
+        insta::assert_snapshot!(
+            why(3, &[attempt(1, 1, "fail")], attempt(1, 3, "pass")),
+            @"`smoke/a` on `stable` has no turn 1, attempt 3: the attempt before it has no verdict"
+        );
+        insta::assert_snapshot!(
+            why(3, &[attempt(1, 1, "pass")], attempt(1, 2, "pass")),
+            @"`smoke/a` on `stable` has no turn 1, attempt 2: the attempt before it needed no other"
+        );
+        insta::assert_snapshot!(
+            why(3, &[attempt(1, 1, "fail")], TestResult { attempt: 0, ..attempt(1, 2, "pass") }),
+            @"`smoke/a` on `stable` has no turn 1, attempt 0: the attempt before it has no verdict"
+        );
+        assert_eq!(one_more(1, &[attempt(1, 1, "fail")], attempt(1, 2, "pass")), Ok(()));
     }
 
     #[test]

@@ -20,6 +20,10 @@ use crate::model::{Accel, AccelChoice, Backend, Verdict};
 /// Version of `run.json` and of the event lines together.
 pub const VERSION: u32 = 1;
 
+fn one() -> u32 {
+    1
+}
+
 /// What a run set out to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -42,8 +46,18 @@ pub struct Plan {
     pub machine: Machine,
     /// Facts about the host.
     pub host: BTreeMap<String, String>,
-    /// Boots asked for of each kernel: verdicts that each test has in the end.
+    /// Boots asked for of each kernel: verdicts that each test has in the end, of
+    /// first attempts.
     pub boots_per_kernel: u32,
+    /// How often a test that did not pass is repeated, each time in a fresh boot.
+    #[serde(default)]
+    pub retries: u32,
+    /// Boots that may run at the same time; 0 where that was not recorded.
+    #[serde(default)]
+    pub side_by_side: u32,
+    /// Boots that measure times had the host for themselves, on processors of their own.
+    #[serde(default)]
+    pub quiet_host: bool,
     /// Kernels in the order of the command line.
     pub kernels: Vec<String>,
     /// Tests in order of execution.
@@ -115,6 +129,10 @@ pub struct Kernel {
     pub identity: String,
     /// `uname -r` where it is known before the boot.
     pub release: Option<String>,
+    /// Detectors that are built in; the times of a kernel that has any are worth
+    /// nothing beside those of others.
+    #[serde(default)]
+    pub detectors: Vec<String>,
     /// Source, tree id, compiler and the like.
     pub facts: BTreeMap<String, String>,
 }
@@ -126,6 +144,12 @@ pub struct Launch {
     pub id: u32,
     /// Which kernel.
     pub kernel: String,
+    /// Which of the boots asked for it serves, from 1.
+    #[serde(default = "one")]
+    pub repeat: u32,
+    /// Which attempt at its tests it is, from 1.
+    #[serde(default = "one")]
+    pub attempt: u32,
     /// Accelerator in use.
     #[serde(with = "AccelWord")]
     pub accel: Accel,
@@ -185,6 +209,12 @@ pub struct TestResult {
     pub kernel: String,
     /// The boot that ran it; none if no boot reached it.
     pub boot: Option<u32>,
+    /// Which of the boots asked for it belongs to, from 1.
+    #[serde(default = "one")]
+    pub repeat: u32,
+    /// From 1; a test that did not pass may be tried again, and every attempt stands.
+    #[serde(default = "one")]
+    pub attempt: u32,
     /// `verdict` and what belongs to it.
     #[serde(flatten, with = "VerdictWord")]
     pub verdict: Verdict,
@@ -404,7 +434,8 @@ pub struct Run {
     /// In the order of launch.
     pub boots: Vec<Boot>,
     /// In the order in which they came. Complete unless `state` is `running`:
-    /// then one for each kernel, boot asked for and test.
+    /// then one for each kernel, boot asked for and test, and one more for each
+    /// further attempt.
     pub results: Vec<TestResult>,
     /// Things to know that change no verdict.
     pub notices: Vec<String>,

@@ -12,6 +12,7 @@ pub mod format;
 mod health;
 mod load;
 mod recorder;
+mod standing;
 mod summary;
 mod words;
 
@@ -32,7 +33,8 @@ pub use health::{Blame, Health, HealthProblem, health};
 pub use load::load;
 pub(crate) use recorder::with_summary;
 pub use recorder::{Finished, Recorder};
-pub use summary::{Counts, Summary, worst};
+pub use standing::{Standing, Turn, turns};
+pub use summary::{Counts, Summary};
 
 /// Why a run cannot be kept or read.
 #[derive(Debug, thiserror::Error)]

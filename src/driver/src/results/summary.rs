@@ -10,14 +10,17 @@
 //!
 //! From top to bottom, so a failed test outweighs an error: what was seen of
 //! the kernel stays true however the harness fared, and a script that tries
-//! again on 3 must not lose it. Skipped tests beside passed ones are no error;
-//! reports say how many there are.
+//! again on 3 must not lose it. Skipped tests beside passed ones are no error,
+//! nor are flaky ones, for which somebody asked for retries; reports say how
+//! many there are.
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::format::{Run, State, TestResult};
 use super::health::{Blame, health};
-use crate::model::Verdict;
+use super::standing::{Standing, turns};
 
 /// How many of each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -30,23 +33,38 @@ pub struct Counts {
     pub skip: u64,
     /// Failed by the harness or host.
     pub error: u64,
+    /// Passed after a failure or an error.
+    pub flaky: u64,
 }
 
 impl Counts {
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.pass + self.fail + self.skip + self.error
+        self.pass + self.fail + self.skip + self.error + self.flaky
     }
 
     /// One more.
-    pub fn add(&mut self, verdict: &Verdict) {
-        match verdict {
-            Verdict::Pass { .. } => self.pass += 1,
-            Verdict::Fail(_) => self.fail += 1,
-            Verdict::Skip { .. } => self.skip += 1,
-            Verdict::Error(_) => self.error += 1,
+    pub fn add(&mut self, standing: Standing) {
+        match standing {
+            Standing::Pass => self.pass += 1,
+            Standing::Fail => self.fail += 1,
+            Standing::Skip => self.skip += 1,
+            Standing::Error => self.error += 1,
+            Standing::Flaky => self.flaky += 1,
         }
+    }
+
+    /// One less, where there is one.
+    pub fn remove(&mut self, standing: Standing) {
+        let count = match standing {
+            Standing::Pass => &mut self.pass,
+            Standing::Fail => &mut self.fail,
+            Standing::Skip => &mut self.skip,
+            Standing::Error => &mut self.error,
+            Standing::Flaky => &mut self.flaky,
+        };
+        *count = count.saturating_sub(1);
     }
 }
 
@@ -65,9 +83,13 @@ impl Summary {
     /// Adds up a run.
     #[must_use]
     pub fn of(run: &Run) -> Self {
-        let mut verdicts = Counts::default();
+        let mut of_test: BTreeMap<(&str, &str), Vec<&TestResult>> = BTreeMap::new();
         for result in &run.results {
-            verdicts.add(&result.verdict);
+            of_test.entry((&result.kernel, &result.test)).or_default().push(result);
+        }
+        let mut verdicts = Counts::default();
+        for turn in of_test.values().flat_map(|results| turns(results)) {
+            verdicts.add(turn.standing);
         }
         let mut kernels = Counts::default();
         for health in health(run) {
@@ -98,27 +120,11 @@ fn exit_code(state: State, verdicts: Counts, kernels: Counts) -> u8 {
         1
     } else if verdicts.error + kernels.error > 0 || verdicts.total() == 0 || !complete {
         3
-    } else if verdicts.pass == 0 {
+    } else if verdicts.pass + verdicts.flaky == 0 {
         4
     } else {
         0
     }
-}
-
-/// The result that speaks for several boots of one test: a failure before an
-/// error before a skip before a pass, the first of its kind. A failure that
-/// one boot saw happened, whatever the others saw; a skip among passes is the
-/// smaller claim.
-#[must_use]
-pub fn worst<'a>(results: &[&'a TestResult]) -> Option<&'a TestResult> {
-    let rank = |result: &TestResult| match result.verdict {
-        Verdict::Fail(_) => 0,
-        Verdict::Error(_) => 1,
-        Verdict::Skip { .. } => 2,
-        Verdict::Pass { .. } => 3,
-    };
-    // The first of equals, so that the message is that of the earliest boot.
-    results.iter().copied().min_by_key(|result| rank(result))
 }
 
 #[cfg(test)]
@@ -207,21 +213,32 @@ mod tests {
     }
 
     #[test]
-    fn several_boots_speak_with_the_worst_voice_and_the_first_of_it() {
-        let mut events = testing::started(&["stable"], &["smoke/a"], 4);
-        for id in 1..=4 {
-            events.push(testing::boot(id, "stable"));
-        }
-        events.extend([
-            RunEvent::TestFinished(testing::pass("smoke/a", "stable", 1)),
-            RunEvent::TestFinished(testing::error("smoke/a", "stable", Some(2), TroubleKind::Lost)),
-            RunEvent::TestFinished(testing::fail("smoke/a", "stable", 3, "first")),
-            RunEvent::TestFinished(testing::fail("smoke/a", "stable", 4, "second")),
-        ]);
-        let run = fold(&events).close(State::Unfinished);
-        let all: Vec<&TestResult> = run.results.iter().collect();
-        assert_eq!(worst(&all).expect("some").boot, Some(3));
-        assert_eq!(worst(&all[..2]).expect("some").boot, Some(2));
-        assert_eq!(worst(&[]), None);
+    fn a_test_that_passed_on_retry_is_counted_as_flaky_and_fails_nothing() {
+        let attempt = |mut result: crate::model::TestResult, attempt| {
+            result.turn = crate::model::Turn { repeat: 1, attempt };
+            RunEvent::TestFinished(result)
+        };
+        let mut info = testing::info(&["stable"], &["smoke/a", "smoke/b"], 1);
+        info.retries = 1;
+        let events = [
+            RunEvent::RunStarted(info),
+            testing::boot(1, "stable"),
+            testing::boot(2, "stable"),
+            attempt(testing::fail("smoke/a", "stable", 1, "x"), 1),
+            attempt(testing::fail("smoke/b", "stable", 1, "x"), 1),
+            attempt(testing::pass("smoke/a", "stable", 2), 2),
+        ];
+        let flaky = [&events[..], &[attempt(testing::pass("smoke/b", "stable", 2), 2)], &end()].concat();
+        let summary = |events: &[RunEvent]| Summary::of(&fold(events).close(State::Unfinished));
+        assert_eq!(summary(&flaky).verdicts, Counts { flaky: 2, ..Counts::default() });
+        let ends = [testing::ended(2, BootEnd::Clean)];
+        assert_eq!(
+            summary(&[&flaky[..flaky.len() - 1], &ends, &flaky[flaky.len() - 1..]].concat()).exit_code(),
+            0
+        );
+        let failed =
+            [&events[..], &[attempt(testing::fail("smoke/b", "stable", 2, "x"), 2)], &end()].concat();
+        assert_eq!(summary(&failed).verdicts, Counts { flaky: 1, fail: 1, ..Counts::default() });
+        assert_eq!(summary(&failed).exit_code(), 1);
     }
 }

@@ -12,7 +12,7 @@ use super::format::{Line, VERSION};
 use crate::console::{Finding, FindingKind};
 use crate::model::{
     Accel, BootEnd, BootId, BootInfo, BuildEvent, Failure, FailureKind, KernelInfo, KernelName, Machine,
-    RunEvent, RunId, RunInfo, SuiteName, Test, TestId, TestResult, Trouble, TroubleKind, Verdict,
+    RunEvent, RunId, RunInfo, SuiteName, Test, TestId, TestResult, Trouble, TroubleKind, Turn, Verdict,
 };
 
 /// A time metric and a count, as `netns/drain` has them.
@@ -71,6 +71,9 @@ pub(crate) fn info(kernels: &[&str], tests: &[&str], boots: u32) -> RunInfo {
         suite_files: ids.iter().map(|id| (id.suite.clone(), format!("suites/{}.yaml", id.suite))).collect(),
         tests: ids.iter().enumerate().map(planned).collect(),
         boots,
+        retries: 0,
+        side_by_side: 1,
+        quiet_host: false,
         host: BTreeMap::from([("cpu".to_owned(), "Some CPU".to_owned())]),
     }
 }
@@ -85,6 +88,7 @@ pub(crate) fn kernel_ready(name: &str) -> RunEvent {
         image: PathBuf::from("/cache/store/abc/vmlinux"),
         identity: "abc".to_owned(),
         release: Some("6.12.117".to_owned()),
+        detectors: Vec::new(),
         facts: BTreeMap::from([("compiler".to_owned(), "gcc 12.2.0".to_owned())]),
     }))
 }
@@ -93,6 +97,7 @@ pub(crate) fn boot_info(id: u32, name: &str) -> BootInfo {
     BootInfo {
         id: BootId(id),
         kernel: kernel(name),
+        turn: Turn::first(id),
         accel: Accel::Tcg,
         machine: Machine::default(),
         command: ["qemu-system-x86_64", "-kernel", "vmlinux"].map(str::to_owned).to_vec(),
@@ -128,11 +133,13 @@ pub(crate) fn begun(boot: u32, test: &str) -> RunEvent {
     RunEvent::TestStarted { boot: BootId(boot), test: test_id(test) }
 }
 
+/// A result of the boot asked for that has the number of the boot.
 pub(crate) fn result(test: &str, name: &str, boot: Option<u32>, verdict: Verdict) -> TestResult {
     TestResult {
         test: test_id(test),
         boot: boot.map(BootId),
         kernel: kernel(name),
+        turn: Turn::first(boot.unwrap_or(1)),
         verdict,
         elapsed: Duration::from_millis(1500),
         samples: BTreeMap::new(),
@@ -196,11 +203,13 @@ pub(crate) fn whole_run(kernels: &[&str], tests: &[&str], boots: u32) -> Vec<Run
     let mut id = 0;
     for name in kernels {
         events.push(kernel_ready(name));
-        for _ in 0..boots {
+        for repeat in 1..=boots {
             id += 1;
-            events.extend([boot(id, name), ready(id)]);
+            let turn = Turn::first(repeat);
+            events.extend([RunEvent::BootStarted(BootInfo { turn, ..boot_info(id, name) }), ready(id)]);
             for test in tests {
-                events.extend([begun(id, test), RunEvent::TestFinished(pass(test, name, id))]);
+                let result = TestResult { turn, ..pass(test, name, id) };
+                events.extend([begun(id, test), RunEvent::TestFinished(result)]);
             }
             events.push(ended(id, BootEnd::Clean));
         }

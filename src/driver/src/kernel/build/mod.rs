@@ -16,6 +16,7 @@ use recipe::Recipe;
 
 use super::cache::{self, Lock, Locked};
 use super::compiler::{self, Compiler};
+use super::detectors;
 use super::diagnose;
 use super::env::BuildEnv;
 use super::error::{At as _, BuildFailure, FileError, KernelProblem};
@@ -359,6 +360,7 @@ impl<'a> Build<'a> {
                 image: image.clone(),
                 identity: entry.key.to_string(),
                 release: Some(entry.meta.release.clone()),
+                detectors: detectors::of(Some(&entry.config())),
                 facts,
             },
             image,

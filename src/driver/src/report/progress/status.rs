@@ -1,18 +1,22 @@
 //! Where a run stands, in the words of a status line. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::model::{BootEnd, BootId, BuildEvent, KernelName, RunEvent, TestResult, Verdict};
 use crate::report::cases::verdict_text;
 use crate::report::look::{Look, verdict_style};
 use crate::report::{quantity, text_safety};
-use crate::results::{Counts, milliseconds};
+use crate::results::{Counts, Standing, milliseconds};
 
 /// What is going on.
 #[derive(Debug, Default)]
 pub(super) struct Status {
     planned: u64,
+    retries: u32,
     counts: Counts,
+    /// Tests that did not pass, by kernel, name and boot asked for, while they may
+    /// be tried again.
+    missed: HashMap<(KernelName, String, u32), Standing>,
     /// Kernels that are being built, with what is seen of it.
     kernels: BTreeMap<KernelName, String>,
     boots: BTreeMap<BootId, BootStatus>,
@@ -34,6 +38,7 @@ impl Status {
             RunEvent::RunStarted(info) => {
                 let tests = info.tests.len() as u64 * info.kernels.len() as u64;
                 self.planned = tests.saturating_mul(u64::from(info.boots));
+                self.retries = info.retries;
             }
             RunEvent::Build(BuildEvent::Step { kernel, what }) => {
                 self.kernels.insert(kernel.clone(), text_safety::title(what));
@@ -65,7 +70,7 @@ impl Status {
                 self.set(*boot, format!("{test}  {done}/{total}"));
             }
             RunEvent::TestFinished(result) => {
-                self.counts.add(&result.verdict);
+                self.count(result);
                 if let Some(boot) = result.boot.and_then(|boot| self.boots.get_mut(&boot)) {
                     boot.done += 1;
                     boot.now.clear();
@@ -75,6 +80,30 @@ impl Status {
                 self.boots.remove(boot);
             }
             RunEvent::Notice(_) | RunEvent::BootFinding { .. } | RunEvent::RunFinished { .. } => {}
+        }
+    }
+
+    /// Counts a verdict; that of a later attempt in place of the one before it.
+    fn count(&mut self, result: &TestResult) {
+        let key = (result.kernel.clone(), result.test.to_string(), result.turn.repeat);
+        let new = match result.verdict {
+            Verdict::Pass { .. } => Standing::Pass,
+            Verdict::Fail(_) => Standing::Fail,
+            Verdict::Skip { .. } => Standing::Skip,
+            Verdict::Error(_) => Standing::Error,
+        };
+        let old = if result.turn.attempt > 1 { self.missed.remove(&key) } else { None };
+        let standing = match old {
+            None => new,
+            Some(_) if new == Standing::Pass => Standing::Flaky,
+            Some(old) => old.min(new),
+        };
+        if let Some(old) = old {
+            self.counts.remove(old);
+        }
+        self.counts.add(standing);
+        if self.retries > 0 && matches!(standing, Standing::Fail | Standing::Error) {
+            self.missed.insert(key, standing);
         }
     }
 
@@ -102,9 +131,11 @@ impl Status {
     /// Verdicts so far, of all that are to come.
     pub(super) fn total(&self, look: Look) -> String {
         let mut text = format!("{}/{} tests", self.counts.total(), self.planned);
-        for (word, shown, count) in
-            [("fail", "failed", self.counts.fail), ("error", "with errors", self.counts.error)]
-        {
+        for (word, shown, count) in [
+            ("fail", "failed", self.counts.fail),
+            ("error", "with errors", self.counts.error),
+            ("flaky", "flaky", self.counts.flaky),
+        ] {
             if count > 0 {
                 text.push_str(", ");
                 text.push_str(&look.paint(verdict_style(word), format!("{count} {shown}")));
@@ -130,8 +161,12 @@ pub(super) fn objects(done: u64, estimated: u64) -> String {
 /// A verdict in one line, or in two when there is something to say.
 pub(super) fn verdict_lines(result: &TestResult, look: Look) -> Vec<String> {
     let boot = result.boot.map_or("no boot".to_owned(), |boot| format!("boot {boot}"));
+    let attempt = match result.turn.attempt {
+        1 => String::new(),
+        attempt => format!(", attempt {attempt}"),
+    };
     let line = format!(
-        "{} {}  {boot}, {}, {}",
+        "{} {}  {boot}, {}{attempt}, {}",
         shown(result.verdict.word(), look),
         text_safety::name(result.test.to_string()),
         text_safety::name(&result.kernel.0),
