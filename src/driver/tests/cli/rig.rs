@@ -130,7 +130,12 @@ impl Rig {
     fn command(&self, args: &[&str]) -> Command {
         #[expect(clippy::disallowed_methods, reason = "the one place of this crate that starts the command")]
         let mut command = Command::new(env!("CARGO_BIN_EXE_kregress"));
-        command.args(args).env_clear().envs(&self.env).current_dir(self.path("project")).stdin(Stdio::null());
+        command.args(args);
+        // What comes first must not depend on how many processors this host has.
+        if args.first() == Some(&"run") && !args.contains(&"--jobs") {
+            command.args(["--jobs", "1"]);
+        }
+        command.env_clear().envs(&self.env).current_dir(self.path("project")).stdin(Stdio::null());
         command
     }
 
@@ -470,18 +475,30 @@ impl Record {
         let schema = SCHEMA.get_or_init(|| schema("run.schema.json"));
         let complaints: Vec<_> = schema.iter_errors(&self.json).map(|error| error.to_string()).collect();
         assert!(complaints.is_empty(), "{complaints:?}: {}", self.json);
-        // Every planned kernel, boot and test has exactly one verdict.
+        // Every planned kernel, boot and test has exactly one verdict, and one more
+        // for each attempt that followed one that did not pass.
         let plan = &self.json["plan"];
-        let boots = plan["boots_per_kernel"].as_u64().expect("a number");
+        let number = |value: &Value| value.as_u64().expect("a number");
         let mut expected = BTreeMap::new();
         for kernel in list(&plan["kernels"]) {
             for test in list(&plan["tests"]) {
-                expected.insert((word(kernel), word(&test["id"])), boots);
+                for repeat in 1..=number(&plan["boots_per_kernel"]) {
+                    expected.insert((word(kernel), word(&test["id"]), repeat, 1), 1);
+                }
             }
         }
         let mut seen = BTreeMap::new();
+        let mut passed = BTreeMap::new();
         for result in list(&self.json["results"]) {
-            *seen.entry((word(&result["kernel"]), word(&result["test"]))).or_insert(0) += 1;
+            let (repeat, attempt) = (number(&result["repeat"]), number(&result["attempt"]));
+            let key = (word(&result["kernel"]), word(&result["test"]), repeat);
+            *seen.entry((key.0, key.1, key.2, attempt)).or_insert(0) += 1;
+            if attempt > 1 {
+                assert!(attempt <= number(&plan["retries"]) + 1, "{result}");
+                assert_eq!(passed.get(&(key, attempt - 1)), Some(&false), "{result}");
+                expected.insert((key.0, key.1, key.2, attempt), 1);
+            }
+            passed.insert((key, attempt), matches!(word(&result["verdict"]), "pass" | "skip"));
         }
         assert_eq!(seen, expected, "verdicts of {}", self.json);
     }
@@ -505,7 +522,7 @@ impl Record {
         };
         // A test is one case however often it was booted, with its worst verdict;
         // each kernel has a case for its health.
-        let mut worst: BTreeMap<(&str, &str), u8> = BTreeMap::new();
+        let mut turns: BTreeMap<(&str, &str, u64), Vec<u8>> = BTreeMap::new();
         for result in list(&self.json["results"]) {
             let rank = match word(&result["verdict"]) {
                 "fail" => 3,
@@ -513,7 +530,15 @@ impl Record {
                 "pass" => 1,
                 _ => 0,
             };
-            let case = worst.entry((word(&result["kernel"]), word(&result["test"]))).or_default();
+            let repeat = result["repeat"].as_u64().expect("a number");
+            let turn = turns.entry((word(&result["kernel"]), word(&result["test"]), repeat)).or_default();
+            turn.push(rank);
+        }
+        let mut worst: BTreeMap<(&str, &str), u8> = BTreeMap::new();
+        for ((kernel, test, _), ranks) in &turns {
+            // Passed on a later attempt: neither a failure nor an error.
+            let rank = if ranks.contains(&1) { 1 } else { *ranks.iter().max().expect("an attempt") };
+            let case = worst.entry((kernel, test)).or_default();
             *case = rank.max(*case);
         }
         let kernels = |word: &str| self.json["summary"]["kernels"][word].as_u64().expect("a number");
