@@ -73,7 +73,7 @@ enum Command {
     },
     /// Build kernels, or find them in the store
     Build {
-        /// Names of kregress.yaml, paths to images, or TREE@REVISION [default: the default kernel]
+        /// Names of kregress.yaml, paths to images, or TREE@REVISION, with +FRAGMENT behind it [default: the default kernel]
         #[arg(value_name = "KERNEL")]
         kernels: Vec<String>,
     },
@@ -82,7 +82,7 @@ enum Command {
         /// Suites, tests, or patterns with `*` [default: smoke]
         #[arg(value_name = "SUITE|TEST")]
         tests: Vec<String>,
-        /// Kernel to boot, may be given several times [default: the default kernel]
+        /// Kernel to boot, K or K+FRAGMENT, may be given several times [default: the default kernel]
         #[arg(long = "kernel", short = 'k', value_name = "KERNEL")]
         kernels: Vec<String>,
         /// Boot nothing: try the tests on the kernel that runs here, as root, in namespaces of their own

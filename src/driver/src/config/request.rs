@@ -1,5 +1,6 @@
 //! Kernels as the command line names them: an entry of `kregress.yaml`, a path
-//! to an image or package, or `TREE@REVISION`.
+//! to an image or package, or `TREE@REVISION`; each with `+FRAGMENT` behind it as
+//! often as one likes.
 
 use std::path::{Path, PathBuf};
 
@@ -84,6 +85,34 @@ pub enum RequestError {
         /// As typed.
         path: String,
     },
+    /// `linux+lokdep`.
+    #[error("unknown fragment {} behind the `+`{}", quoted(fragment), hint(fragment, "fragments", known))]
+    UnknownFragment {
+        /// As typed.
+        fragment: String,
+        /// Names of all fragments.
+        known: Vec<String>,
+    },
+    /// A fragment that the kernel has already.
+    #[error("kernel {} has the fragment `{fragment}` already\nhint: leave out `+{fragment}`", quoted(kernel))]
+    FragmentTwice {
+        /// What it was to be added to.
+        kernel: String,
+        /// Which.
+        fragment: String,
+    },
+    /// A fragment for a kernel that is not built here.
+    #[error(
+        "kernel {} was built elsewhere, so that `+{fragment}` cannot be added\n\
+         hint: name a kernel that is built from source",
+        quoted(kernel)
+    )]
+    Prebuilt {
+        /// What it was to be added to.
+        kernel: String,
+        /// Which.
+        fragment: String,
+    },
     /// A path that cannot be resolved.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -99,13 +128,15 @@ fn trees_hint(tree: &str, known: &[String]) -> String {
 impl Project {
     /// Tells what kind of kernel a text of the command line names.
     ///
-    /// An entry's name wins; then an existing file; then `TREE@REVISION`, cut at
-    /// the first `@`; then whatever holds a `/` or ends in `.deb` is a path.
+    /// An entry's name wins; then an existing file; then names of fragments behind a
+    /// `+` are taken off its end, for a revision may hold a `+` of its own; then
+    /// `TREE@REVISION`, cut at the first `@`; then whatever holds a `/` or ends in
+    /// `.deb` is a path.
     ///
     /// # Errors
     ///
-    /// [`RequestError::Empty`], [`RequestError::NoTree`] and
-    /// [`RequestError::BadRevision`].
+    /// [`RequestError::Empty`], [`RequestError::NoTree`],
+    /// [`RequestError::BadRevision`] and [`RequestError::UnknownFragment`].
     pub fn parse_request(&self, text: &str) -> Result<KernelRequest, RequestError> {
         if text.is_empty() {
             return Err(RequestError::Empty);
@@ -115,6 +146,22 @@ impl Project {
         }
         if self.typed(text).is_ok_and(|path| path.is_file()) {
             return Ok(KernelRequest::Image(text.into()));
+        }
+        if let Some((kernel, last)) = text.rsplit_once('+').filter(|(kernel, _)| !kernel.is_empty()) {
+            let fragment = FragmentName(last.to_owned());
+            if self.fragments.get(&fragment).is_some() {
+                let (kernel, mut fragments) = match self.parse_request(kernel)? {
+                    KernelRequest::With { kernel, fragments } => (kernel, fragments),
+                    other => (Box::new(other), Vec::new()),
+                };
+                fragments.push(fragment);
+                return Ok(KernelRequest::With { kernel, fragments });
+            }
+            let first = kernel.split('+').next().unwrap_or(kernel);
+            if self.kernel(first).is_some() {
+                let known = self.fragments.names().map(str::to_owned).collect();
+                return Err(RequestError::UnknownFragment { fragment: last.to_owned(), known });
+            }
         }
         if let Some((tree, revision)) = text.split_once('@') {
             if tree.is_empty() {
@@ -145,6 +192,7 @@ impl Project {
             }),
             KernelRequest::Image(path) => self.image(path),
             KernelRequest::Revision { tree, revision } => self.revision(tree, revision),
+            KernelRequest::With { kernel, fragments } => with(self.resolve(kernel)?, fragments),
         }
     }
 
@@ -192,6 +240,25 @@ impl Project {
     fn typed(&self, text: &str) -> Result<PathBuf, PathError> {
         Base { directory: self.cwd.clone(), home: self.home.clone() }.resolve(text)
     }
+}
+
+/// A kernel with more fragments, and a name that tells of them.
+fn with(mut spec: KernelSpec, fragments: &[FragmentName]) -> Result<KernelSpec, RequestError> {
+    for fragment in fragments {
+        let (kernel, fragment_name) = (spec.name.0.clone(), fragment.0.clone());
+        match spec.source {
+            Source::Image { .. } | Source::Deb(_) => {
+                return Err(RequestError::Prebuilt { kernel, fragment: fragment_name });
+            }
+            Source::Git { .. } | Source::Directory(_) | Source::Tarball(_) => {}
+        }
+        if spec.fragments.contains(fragment) {
+            return Err(RequestError::FragmentTwice { kernel, fragment: fragment_name });
+        }
+        spec.name.0 = format!("{kernel}+{fragment}");
+        spec.fragments.push(fragment.clone());
+    }
+    Ok(spec)
 }
 
 fn bare(name: KernelName, source: Source, fragments: Vec<FragmentName>) -> KernelSpec {
@@ -321,6 +388,43 @@ kernels:
     }
 
     #[test]
+    fn fragments_are_added_behind_those_of_the_kernel() {
+        let setting = setting();
+        let names = |text: &str| {
+            let kernel = setting.find(text).expect("a kernel");
+            let fragments: Vec<String> = kernel.fragments.iter().map(ToString::to_string).collect();
+            (kernel.name.0, fragments.join(" "))
+        };
+        assert_eq!(names("linux+kasan"), ("linux+kasan".into(), "base kasan".into()));
+        assert_eq!(names("tar+netns+lockdep"), ("tar+netns+lockdep".into(), "base netns lockdep".into()));
+        assert_eq!(names("linux@v6.1+netns"), ("linux@v6.1+netns".into(), "base netns".into()));
+        assert_eq!(names("tree@v6.1+preempt").1, "base preempt");
+    }
+
+    #[test]
+    fn a_plus_in_a_revision_is_part_of_it() {
+        let kernel = setting().find("linux@debian/6.1.15-1_bpo11+1+netns").expect("a kernel");
+        let revision = "debian/6.1.15-1_bpo11+1".to_owned();
+        assert_eq!(kernel.source, Source::Git { repository: "/src/linux".into(), revision });
+    }
+
+    #[test]
+    fn a_fragment_that_cannot_be_added_is_refused_with_the_reason() {
+        let setting = setting();
+        assert_snapshot!(setting.error("linux+lokdep").lines().next().expect("a line"), @"unknown fragment `lokdep` behind the `+`");
+        assert!(setting.error("linux+lokdep").contains("did you mean `lockdep`?"));
+        assert_snapshot!(setting.error("linux+kasan+base"), @r"
+        kernel `linux+kasan` has the fragment `base` already
+        hint: leave out `+base`
+        ");
+        assert_snapshot!(setting.error("./bzImage+kasan"), @r"
+        kernel `./bzImage` was built elsewhere, so that `+kasan` cannot be added
+        hint: name a kernel that is built from source
+        ");
+        assert!(setting.error("linux+").starts_with("unknown fragment `` behind the `+`"));
+    }
+
+    #[test]
     fn an_unknown_name_lists_the_kernels() {
         assert_snapshot!(setting().error("linx"), @r"
         unknown kernel `linx`
@@ -405,7 +509,7 @@ kernels:
 
     proptest! {
         #[test]
-        fn no_text_makes_the_parser_panic(text in "(linux|tree|\\./|~)?@?[a-z/@.]{0,6}|\\PC*") {
+        fn no_text_makes_the_parser_panic(text in "(linux|tree|\\./|~)?@?[a-z/@.]{0,6}(\\+kasan|\\+){0,3}|\\PC*") {
             let setting = setting();
             let _ = setting.find(&text).map_err(|error| error.to_string());
         }

@@ -162,6 +162,9 @@ impl Lab {
         let Machine { cpus, memory, backend, .. } = measurement.machine;
         let kernel = measurement.kernel;
         let accel = measurement.decision.accel;
+        let of_detectors = kernel.info.detectors.iter().flat_map(|detector| detector.cmdline());
+        let cmdline: Vec<String> =
+            of_detectors.map(|word| (*word).to_owned()).chain(measurement.cmdline.iter().cloned()).collect();
         let command = match backend {
             Backend::Qemu => {
                 let initrd = scratch.path().join("initrd");
@@ -174,7 +177,7 @@ impl Lab {
                     kernel: &kernel.image,
                     initrd: &initrd,
                     sockets: &sockets,
-                    cmdline: measurement.cmdline,
+                    cmdline: &cmdline,
                 };
                 qemu::command(&launch)
             }
@@ -195,7 +198,7 @@ impl Lab {
                     memory,
                     kernel: &image,
                     sockets: &sockets,
-                    cmdline: measurement.cmdline,
+                    cmdline: &cmdline,
                 };
                 virtme::command(&launch)
             }

@@ -67,6 +67,22 @@ impl Detector {
         }
     }
 
+    /// What it needs on the kernel command line to be of use to more than one test
+    /// (Documentation/dev-tools/kasan.rst: by default only the first report is made).
+    #[must_use]
+    pub fn cmdline(self) -> &'static [&'static str] {
+        match self {
+            Self::Kasan => &["kasan_multi_shot"],
+            Self::Kcsan
+            | Self::Ubsan
+            | Self::Lockdep
+            | Self::Kmemleak
+            | Self::RefTracker
+            | Self::DebugVm
+            | Self::FaultInjection => &[],
+        }
+    }
+
     /// How many times longer a test may take with it. Measured under TCG with
     /// `smoke` on 6.12.117 (docs/benchmarks.md) and rounded up generously: these
     /// are for time limits, and a limit that is too long costs nothing as long

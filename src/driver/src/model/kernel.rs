@@ -81,4 +81,11 @@ pub enum KernelRequest {
         /// Anything that `git rev-parse` takes.
         revision: String,
     },
+    /// `KERNEL+FRAGMENT+FRAGMENT`: one of the others with more fragments.
+    With {
+        /// What they are added to.
+        kernel: Box<KernelRequest>,
+        /// Behind those of the kernel, in this order.
+        fragments: Vec<FragmentName>,
+    },
 }
