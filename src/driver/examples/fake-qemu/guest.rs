@@ -52,6 +52,8 @@ pub(crate) struct Guest {
     pub(crate) requests: Option<Box<dyn Read + Send>>,
     pub(crate) output: Option<Box<dyn Write + Send>>,
     pub(crate) cpus: Arc<Cpus>,
+    /// Where passes that were sent whole are written down.
+    pub(crate) account: Option<PathBuf>,
 }
 
 impl Guest {
@@ -345,7 +347,21 @@ impl Session<'_> {
             Outcome::Error { .. } => "error",
         };
         self.guest.log.end(test.id, word);
+        let promise =
+            if matches!(outcome, Outcome::Pass { checks: 1.. }) { self.promise(test) } else { Ok(()) };
+        promise.map_err(|_| End::Hang)?;
         self.send(&Event::Finished { test: test.id, outcome: outcome.clone(), elapsed_ns: 50_000_000 })
+    }
+
+    /// Writes down that a pass follows, unless it will not arrive as one: nobody
+    /// may believe a pass that is not in the account.
+    fn promise(&self, test: &PlannedTest) -> std::io::Result<()> {
+        let Some(account) = self.guest.account.as_ref().filter(|_| !self.link.is_spoilt()) else {
+            return Ok(());
+        };
+        let mut file = OpenOptions::new().create(true).append(true).open(account)?;
+        // One write: lines of launches side by side do not mix.
+        file.write_all(format!("{} {}\n", self.plan.nonce, test.id).as_bytes())
     }
 
     fn samples(&self, test: &PlannedTest) -> Result<(), End> {

@@ -21,6 +21,8 @@ struct State {
     out: Box<dyn Write + Send>,
     last: Vec<u8>,
     fault: Fault,
+    /// What was sent, or will be, is not what an honest guest sends.
+    spoilt: bool,
 }
 
 /// What becomes of the next frame.
@@ -35,7 +37,8 @@ enum Fault {
 impl Link {
     /// A channel without faults.
     pub(crate) fn new(out: Box<dyn Write + Send>) -> Self {
-        let wire = Wire(Arc::new(Mutex::new(State { out, last: Vec::new(), fault: Fault::None })));
+        let wire =
+            Wire(Arc::new(Mutex::new(State { out, last: Vec::new(), fault: Fault::None, spoilt: false })));
         Self { writer: Arc::new(Mutex::new(Writer::new(wire.clone()))), wire }
     }
 
@@ -52,8 +55,14 @@ impl Link {
     /// Sends bytes as they are.
     pub(crate) fn babble(&self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.wire.lock();
+        state.spoilt = true;
         state.out.write_all(bytes)?;
         state.out.flush()
+    }
+
+    /// Whether the host has no more reason to believe anything.
+    pub(crate) fn is_spoilt(&self) -> bool {
+        self.wire.lock().spoilt
     }
 
     /// Sends the last frame again.
@@ -64,12 +73,14 @@ impl Link {
 
     /// Cuts the next frame in half.
     pub(crate) fn cut_next(&self) {
-        self.wire.lock().fault = Fault::Half;
+        let mut state = self.wire.lock();
+        (state.fault, state.spoilt) = (Fault::Half, true);
     }
 
     /// Flips a bit of the next frame.
     pub(crate) fn damage_next(&self) {
-        self.wire.lock().fault = Fault::FlippedBit;
+        let mut state = self.wire.lock();
+        (state.fault, state.spoilt) = (Fault::FlippedBit, true);
     }
 
     /// From now on, every byte takes this long; zero ends it.

@@ -9,6 +9,7 @@
 //! `FAKE_QEMU_VERSION` changes the version that it claims to have.
 
 mod args;
+mod chaos;
 mod cpio;
 mod guest;
 mod link;
@@ -22,7 +23,7 @@ mod splats;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -97,7 +98,13 @@ fn power_on(machine: Machine, version: String) -> Result<Option<Guest>, Refusal>
     let control = machine.control.as_ref().map(open).transpose()?;
     let output = machine.output.as_ref().map(open).transpose()?;
     let Some(kernel) = machine.kernel else { return Ok(None) };
-    let script = read_kernel(&kernel)?;
+    let mut script = read_kernel(&kernel)?;
+    let account = script.chaos.map(|seed| {
+        script = chaos::roll(seed, &kernel, &script);
+        let mut name = kernel.as_os_str().to_owned();
+        name.push(".account");
+        PathBuf::from(name)
+    });
     match &script.boot {
         Boot::KvmRefused if machine.accel == Accel::Kvm => {
             return Err(refusal(format!(
@@ -147,6 +154,7 @@ fn power_on(machine: Machine, version: String) -> Result<Option<Guest>, Refusal>
         requests,
         output: output.map(Ends::writer),
         cpus,
+        account,
     }))
 }
 

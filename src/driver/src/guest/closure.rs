@@ -8,11 +8,14 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::error::Error;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use object::elf;
 use object::read::elf::{Dyn as _, ElfFile64, FileHeader as _, ProgramHeader as _};
+use object::{ReadCache, ReadRef};
 
 /// Directories that the dynamic linker searches without being told.
 const DEFAULT_DIRS: [&str; 6] =
@@ -58,8 +61,8 @@ struct Needs {
 }
 
 /// Parses an ELF image; `origin` is its directory, for `$ORIGIN`.
-fn needs(data: &[u8], origin: &Path) -> Result<Needs, object::Error> {
-    let file = ElfFile64::<object::Endianness>::parse(data)?;
+fn needs<'data>(data: impl ReadRef<'data>, origin: &Path) -> Result<Needs, Box<dyn Error>> {
+    let file = ElfFile64::<object::Endianness, _>::parse(data)?;
     let endian = file.endian();
     let header = file.elf_header();
     let mut found = Needs::default();
@@ -74,7 +77,11 @@ fn needs(data: &[u8], origin: &Path) -> Result<Needs, object::Error> {
     let strings = sections.strings(endian, data, strings_index)?;
     for entry in dynamic {
         let tag = entry.tag32(endian);
-        let text = || entry.string(endian, strings).map(|text| String::from_utf8_lossy(text).into_owned());
+        let text = || {
+            let text = entry.val32(endian).and_then(|offset| strings.get(offset).ok());
+            text.map(|text| String::from_utf8_lossy(text).into_owned())
+                .ok_or("a name lies outside of its table")
+        };
         match tag {
             Some(elf::DT_NEEDED) => found.libraries.push(text()?),
             Some(elf::DT_RUNPATH | elf::DT_RPATH) => {
@@ -139,7 +146,9 @@ pub fn elf_closure(program: &Path, guest_path: &Path) -> Result<BTreeMap<PathBuf
     let mut queue = VecDeque::from([program.to_owned()]);
     while let Some(path) = queue.pop_front() {
         let read_error = |source| ClosureError::Read { path: path.clone(), source };
-        let data = std::fs::read(&path).map_err(read_error)?;
+        // Of a large program only a few pages are looked at, and several boots may
+        // be prepared at once.
+        let data = ReadCache::new(File::open(&path).map_err(read_error)?);
         // A running binary whose file is gone has no directory any more.
         let real = std::fs::canonicalize(&path).unwrap_or(path.clone());
         let origin = real.parent().unwrap_or(Path::new("/"));

@@ -4,7 +4,8 @@
 //! Every byte is a function of its inputs: no times, no owners, sorted names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use cpio::newc::{Builder, trailer};
@@ -63,22 +64,28 @@ pub struct Contents<'a> {
     pub plan: &'a Plan,
 }
 
+/// What a file of the image holds. Programs are large, and several images may be
+/// written at once: they go from file to file.
+enum Content {
+    Bytes(Vec<u8>),
+    File(PathBuf),
+}
+
 /// Writes the image.
 ///
 /// # Errors
 ///
 /// Fails when an input cannot be read or the output cannot be written.
 pub fn write(contents: &Contents<'_>, out: &mut dyn Write) -> Result<(), InitramfsError> {
-    let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
+    let mut files: BTreeMap<PathBuf, Content> = BTreeMap::new();
     for (guest, host) in elf_closure(contents.init, Path::new("/init"))? {
-        let data = std::fs::read(&host).map_err(|source| InitramfsError::Read { path: host, source })?;
-        files.insert(guest, data);
+        files.insert(guest, Content::File(host));
     }
     let mut list = String::new();
     for module in &contents.modules.boot {
         list.push_str(&format!("{}\n", pack(module, &mut files)?.display()));
     }
-    files.insert(PathBuf::from(MODULES_LIST), list.into_bytes());
+    files.insert(PathBuf::from(MODULES_LIST), Content::Bytes(list.into_bytes()));
     let mut index = String::new();
     for OnDemand { file, before } in &contents.modules.on_demand {
         index.push_str(&format!("{}:", pack(file, &mut files)?.display()));
@@ -90,15 +97,14 @@ pub fn write(contents: &Contents<'_>, out: &mut dyn Write) -> Result<(), Initram
     for (alias, module) in &contents.modules.aliases {
         index.push_str(&format!("alias {alias} {module}\n"));
     }
-    files.insert(PathBuf::from(MODULES_INDEX), index.into_bytes());
+    files.insert(PathBuf::from(MODULES_INDEX), Content::Bytes(index.into_bytes()));
     let plan = serde_json::to_vec(contents.plan).map_err(io::Error::other)?;
-    files.insert(PathBuf::from(PLAN_PATH), plan);
-    archive(&files, out)?;
-    Ok(())
+    files.insert(PathBuf::from(PLAN_PATH), Content::Bytes(plan));
+    archive(&files, out)
 }
 
 /// Puts a module into the image unless it is there; its path in the guest.
-fn pack(module: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Result<PathBuf, InitramfsError> {
+fn pack(module: &Path, files: &mut BTreeMap<PathBuf, Content>) -> Result<PathBuf, InitramfsError> {
     let guest = Path::new("/kregress/modules").join(unpacked_name(module));
     if !files.contains_key(&guest) {
         files.insert(guest.clone(), module_file(module)?);
@@ -116,15 +122,12 @@ fn unpacked_name(module: &Path) -> String {
 }
 
 /// Content of a module, unpacked: not every kernel can do it itself.
-fn module_file(path: &Path) -> Result<Vec<u8>, InitramfsError> {
+fn module_file(path: &Path) -> Result<Content, InitramfsError> {
     let tool = match path.extension().and_then(|extension| extension.to_str()) {
         Some("xz") => "xz",
         Some("zst") => "zstd",
         Some("gz") => "gzip",
-        _ => {
-            let read_error = |source| InitramfsError::Read { path: path.to_owned(), source };
-            return std::fs::read(path).map_err(read_error);
-        }
+        _ => return Ok(Content::File(path.to_owned())),
     };
     let unpack_error = |source| InitramfsError::Unpack { path: path.to_owned(), source };
     let command = Cmd::new(tool).arg("-dc").arg(path);
@@ -136,10 +139,10 @@ fn module_file(path: &Path) -> Result<Vec<u8>, InitramfsError> {
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }));
     }
-    Ok(output.stdout)
+    Ok(Content::Bytes(output.stdout))
 }
 
-fn archive(files: &BTreeMap<PathBuf, Vec<u8>>, mut out: &mut dyn Write) -> io::Result<()> {
+fn archive(files: &BTreeMap<PathBuf, Content>, mut out: &mut dyn Write) -> Result<(), InitramfsError> {
     let mut directories = BTreeSet::from([PathBuf::from("/dev")]);
     for path in files.keys() {
         directories.extend(path.ancestors().skip(1).filter(|dir| dir.parent().is_some()).map(PathBuf::from));
@@ -156,14 +159,30 @@ fn archive(files: &BTreeMap<PathBuf, Vec<u8>>, mut out: &mut dyn Write) -> io::R
     // The kernel opens it as the standard streams of init.
     let console = entry("dev/console".to_owned(), DEVICE).rdev_major(5).rdev_minor(1);
     out = console.write(out, 0).finish()?;
-    for (path, data) in files {
-        let size = u32::try_from(data.len())
-            .map_err(|_| io::Error::other(format!("`{}` is larger than 4 GiB", path.display())))?;
-        let mut writer = entry(name(path), PROGRAM).write(out, size);
-        writer.write_all(data)?;
-        out = writer.finish()?;
+    for (path, content) in files {
+        let too_large = |_| io::Error::other(format!("`{}` is larger than 4 GiB", path.display()));
+        let program = entry(name(path), PROGRAM);
+        out = match content {
+            Content::Bytes(data) => {
+                let mut writer = program.write(out, u32::try_from(data.len()).map_err(too_large)?);
+                writer.write_all(data)?;
+                writer.finish()?
+            }
+            Content::File(host) => {
+                let read_error = |source| InitramfsError::Read { path: host.clone(), source };
+                let file = File::open(host).map_err(read_error)?;
+                let length = file.metadata().map_err(read_error)?.len();
+                let mut writer = program.write(out, u32::try_from(length).map_err(too_large)?);
+                let copied = io::copy(&mut file.take(length), &mut writer)?;
+                if copied != length {
+                    let shorter = io::Error::other("it became shorter while it was read");
+                    return Err(read_error(shorter));
+                }
+                writer.finish()?
+            }
+        };
     }
-    trailer(out)?.flush()
+    Ok(trailer(out)?.flush()?)
 }
 
 #[cfg(test)]

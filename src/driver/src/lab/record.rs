@@ -11,14 +11,17 @@ use super::verdict::verdict;
 use crate::console::Finding;
 use crate::model::Verdict;
 
-/// Bounds on what one test may make the host remember. From experience: the
-/// largest honest test reports 100 000 samples and a dozen notes.
-const MAX_SAMPLES: usize = 1_000_000;
+/// Bounds on what one test may make the host remember: with all of them reached,
+/// about 3 MB. From experience: the largest honest test reports 100 000 samples
+/// and a dozen notes.
+const MAX_SAMPLES: usize = 250_000;
 /// Most functions of a breakdown: pernet operations are a hundred, and their helpers
 /// as many.
 const MAX_ROWS: usize = 1024;
 const MAX_NOTES: usize = 200;
 const MAX_NOTE_BYTES: usize = 16 << 10;
+/// Most bytes of all notes of a test.
+const MAX_NOTES_BYTES: usize = 256 << 10;
 const MAX_LOG_BYTES: usize = 64 << 10;
 
 /// A test with its verdict.
@@ -91,6 +94,7 @@ pub(super) struct Record {
     samples: BTreeMap<String, Vec<f64>>,
     sample_count: usize,
     notes: BTreeMap<String, String>,
+    note_bytes: usize,
     breakdown: Option<Breakdown>,
     pub(super) findings: Vec<Finding>,
     pub(super) log: Tail,
@@ -106,6 +110,7 @@ impl Record {
             samples: BTreeMap::new(),
             sample_count: 0,
             notes: BTreeMap::new(),
+            note_bytes: 0,
             breakdown: None,
             findings: Vec::new(),
             log: Tail::default(),
@@ -167,6 +172,10 @@ impl Record {
         if self.notes.len() >= MAX_NOTES || key.len() + value.len() > MAX_NOTE_BYTES {
             let limit = format!("{MAX_NOTES} notes of {MAX_NOTE_BYTES} bytes");
             return Err(format!("it reported more than {limit} in one test"));
+        }
+        self.note_bytes += key.len() + value.len();
+        if self.note_bytes > MAX_NOTES_BYTES {
+            return Err(format!("it reported more than {MAX_NOTES_BYTES} bytes of notes in one test"));
         }
         self.notes.insert(key, value);
         Ok(())

@@ -31,12 +31,20 @@ impl FakeKernel {
             tests: Vec::new(),
             samples: Vec::new(),
             farewell: Farewell::PowerOff,
+            chaos: None,
         })
     }
 
     /// Sets `uname -r`.
     pub(crate) fn release(mut self, release: &str) -> Self {
         release.clone_into(&mut self.0.release);
+        self
+    }
+
+    /// Leaves it to the dice of this seed, in every launch anew, how it comes up,
+    /// what its tests do and how it goes down.
+    pub(crate) fn chaos(mut self, seed: u64) -> Self {
+        self.0.chaos = Some(seed);
         self
     }
 

@@ -30,6 +30,10 @@ pub(crate) struct Script {
     pub(crate) samples: Vec<SampleRule>,
     /// How it goes down.
     pub(crate) farewell: Farewell,
+    /// In place of all this, every launch does what the dice of this seed say.
+    /// Passes that were sent whole are written down beside the image, in a file
+    /// whose name ends in `.account`.
+    pub(crate) chaos: Option<u64>,
 }
 
 /// Name of a test; `*` stands for any text, everything else for itself.

@@ -4,6 +4,7 @@
 
 mod accelerator;
 mod boots;
+mod chaos;
 mod death;
 mod fake_kernel;
 mod guests;

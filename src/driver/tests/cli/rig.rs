@@ -16,7 +16,7 @@ use std::time::Duration;
 use jsonschema::{Resource, Validator};
 use kregress::clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Rlimit, Signal, kill_process, pidfd_open, setrlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -157,10 +157,27 @@ impl Rig {
 
     /// Runs a command to its end.
     pub(crate) fn kregress(&self, args: &[&str]) -> Ended<'_> {
+        self.run(self.command(args), PATIENCE)
+    }
+
+    /// Runs a command that takes long, with no more than this much memory for
+    /// itself (`RLIMIT_DATA` of setrlimit(2)); what it starts may have as much.
+    pub(crate) fn kregress_within(&self, args: &[&str], bytes: u64, patience: Duration) -> Ended<'_> {
+        use std::os::unix::process::CommandExt as _;
+        let mut command = self.command(args);
+        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+        // SAFETY: the closure runs between fork and exec and makes one system call.
+        unsafe {
+            command.pre_exec(move || Ok(setrlimit(rustix::process::Resource::Data, limit)?));
+        }
+        self.run(command, patience)
+    }
+
+    fn run(&self, mut command: Command, patience: Duration) -> Ended<'_> {
         let ((stdout, out), (stderr, err)) = (self.capture("stdout"), self.capture("stderr"));
         let before = Before::of(self);
-        let mut child = self.command(args).stdout(out).stderr(err).spawn().expect("kregress");
-        let status = wait(&mut child);
+        let mut child = command.stdout(out).stderr(err).spawn().expect("kregress");
+        let status = wait(&mut child, patience);
         let read = |path| String::from_utf8(fs::read(path).expect("captured")).expect("UTF-8");
         Ended { rig: self, status, stdout: read(stdout), stderr: read(stderr), before }
     }
@@ -203,18 +220,18 @@ impl Rig {
     }
 }
 
-fn wait(child: &mut Child) -> ExitStatus {
+fn wait(child: &mut Child, patience: Duration) -> ExitStatus {
     let pid = Pid::from_child(child);
     let ended = pidfd_open(pid, PidfdFlags::empty()).expect("a handle of the process");
-    let patience = Timespec::try_from(PATIENCE).expect("a time");
+    let limit = Timespec::try_from(patience).expect("a time");
     let mut fds = [PollFd::new(&ended, PollFlags::IN)];
-    while let Err(error) = poll(&mut fds, Some(&patience)) {
+    while let Err(error) = poll(&mut fds, Some(&limit)) {
         assert_eq!(error, rustix::io::Errno::INTR, "waiting");
     }
     if fds[0].revents().is_empty() {
         let _ = child.kill();
         let _ = child.wait();
-        panic!("kregress did not end within {PATIENCE:?}");
+        panic!("kregress did not end within {patience:?}");
     }
     child.wait().expect("a status")
 }
@@ -279,7 +296,7 @@ impl<'a> Started<'a> {
             }
             stdout.push_str(&more);
         }
-        let status = wait(&mut self.child);
+        let status = wait(&mut self.child, PATIENCE);
         let stderr = fs::read_to_string(&self.stderr).expect("captured");
         let before = self.before.clone();
         Ended { rig: self.rig, status, stdout, stderr, before }
