@@ -8,12 +8,17 @@ mod boot;
 mod boot_hint;
 mod console_text;
 mod exchange;
+mod ladder;
 mod machine;
+mod qmp;
 mod record;
+mod registers;
 mod scratch;
 mod session;
 #[cfg(test)]
 mod session_tests;
+#[cfg(test)]
+mod stuck_tests;
 mod verdict;
 mod watchdog;
 
@@ -25,6 +30,7 @@ use kregress_wire::{Nonce, PROTOCOL, Plan, PlannedTest};
 
 pub use exchange::{Action, Input, SessionTest};
 pub use machine::{Lab, LabError};
+pub use qmp::{Answer, Query};
 pub use record::Judged;
 pub use session::Session;
 pub use watchdog::Limits;
@@ -32,8 +38,8 @@ pub use watchdog::Limits;
 use crate::guest::accel::Decision;
 use crate::kernel::Kernel;
 use crate::model::{
-    Backend, BootEnd, BootId, BootInfo, KernelName, Machine, Observer, RunEvent, Test, TestResult, Trouble,
-    TroubleKind, Verdict,
+    Backend, BootEnd, BootId, BootInfo, Fault, KernelName, Machine, Observer, RunEvent, Test, TestResult,
+    Trouble, TroubleKind, Verdict,
 };
 use crate::results::BootDir;
 use crate::{chain, interrupt};
@@ -110,7 +116,7 @@ pub fn measure(
             Launch::Impossible(reason) => {
                 return give_up(measurement, &left, None, TroubleKind::Host, &reason, observer);
             }
-            Launch::Ended(BootEnd::NotBooted { reason }) => format!("the kernel did not boot: {reason}"),
+            Launch::Ended(BootEnd::NotBooted { reason, .. }) => format!("the kernel did not boot: {reason}"),
             Launch::Ended(_) if fruitless < FRUITLESS => continue,
             Launch::Ended(_) => format!("{FRUITLESS} boots in a row ended before a test had a verdict"),
         };
@@ -156,6 +162,7 @@ pub fn not_run<'a>(
             notes: Default::default(),
             breakdown: None,
             findings: Vec::new(),
+            evidence: Vec::new(),
             log: String::new(),
         }))?;
     }
@@ -257,6 +264,7 @@ fn launch(
                 RunEvent::TestProgress { boot: id, test: test(running), done, total }
             }
             Action::BootFinding(finding) => RunEvent::BootFinding { boot: id, finding },
+            Action::BootEvidence(evidence) => RunEvent::BootEvidence { boot: id, evidence },
             Action::Notice(text) => RunEvent::Notice(format!("boot {id}: {text}")),
             Action::Judged(judged) => {
                 let judged = *judged;
@@ -271,6 +279,7 @@ fn launch(
                     notes: judged.notes,
                     breakdown: judged.breakdown,
                     findings: judged.findings,
+                    evidence: judged.evidence,
                     log: judged.log,
                 })
             }
@@ -278,7 +287,11 @@ fn launch(
                 end = how;
                 return Ok(());
             }
-            Action::Kill | Action::Diagnose | Action::Heard(_) => return Ok(()),
+            Action::Kill
+            | Action::Terminate
+            | Action::Diagnose
+            | Action::AskMonitor(_)
+            | Action::Heard(_) => return Ok(()),
         };
         let result = observer.observe(&event);
         if let Err(error) = &result {
@@ -293,7 +306,7 @@ fn launch(
         Ok(elapsed) => (elapsed, end),
         Err(error) => {
             let reason = chain::text(&error);
-            let end = BootEnd::NotBooted { reason: reason.clone() };
+            let end = BootEnd::NotBooted { reason: reason.clone(), fault: Fault::Unknown };
             observer.observe(&RunEvent::BootFinished { boot: id, end, elapsed: Duration::ZERO })?;
             return Ok(Launch::Impossible(reason));
         }

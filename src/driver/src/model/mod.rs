@@ -5,14 +5,16 @@
 //! `config`, what is written to disk is made from these in `results`.
 
 mod event;
+mod evidence;
 mod kernel;
 mod machine;
 mod suite;
 mod verdict;
 
 pub use event::{
-    BootEnd, BootId, BootInfo, BuildEvent, KernelInfo, Observer, RunEvent, RunId, RunInfo, TestResult,
+    BootEnd, BootId, BootInfo, BuildEvent, Fault, KernelInfo, Observer, RunEvent, RunId, RunInfo, TestResult,
 };
+pub use evidence::{Evidence, EvidenceSource};
 pub use kernel::{FragmentName, KernelName, KernelRequest, KernelSpec, Source};
 pub use machine::{Accel, AccelChoice, Backend, Machine};
 pub use suite::{Metric, Suite, SuiteName, Test, TestId};

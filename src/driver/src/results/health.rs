@@ -2,7 +2,7 @@
 //! every test, and boots that did not end as they should. Pure.
 
 use super::format::{Boot, BootEnd, Run, State};
-use crate::model::{FailureKind, Verdict};
+use crate::model::{Fault, Verdict};
 
 /// Who is at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,13 +117,22 @@ fn bad_end(run: &Run, boot: &Boot) -> Option<HealthProblem> {
         Some(BootEnd::Killed { reason }) => {
             problem(Blame::Harness, "host", &format!("was killed: {reason}"), None)
         }
-        Some(BootEnd::NotBooted { reason }) => {
-            let blamed = run.results.iter().find(|result| {
-                result.kernel == boot.launch.kernel
-                    && matches!(&result.verdict, Verdict::Fail(failure) if failure.kind == FailureKind::Boot)
-            });
-            let blame = if blamed.is_some() { Blame::Kernel } else { Blame::Harness };
-            let told_by = blamed.map(|result| result.test.clone()).or(told_by);
+        Some(BootEnd::Hung { reason }) => {
+            let message = format!("boot {id} hung outside of every test: {reason}");
+            Some(HealthProblem {
+                blame: Blame::Kernel,
+                kind: "hang",
+                boot: Some(id),
+                told_by: None,
+                message,
+                stack: Vec::new(),
+            })
+        }
+        Some(BootEnd::NotBooted { reason, fault }) => {
+            let blame = match fault {
+                Fault::Kernel => Blame::Kernel,
+                Fault::Unknown => Blame::Harness,
+            };
             let message = format!("boot {id} never came up: {reason}");
             Some(HealthProblem { blame, kind: "boot", boot: Some(id), told_by, message, stack: Vec::new() })
         }
@@ -206,22 +215,24 @@ mod tests {
     fn a_boot_that_is_lost_or_never_came_up_is_the_harness_until_something_says_otherwise() {
         let lost = one_boot(model::BootEnd::Lost { reason: "QEMU exited with 1".into() });
         assert_eq!(texts(&lost), "Harness lost: boot 1 was lost: QEMU exited with 1");
-        let dark = one_boot(model::BootEnd::NotBooted { reason: "no hello in 60 s".into() });
+        let dark =
+            one_boot(model::BootEnd::NotBooted { reason: "no hello in 60 s".into(), fault: Fault::Unknown });
         assert_eq!(texts(&dark), "Harness boot: boot 1 never came up: no hello in 60 s");
     }
 
     #[test]
     fn a_boot_that_failed_by_the_kernels_fault_is_the_kernels() {
-        let mut events = testing::started(&["stable"], &["smoke/a"], 1);
-        let mut result = testing::fail("smoke/a", "stable", 1, "no init");
-        result.verdict = Verdict::Fail(model::Failure { kind: FailureKind::Boot, message: "no init".into() });
-        result.boot = None;
-        events.extend([
-            testing::boot(1, "stable"),
-            RunEvent::TestFinished(result),
-            testing::ended(1, model::BootEnd::NotBooted { reason: "VFS: cannot mount root".into() }),
-        ]);
-        assert_eq!(texts(&events), "Kernel boot: boot 1 never came up: VFS: cannot mount root");
+        let reason = "Kernel panic - not syncing: stack-protector".to_owned();
+        let panicked = one_boot(model::BootEnd::NotBooted { reason, fault: Fault::Kernel });
+        assert_eq!(
+            texts(&panicked),
+            "Kernel boot: boot 1 never came up: Kernel panic - not syncing: stack-protector"
+        );
+        let hung = one_boot(model::BootEnd::Hung { reason: "it was silent between two tests".into() });
+        assert_eq!(
+            texts(&hung),
+            "Kernel hang: boot 1 hung outside of every test: it was silent between two tests"
+        );
     }
 
     #[test]
