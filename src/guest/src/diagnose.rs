@@ -14,9 +14,11 @@ use crate::procfs::{self, Stat};
 /// byte had to be escaped.
 const LIMIT: usize = 200_000;
 
-/// Time between two looks at a worker inside `cleanup_net`. A grace period takes
-/// a tenth of it under TCG, so one that gets on is told from one that does not.
+/// Time between two looks at a worker inside `cleanup_net`, and how many more
+/// looks it gets to be seen getting on. On a loaded host `rcu_barrier` may take
+/// a second under TCG.
 const PAUSE: Duration = Duration::from_millis(300);
+const LOOKS: u32 = 5;
 
 /// A loop in which `cleanup_net` waits for references to a device: it wakes up
 /// all the time and never gets on (net/core/dev.c; `_any` since 5.18).
@@ -72,26 +74,39 @@ pub(crate) fn netns_workers() -> String {
 
 /// The worker inside `cleanup_net` comes first: it is what a test waits for.
 fn workers(processes: &[Stat]) -> String {
-    let place = |pid: i32| format!("/proc/{pid}");
     let of_interest = processes.iter().filter(|stat| is_worker_of_interest(stat));
-    let looks: Vec<(i32, Look)> = of_interest.map(|stat| (stat.pid, Look::at(&place(stat.pid)))).collect();
-    let (cleanup, others): (Vec<_>, Vec<_>) = looks.into_iter().partition(|(_, look)| look.is_cleanup());
-    if !cleanup.is_empty() {
-        clock::poll_interval(PAUSE);
-    }
+    let mut looks: Vec<(i32, Look)> = of_interest.map(|stat| (stat.pid, Look::of_worker(stat.pid))).collect();
     let mut text = String::new();
-    for (pid, first) in cleanup {
-        let second = Look::at(&place(pid));
-        let still = first.has_not_got_on(&second).then_some(PAUSE);
-        text.push_str(&second.describe((pid, pid), still));
+    // Its queue runs one work at a time.
+    if let Some(at) = looks.iter().position(|(_, look)| look.is_cleanup()) {
+        let (pid, first) = looks.remove(at);
+        let (last, still) = watch(pid, &first);
+        text.push_str(&last.describe((pid, pid), still));
     }
-    for (pid, look) in others {
+    for (pid, look) in looks {
         text.push_str(&look.describe((pid, pid), None));
     }
     if text.is_empty() {
         text.push_str("no kernel worker is busy with network namespaces or blocked\n");
     }
     text
+}
+
+/// Looks at a worker until it is seen to get on, or for so long that it does not
+/// seem to.
+fn watch(pid: i32, first: &Look) -> (Look, Option<Duration>) {
+    let mut looks = 1;
+    loop {
+        clock::poll_interval(PAUSE);
+        let later = Look::of_worker(pid);
+        if !first.has_not_got_on(&later) {
+            return (later, None);
+        }
+        if looks == LOOKS {
+            return (later, Some(PAUSE * LOOKS));
+        }
+        looks += 1;
+    }
 }
 
 /// A worker's name ends in the queue that it serves, `kworker/u4:1+netns`, and
@@ -126,6 +141,10 @@ impl Look {
             stack: read("stack"),
             switches: switches(&read("status")),
         }
+    }
+
+    fn of_worker(pid: i32) -> Self {
+        Self::at(&format!("/proc/{pid}"))
     }
 
     fn describe(&self, (process, thread): (i32, i32), still: Option<Duration>) -> String {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const MONITOR: Duration = Duration::from_secs(1);
+const MONITOR: Duration = Duration::from_millis(1500);
 
 fn begin(subject: Subject) -> (Ladder, Next) {
     Ladder::begin(subject, Limits::scaled(1.0))
@@ -70,7 +70,7 @@ fn every_step_has_a_limit_and_all_of_them_are_short() {
     insta::assert_snapshot!(evidence(ladder), @r"
     agent: the agent did not answer within 3s
     registers: CPU 0 stands still at ffffffff81234567
-    nmi: the machine was still there 3s after the NMI
+    nmi: the machine was still there 2s after the NMI
     sigterm: the machine did not end within 2s of SIGTERM
     sigkill: only SIGKILL ended the machine
     ");
@@ -238,7 +238,7 @@ fn a_machine_that_obeys_sigterm_is_not_killed() {
     assert_eq!(ladder.limit_passed().order, Order::Terminate);
     ladder.machine_ended(Some("exit status: 0"));
     insta::assert_snapshot!(evidence(ladder), @r"
-    registers: QEMU's monitor did not answer within 1.0s
+    registers: QEMU's monitor did not answer within 1.5s
     sigterm: the machine ended on SIGTERM: exit status: 0
     ");
 }

@@ -38,7 +38,7 @@ pub use watchdog::Limits;
 use crate::guest::accel::Decision;
 use crate::kernel::Kernel;
 use crate::model::{
-    Backend, BootEnd, BootId, BootInfo, Fault, KernelName, Machine, Observer, RunEvent, Test, TestResult,
+    Backend, BootEnd, BootFault, BootId, BootInfo, KernelName, Machine, Observer, RunEvent, Test, TestResult,
     Trouble, TroubleKind, Verdict,
 };
 use crate::results::BootDir;
@@ -306,7 +306,7 @@ fn launch(
         Ok(elapsed) => (elapsed, end),
         Err(error) => {
             let reason = chain::text(&error);
-            let end = BootEnd::NotBooted { reason: reason.clone(), fault: Fault::Unknown };
+            let end = BootEnd::NotBooted { reason: reason.clone(), fault: BootFault::Unknown };
             observer.observe(&RunEvent::BootFinished { boot: id, end, elapsed: Duration::ZERO })?;
             return Ok(Launch::Impossible(reason));
         }

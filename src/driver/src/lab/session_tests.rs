@@ -9,7 +9,7 @@ use super::exchange::{Action, Input, SessionTest};
 use super::record::Judged;
 use super::session::Session;
 use super::watchdog::Limits;
-use crate::model::{BootEnd, FailureKind, Fault, TroubleKind, Verdict};
+use crate::model::{BootEnd, BootFault, FailureKind, TroubleKind, Verdict};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
@@ -345,7 +345,9 @@ fn a_guest_that_never_says_hello_did_not_boot() {
     talk.wait(SECOND * 15);
     talk.give_up_waiting();
     assert!(talk.judged().is_empty());
-    let BootEnd::NotBooted { reason, fault: Fault::Unknown } = talk.end() else { panic!("{:?}", talk.end()) };
+    let BootEnd::NotBooted { reason, fault: BootFault::Unknown } = talk.end() else {
+        panic!("{:?}", talk.end())
+    };
     assert!(reason.starts_with("it said no hello within 15s\nhint: console.log"), "{reason}");
 }
 
@@ -356,7 +358,9 @@ fn a_panic_before_the_hello_is_the_reason_and_has_its_hint() {
         "[    0.500000] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)\n",
     );
     talk.die();
-    let BootEnd::NotBooted { reason, fault: Fault::Unknown } = talk.end() else { panic!("{:?}", talk.end()) };
+    let BootEnd::NotBooted { reason, fault: BootFault::Unknown } = talk.end() else {
+        panic!("{:?}", talk.end())
+    };
     assert!(reason.contains("Unable to mount root fs"), "{reason}");
     assert!(reason.contains("hint: the qemu backend needs CONFIG_BLK_DEV_INITRD=y"), "{reason}");
 }
@@ -366,7 +370,9 @@ fn what_the_guest_says_of_a_missing_port_is_the_reason() {
     let mut talk = Talk::new(1);
     talk.console("[    0.900000] kregress: no virtio-serial port org.kregress.control\n");
     talk.die();
-    let BootEnd::NotBooted { reason, fault: Fault::Unknown } = talk.end() else { panic!("{:?}", talk.end()) };
+    let BootEnd::NotBooted { reason, fault: BootFault::Unknown } = talk.end() else {
+        panic!("{:?}", talk.end())
+    };
     assert!(reason.contains("no virtio-serial port"), "{reason}");
     assert!(reason.contains("CONFIG_VIRTIO_CONSOLE=y"), "{reason}");
 }

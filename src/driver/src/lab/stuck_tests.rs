@@ -6,7 +6,7 @@ use kregress_wire::{Event, Outcome};
 use super::exchange::{Action, Input};
 use super::qmp::{Answer, Query};
 use super::session_tests::{PASS, SECOND, Talk};
-use crate::model::{BootEnd, Evidence, EvidenceSource, FailureKind, Fault, TroubleKind, Verdict};
+use crate::model::{BootEnd, BootFault, Evidence, EvidenceSource, FailureKind, TroubleKind, Verdict};
 
 const LOOP: u64 = 0xffff_ffff_8123_4567;
 
@@ -28,11 +28,11 @@ fn silent() -> Talk {
 
 /// What the monitor was asked last.
 fn asked(talk: &Talk) -> Option<Query> {
-    let queries = talk.actions.iter().filter_map(|action| match action {
+    let mut queries = talk.actions.iter().filter_map(|action| match action {
         Action::AskMonitor(query) => Some(*query),
         _ => None,
     });
-    queries.last()
+    queries.next_back()
 }
 
 fn answer(talk: &mut Talk, query: Query, text: &str) {
@@ -197,7 +197,7 @@ fn a_silent_guest_whose_cpus_move_and_that_ignores_the_nmi_hangs() {
 fn a_machine_that_is_itself_silent_is_trouble_of_the_host() {
     let mut talk = silent();
     talk.wait(SECOND * 3);
-    talk.wait(SECOND);
+    talk.wait(SECOND * 2);
     assert_eq!(count(&talk, |action| matches!(action, Action::Terminate)), 1, "an NMI could not be sent");
     ends(&mut talk, "exit status: 0");
     assert_eq!(talk.trouble(), TroubleKind::Host);
@@ -280,7 +280,9 @@ fn a_kernel_that_stands_still_before_the_hello_did_not_boot_by_its_own_fault() {
     monitor(&mut talk, LOOP, LOOP);
     nmi_panic(&mut talk);
     ends(&mut talk, "exit status: 0");
-    let BootEnd::NotBooted { reason, fault: Fault::Kernel } = talk.end() else { panic!("{:?}", talk.end()) };
+    let BootEnd::NotBooted { reason, fault: BootFault::Kernel } = talk.end() else {
+        panic!("{:?}", talk.end())
+    };
     assert!(reason.starts_with("it said no hello within 15s: in spin_for_ever < do_syscall_64"), "{reason}");
     assert_eq!(boot_evidence(&talk), [EvidenceSource::Registers, EvidenceSource::Nmi]);
     assert_eq!(count(&talk, |action| matches!(action, Action::BootFinding(_))), 0);
@@ -293,7 +295,7 @@ fn a_guest_that_moves_and_says_no_hello_may_only_be_slow() {
     monitor(&mut talk, LOOP, LOOP + 64);
     nmi_panic(&mut talk);
     ends(&mut talk, "exit status: 0");
-    assert!(matches!(talk.end(), BootEnd::NotBooted { fault: Fault::Unknown, .. }), "{:?}", talk.end());
+    assert!(matches!(talk.end(), BootEnd::NotBooted { fault: BootFault::Unknown, .. }), "{:?}", talk.end());
 }
 
 #[test]
@@ -302,7 +304,7 @@ fn a_hello_that_comes_too_late_starts_nothing() {
     talk.wait(SECOND * 15);
     talk.hello();
     assert_eq!(count(&talk, |action| matches!(action, Action::Hello(_))), 0);
-    assert!(matches!(talk.end(), BootEnd::NotBooted { fault: Fault::Unknown, .. }), "{:?}", talk.end());
+    assert!(matches!(talk.end(), BootEnd::NotBooted { fault: BootFault::Unknown, .. }), "{:?}", talk.end());
 }
 
 #[test]
@@ -312,7 +314,7 @@ fn a_panic_before_the_hello_is_the_kernels_fault_unless_it_lacks_what_we_need() 
         "[    0.500000] Kernel panic - not syncing: corrupted stack end detected inside scheduler\n",
     );
     talk.die();
-    assert!(matches!(talk.end(), BootEnd::NotBooted { fault: Fault::Kernel, .. }), "{:?}", talk.end());
+    assert!(matches!(talk.end(), BootEnd::NotBooted { fault: BootFault::Kernel, .. }), "{:?}", talk.end());
 }
 
 #[test]

@@ -38,10 +38,11 @@ impl Limits {
         Self {
             boot: seconds(15.0),
             no_output: seconds(15.0),
+            // The agent may watch a worker for 1.5 s of it.
             diagnosis: seconds(3.0),
             // QEMU itself is as fast as ever.
-            monitor: Some(Duration::from_secs(1)),
-            backtrace: seconds(3.0),
+            monitor: Some(Duration::from_millis(1500)),
+            backtrace: seconds(2.0),
             terminate: Duration::from_secs(2),
             leaving: seconds(5.0),
             last_words: seconds(1.0),

@@ -150,7 +150,7 @@ pub enum BootEnd {
         /// What is known, with a hint.
         reason: String,
         /// Who is at fault.
-        fault: Fault,
+        fault: BootFault,
     },
     /// The kernel stopped getting on while no test ran, and was killed.
     Hung {
@@ -161,7 +161,7 @@ pub enum BootEnd {
 
 /// Who is at fault for a kernel that does not come up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum BootFault {
     /// It panicked or stood still inside of itself, for no want of ours.
     Kernel,
     /// It may lack what our guest needs, or the host or machine is to blame.

@@ -12,7 +12,8 @@ mod suite;
 mod verdict;
 
 pub use event::{
-    BootEnd, BootId, BootInfo, BuildEvent, Fault, KernelInfo, Observer, RunEvent, RunId, RunInfo, TestResult,
+    BootEnd, BootFault, BootId, BootInfo, BuildEvent, KernelInfo, Observer, RunEvent, RunId, RunInfo,
+    TestResult,
 };
 pub use evidence::{Evidence, EvidenceSource};
 pub use kernel::{FragmentName, KernelName, KernelRequest, KernelSpec, Source};

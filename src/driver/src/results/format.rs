@@ -18,7 +18,7 @@ use super::words::{
     decimal, params,
 };
 use crate::console::FindingKind;
-use crate::model::{Accel, AccelChoice, Backend, EvidenceSource, Fault, Verdict};
+use crate::model::{Accel, AccelChoice, Backend, BootFault, EvidenceSource, Verdict};
 
 /// Version of `run.json` and of the event lines together.
 pub const VERSION: u32 = 1;
@@ -248,7 +248,7 @@ pub enum BootEnd {
         reason: String,
         /// Who is at fault.
         #[serde(with = "FaultWord")]
-        fault: Fault,
+        fault: BootFault,
     },
     /// Stopped getting on while no test ran.
     Hung {

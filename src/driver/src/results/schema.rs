@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::testing::{self, fold, lines};
 use super::{convert, format, with_summary};
 use crate::model::{
-    BootEnd, BootId, BuildEvent, Evidence, EvidenceSource, Failure, FailureKind, Fault, RunEvent, Trouble,
-    TroubleKind, Verdict,
+    BootEnd, BootFault, BootId, BuildEvent, Evidence, EvidenceSource, Failure, FailureKind, RunEvent,
+    Trouble, TroubleKind, Verdict,
 };
 
 fn project(path: &str) -> PathBuf {
@@ -111,8 +111,8 @@ fn everything() -> Vec<RunEvent> {
         BootEnd::Panicked { title: "panic".into() },
         BootEnd::Lost { reason: "gone".into() },
         BootEnd::Killed { reason: "limit".into() },
-        BootEnd::NotBooted { reason: "dark".into(), fault: Fault::Unknown },
-        BootEnd::NotBooted { reason: "panic".into(), fault: Fault::Kernel },
+        BootEnd::NotBooted { reason: "dark".into(), fault: BootFault::Unknown },
+        BootEnd::NotBooted { reason: "panic".into(), fault: BootFault::Kernel },
         BootEnd::Hung { reason: "still".into() },
     ];
     for (id, end) in (1..).zip(ends) {

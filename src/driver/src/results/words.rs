@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::console::FindingKind;
 use crate::model::{
-    Accel, AccelChoice, Backend, EvidenceSource, Failure, FailureKind, Fault, Trouble, TroubleKind, Verdict,
+    Accel, AccelChoice, Backend, BootFault, EvidenceSource, Failure, FailureKind, Trouble, TroubleKind,
+    Verdict,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -66,7 +67,7 @@ pub(super) enum EvidenceSourceWord {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(remote = "Fault", rename_all = "kebab-case")]
+#[serde(remote = "BootFault", rename_all = "kebab-case")]
 pub(super) enum FaultWord {
     Kernel,
     Unknown,

@@ -7,6 +7,7 @@ mod boots;
 mod death;
 mod fake_kernel;
 mod guests;
+mod hangs;
 mod input;
 mod messages;
 mod rig;

@@ -11,7 +11,7 @@ use crate::guest::accel::NO_HELLO;
 use crate::lab::boot_hint::boot_hint;
 use crate::lab::ladder::Conclusion;
 use crate::lab::verdict::kind_of;
-use crate::model::{BootEnd, Failure, FailureKind, Fault, Trouble, TroubleKind, Verdict};
+use crate::model::{BootEnd, BootFault, Failure, FailureKind, Trouble, TroubleKind, Verdict};
 
 /// Why the kernel panics of itself after a report that says more: an oops
 /// (`oops_end`, arch/x86/kernel/dumpstack.c), and its detectors of hangs
@@ -170,12 +170,12 @@ impl Session {
         let hang = self.recent.as_ref().filter(|finding| finding.kind == FindingKind::Hang);
         let (mut reason, mut fault) = match (&self.fatal, &self.last_words) {
             // The guest's own words know what is missing.
-            (_, Some(words)) => (words.clone(), Fault::Unknown),
-            (Some(finding), None) => (finding.title.clone(), Fault::Kernel),
+            (_, Some(words)) => (words.clone(), BootFault::Unknown),
+            (Some(finding), None) => (finding.title.clone(), BootFault::Kernel),
             (None, None) => match (hang, &stuck) {
-                (Some(hang), _) => (format!("{status}: {}", hang.title), Fault::Kernel),
-                (None, Some(place)) => (format!("{status}: {place}"), Fault::Kernel),
-                (None, None) => (status, Fault::Unknown),
+                (Some(hang), _) => (format!("{status}: {}", hang.title), BootFault::Kernel),
+                (None, Some(place)) => (format!("{status}: {place}"), BootFault::Kernel),
+                (None, None) => (status, BootFault::Unknown),
             },
         };
         if !reason.contains("\nhint: ")
@@ -183,7 +183,7 @@ impl Session {
         {
             // A silence has this hint whatever is behind it.
             if hang.is_none() && stuck.is_none() {
-                fault = Fault::Unknown;
+                fault = BootFault::Unknown;
             }
             reason = format!("{reason}\nhint: {hint}");
         }
