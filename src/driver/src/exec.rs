@@ -328,6 +328,13 @@ impl Running {
         Ok(status)
     }
 
+    /// Tells the group to end, and does not wait for it.
+    pub fn terminate(&mut self) {
+        if !self.ended {
+            let _ = kill_process_group(self.group, Signal::TERM);
+        }
+    }
+
     /// Ends the group: SIGTERM, a moment of grace, SIGKILL. Returns when the
     /// child is reaped.
     pub fn stop(&mut self) {

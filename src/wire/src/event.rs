@@ -63,7 +63,7 @@ pub enum Event {
     },
     /// Answer to [`Request::Diagnose`]: stacks and whatever explains a hang.
     Diagnosis {
-        /// Plain text of several lines.
+        /// As [`crate::stacks`] has it, and words about what could not be had.
         text: String,
     },
     /// Every test of the plan has been reported; the guest powers off.

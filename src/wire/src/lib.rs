@@ -9,6 +9,7 @@ mod descriptor;
 mod event;
 mod frame;
 mod plan;
+pub mod stacks;
 
 pub use descriptor::{Better, Kind, MetricInfo, ParamInfo, Unit, WorkloadInfo};
 pub use event::{Breakdown, BreakdownRow, Event, Hello, Outcome, Phase, Request};

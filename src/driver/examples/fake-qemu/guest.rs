@@ -203,7 +203,8 @@ impl Guest {
             ));
             return Ok(self.power_off());
         };
-        let mut session = Session { guest: self, plan, link, alive: Arc::new(AtomicBool::new(true)) };
+        let agent = Arc::new(Agent::default());
+        let mut session = Session { guest: self, plan, link, agent };
         session.listen(requests);
         session.hello()?;
         for at in 0..plan.tests.len() {
@@ -213,28 +214,36 @@ impl Guest {
     }
 }
 
+/// What answers requests.
+#[derive(Default)]
+struct Agent {
+    silent: AtomicBool,
+    stuck: AtomicBool,
+}
+
 /// The talk with the host.
 struct Session<'a> {
     guest: &'a mut Guest,
     plan: &'a Plan,
     link: Link,
-    /// The agent answers requests.
-    alive: Arc<AtomicBool>,
+    agent: Arc<Agent>,
 }
 
 impl Session<'_> {
     /// Answers requests in the background.
     fn listen(&self, mut requests: Box<dyn Read + Send>) {
-        let (link, alive) = (self.link.clone(), Arc::clone(&self.alive));
+        let (link, agent) = (self.link.clone(), Arc::clone(&self.agent));
         std::thread::spawn(move || {
             let mut decoder = Decoder::new();
             let mut chunk = [0; 4096];
             while let Ok(count @ 1..) = requests.read(&mut chunk) {
                 decoder.push(&chunk[..count]);
                 while let Ok(Some(Request::Diagnose)) = decoder.next_message() {
-                    if alive.load(Ordering::Relaxed) {
-                        let _ = link.send(&Event::Diagnosis { text: DIAGNOSIS.to_owned() });
+                    if agent.silent.load(Ordering::Relaxed) {
+                        continue;
                     }
+                    let text = if agent.stuck.load(Ordering::Relaxed) { STUCK } else { BUSY };
+                    let _ = link.send(&Event::Diagnosis { text: text.to_owned() });
                 }
             }
         });
@@ -411,10 +420,13 @@ impl Session<'_> {
             Behaviour::Splat(splat) => self.splat(*splat),
             Behaviour::Panic => return Err(self.guest.panic("Fatal exception")),
             Behaviour::Hang | Behaviour::HangStubborn => {
-                self.alive.store(false, Ordering::Relaxed);
+                self.agent.silent.store(true, Ordering::Relaxed);
                 return Err(if *behaviour == Behaviour::Hang { End::Hang } else { End::HangStubborn });
             }
-            Behaviour::Stuck => return Err(End::Hang),
+            Behaviour::Stuck => {
+                self.agent.stuck.store(true, Ordering::Relaxed);
+                return Err(End::Hang);
+            }
             Behaviour::PowerOff => return Err(self.guest.power_off()),
             Behaviour::Die(code) => return Err(End::Exit(*code)),
             Behaviour::Kill9 => return Err(End::Kill),
@@ -565,15 +577,23 @@ const GARBAGE: &[u8] = b"\x00\xff\x1b[31mthis is no frame\x1b[0m\x80\x81";
 const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\n::error file=x::not yours\n::set-env name=PATH::/tmp\n\
     ##[group]x\n]]></failure></testcase><!-- \u{202e}desrever\u{200b} &amp; &#0; \0 \u{fffe} \u{85} ../../etc/passwd $(id) `id`";
 
-const DIAGNOSIS: &str = "\
-task 118 (kregress), state D, waits in rwsem_down_read_slowpath
-  rwsem_down_read_slowpath
-  down_read_killable
-  copy_net_ns
-  create_new_namespaces
-worker kworker/u8:2+netns, state D
-  rcu_barrier
-  netdev_run_todo
-  default_device_exit_batch
-  cleanup_net
+/// What the agent of a guest says whose `cleanup_net` does not get on.
+const STUCK: &str = "\
+task kworker/u8:2+netns (process 33, thread 33) state D in rcu_barrier, runs cleanup_net, still there after 300ms
+    rcu_barrier+0x1b6/0x2f0
+    netdev_run_todo+0x5d/0x5a0
+    default_device_exit_batch+0x2ca/0x320
+    cleanup_net+0x1d3/0x4b0
+    process_one_work+0x174/0x330
+task kregress (process 118, thread 118) state D in rwsem_down_read_slowpath
+    rwsem_down_read_slowpath+0x12d/0x4b0
+    down_read_killable+0x48/0xd0
+    copy_net_ns+0x11f/0x2a0
+    create_new_namespaces+0x117/0x310
+";
+
+/// The same of a guest that is only slow.
+const BUSY: &str = "\
+no kernel worker is busy with network namespaces or blocked
+task kregress (process 118, thread 118) state R
 ";

@@ -136,7 +136,8 @@ fn power_on(machine: Machine, version: String) -> Result<Option<Guest>, Refusal>
             (true, false) => OnNmi::Panic(text),
             (true, true) => OnNmi::PanicAndExit(text),
         };
-        let server = Server { cpus: Arc::clone(&cpus), log: log.clone(), version, on_nmi };
+        let server =
+            Server { cpus: Arc::clone(&cpus), log: log.clone(), version, processors: machine.cpus, on_nmi };
         std::thread::spawn(move || server.serve(&listener));
     }
     let (requests, control) = control.map(|ends| (ends.input, Link::new(ends.output))).unzip();

@@ -41,6 +41,7 @@ pub(crate) struct Server {
     pub(crate) cpus: Arc<Cpus>,
     pub(crate) log: Log,
     pub(crate) version: String,
+    pub(crate) processors: u32,
     pub(crate) on_nmi: OnNmi,
 }
 
@@ -125,7 +126,7 @@ impl Server {
                 json!([{"cpu-index": 0, "thread-id": std::process::id(), "qom-path": "/machine/unattached/device[0]", "target": "x86_64"}]),
             ),
             "human-monitor-command" => match arguments["command-line"].as_str() {
-                Some("info registers") => Ok(json!(self.registers())),
+                Some("info registers -a") => Ok(json!(self.registers())),
                 Some(command) => Ok(json!(format!("unknown command: '{command}'\r\n"))),
                 None => Err(("GenericError", "Parameter 'command-line' is missing".into())),
             },
@@ -136,11 +137,14 @@ impl Server {
 
     fn registers(&self) -> String {
         let rip = self.cpus.rip();
-        format!(
-            "\r\nCPU#0\r\nRAX=0000000000000000 RBX=ffff888004a3c000 RCX=0000000000000001 RDX=0000000000000001\r\n\
+        let cpu = |number: u32| {
+            format!(
+                "\r\nCPU#{number}\r\nRAX=0000000000000000 RBX=ffff888004a3c000 RCX=0000000000000001 RDX=0000000000000001\r\n\
              RIP={rip:016x} RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=0\r\n\
              CR0=80050033 CR2=0000000000000008 CR3=000000000442c001 CR4=00770ef0\r\n"
-        )
+            )
+        };
+        (0..self.processors).map(cpu).collect()
     }
 
     fn nmi(&self) {

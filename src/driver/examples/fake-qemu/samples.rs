@@ -99,6 +99,7 @@ mod tests {
             tests: vec![],
             samples: vec![rule("x", 1.0), rule("x", 2.0), rule("y", 3.0)],
             farewell: crate::script::Farewell::PowerOff,
+            chaos: None,
         };
         let test = |name: &str| PlannedTest {
             id: 1,

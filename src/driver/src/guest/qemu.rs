@@ -11,8 +11,8 @@ use crate::model::Accel;
 /// chardevs by path and PVH entry as we use them, and the oldest that we test.
 pub const OLDEST: (u32, u32) = (6, 2);
 
-/// Unix sockets on which we listen and to which QEMU connects: no TCP port, no
-/// name that a second run could take.
+/// Unix sockets of one boot: no TCP port, no name that a second run could take.
+/// We listen on all but the monitor, and QEMU connects.
 #[derive(Debug, Clone)]
 pub struct Sockets {
     /// Frames.
@@ -21,14 +21,22 @@ pub struct Sockets {
     pub output: PathBuf,
     /// Kernel log.
     pub console: PathBuf,
+    /// QEMU's monitor, on which QEMU listens. Only a guest over its limit makes
+    /// us connect.
+    pub monitor: PathBuf,
 }
 
 impl Sockets {
-    /// The three sockets in a directory of their own.
+    /// The sockets in a directory of their own.
     #[must_use]
     pub fn within(dir: &Path) -> Self {
         let path = |name: &str| dir.join(name);
-        Self { control: path("control"), output: path("output"), console: path("console") }
+        Self {
+            control: path("control"),
+            output: path("output"),
+            console: path("console"),
+            monitor: path("monitor"),
+        }
     }
 }
 
@@ -98,11 +106,10 @@ pub enum ConsoleDevice {
 /// Options that attach our channels.
 #[must_use]
 pub fn channel_args(sockets: &Sockets, console: ConsoleDevice) -> Vec<String> {
-    let chardev = |id: &str, path: &Path| {
-        // A comma in a value is doubled (qemu(1)).
-        let path = path.to_string_lossy().replace(',', ",,");
-        ["-chardev".to_owned(), format!("socket,id={id},path={path}")]
-    };
+    // A comma in a value is doubled (qemu(1)).
+    let value = |path: &Path| path.to_string_lossy().replace(',', ",,");
+    let chardev =
+        |id: &str, path: &Path| ["-chardev".to_owned(), format!("socket,id={id},path={}", value(path))];
     let port = |id: &str, name: &str| {
         ["-device".to_owned(), format!("virtserialport,bus=kregress.0,chardev={id},name={name}")]
     };
@@ -119,6 +126,7 @@ pub fn channel_args(sockets: &Sockets, console: ConsoleDevice) -> Vec<String> {
     }
     args.extend(port("kregress-control", CONTROL_PORT));
     args.extend(port("kregress-output", OUTPUT_PORT));
+    args.extend(["-qmp".to_owned(), format!("unix:{},server=on,wait=off", value(&sockets.monitor))]);
     args
 }
 
@@ -211,6 +219,8 @@ mod tests {
         virtserialport,bus=kregress.0,chardev=kregress-control,name=org.kregress.control
         -device
         virtserialport,bus=kregress.0,chardev=kregress-output,name=org.kregress.output
+        -qmp
+        unix:/s,,1/monitor,server=on,wait=off
         -device
         virtio-rng-pci
         "#);

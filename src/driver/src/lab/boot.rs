@@ -15,6 +15,7 @@ use kregress_wire::{Event, Request, Writer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::exchange::{Action, Input};
+use super::qmp::{Answer, Monitor, Query};
 use super::session::Session;
 use crate::exec::{Cmd, ExecError, Running};
 use crate::guest::qemu::Sockets;
@@ -65,6 +66,8 @@ pub(super) struct Listeners {
     control: UnixListener,
     output: UnixListener,
     console: UnixListener,
+    /// Where QEMU listens.
+    monitor: PathBuf,
 }
 
 impl Listeners {
@@ -84,6 +87,7 @@ impl Listeners {
             control: bind(&sockets.control)?,
             output: bind(&sockets.output)?,
             console: bind(&sockets.console)?,
+            monitor: sockets.monitor.clone(),
         })
     }
 }
@@ -133,6 +137,10 @@ pub(super) struct Boot {
     listeners: Vec<(Role, UnixListener)>,
     channels: Vec<Channel>,
     requests: Option<Writer<UnixStream>>,
+    monitor_path: PathBuf,
+    monitor: Option<Monitor>,
+    /// Answer to a question that could not even be put.
+    monitor_gone: Option<Answer>,
     console_log: CappedLog,
     output_log: CappedLog,
     event_log: CappedLog,
@@ -156,12 +164,15 @@ impl Boot {
         let event_log = CappedLog::create(dir.events())?;
         let started = clock::now();
         let machine = command.start(&log)?;
-        let Listeners { control, output, console } = listeners;
+        let Listeners { control, output, console, monitor } = listeners;
         Ok(Self {
             machine,
             listeners: vec![(Role::Control, control), (Role::Output, output), (Role::Console, console)],
             channels: Vec::new(),
             requests: None,
+            monitor_path: monitor,
+            monitor: None,
+            monitor_gone: None,
             console_log,
             output_log,
             event_log,
@@ -200,7 +211,9 @@ impl Boot {
                         self.machine.kill();
                         self.exited = true;
                     }
+                    Action::Terminate => self.machine.terminate(),
                     Action::Diagnose => self.ask(&Request::Diagnose),
+                    Action::AskMonitor(query) => self.ask_monitor(query),
                     Action::Heard(event) => {
                         if let Err(error) = self.log_event(&event) {
                             trouble.get_or_insert(format!("cannot write the logs of the boot: {error}"));
@@ -237,6 +250,7 @@ impl Boot {
                     Heard::Bytes(Role::Output, bytes) => Input::Output(bytes),
                     Heard::Bytes(Role::Console, bytes) => Input::Console(bytes),
                     Heard::LogFailed(reason) => Input::HostTrouble(reason.clone()),
+                    Heard::Monitor(answer) => Input::Monitor(answer.clone()),
                     Heard::Exited(status) => Input::Exited { status: status.clone() },
                     Heard::Closed(Role::Control) => Input::ControlClosed,
                     Heard::Closed(Role::Console) => Input::ConsoleClosed,
@@ -268,6 +282,31 @@ impl Boot {
         }
     }
 
+    /// Puts a question to QEMU, to which the first one makes us connect.
+    fn ask_monitor(&mut self, query: Query) {
+        let asked = match &mut self.monitor {
+            Some(monitor) => monitor.ask(query),
+            None => Monitor::connect(&self.monitor_path).and_then(|mut monitor| {
+                monitor.ask(query)?;
+                self.monitor = Some(monitor);
+                Ok(())
+            }),
+        };
+        if let Err(error) = asked {
+            self.monitor_gone = Some(Answer::Gone(error.to_string()));
+        }
+    }
+
+    /// What QEMU says to what it was asked.
+    fn hear_monitor(&mut self, heard: &mut Vec<Heard>) {
+        let answer = self.monitor.as_mut().filter(|monitor| monitor.is_asked()).and_then(Monitor::receive);
+        let answer = self.monitor_gone.take().or(answer);
+        if matches!(answer, Some(Answer::Gone(_))) {
+            self.monitor = None;
+        }
+        heard.extend(answer.map(Heard::Monitor));
+    }
+
     /// Last line of what QEMU or vng said, which explains an early end.
     fn machine_words(&self) -> String {
         // Enough for any last line of theirs.
@@ -293,7 +332,10 @@ impl Boot {
         let timeout = Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
         let listening = self.listeners.iter().map(|(_, listener)| PollFd::new(listener, PollFlags::IN));
         let open = self.channels.iter().map(|channel| PollFd::new(&channel.stream, PollFlags::IN));
-        let mut fds: Vec<_> = listening.chain(open).collect();
+        // Unless it is asked something, it may say what it likes.
+        let monitor = self.monitor.iter().filter(|monitor| monitor.is_asked());
+        let monitor = monitor.map(|monitor| PollFd::new(monitor, PollFlags::IN));
+        let mut fds: Vec<_> = listening.chain(open).chain(monitor).collect();
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(BootError::Wait(error.into())),
@@ -332,9 +374,11 @@ impl Boot {
     /// sent is not lost to an end that was noticed sooner.
     fn listen(&mut self, limit: Duration) -> Result<Vec<Heard>, BootError> {
         let mut heard = Vec::new();
+        let limit = if self.monitor_gone.is_some() { Duration::ZERO } else { limit };
         for role in self.wait_for_bytes(limit)? {
             self.receive(role, &mut heard);
         }
+        self.hear_monitor(&mut heard);
         let closed = heard.iter().any(|it| matches!(it, Heard::Closed(Role::Control | Role::Console)));
         let status = match self.exited {
             true => None,
@@ -403,6 +447,7 @@ enum Rest {
 enum Heard {
     Bytes(Role, Vec<u8>),
     LogFailed(String),
+    Monitor(Answer),
     Exited(String),
     Closed(Role),
 }
@@ -411,7 +456,7 @@ impl Heard {
     /// Place among what was heard at the same time.
     fn order(&self) -> u8 {
         match self {
-            Self::Bytes(..) | Self::LogFailed(_) => 0,
+            Self::Bytes(..) | Self::LogFailed(_) | Self::Monitor(_) => 0,
             Self::Exited(_) => 1,
             Self::Closed(_) => 2,
         }

@@ -116,8 +116,8 @@ mod tests {
 
     #[test]
     fn it_does_not_grow_without_end() {
-        let mut durations = Durations::default();
-        durations.known = (0..MOST as u64).map(|n| (format!("t/{n}"), 1)).collect();
+        let known = (0..MOST as u64).map(|n| (format!("t/{n}"), 1)).collect();
+        let mut durations = Durations { known, ..Durations::default() };
         durations.learn(&test("smoke/a"), Duration::from_secs(1), 1.0);
         assert_eq!(durations.known.len(), MOST);
     }

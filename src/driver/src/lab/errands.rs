@@ -177,7 +177,7 @@ impl Errands {
             match how {
                 How::Stopped(..) => {}
                 How::Impossible(reason) => given_up.push(give_up(left, None, TroubleKind::Host, reason)),
-                How::Booted(BootEnd::NotBooted { reason }) => {
+                How::Booted(BootEnd::NotBooted { reason, .. }) => {
                     let reason = format!("the kernel did not boot: {reason}");
                     given_up.push(give_up(left, boot, TroubleKind::NotReached, reason.clone()));
                     given_up.extend(self.hopeless(&errand, boot, &reason));
@@ -239,6 +239,7 @@ mod tests {
 
     use super::*;
     use crate::lab::slots::Quiet;
+    use crate::model::BootFault;
 
     fn share(tests: &[usize], purpose: Purpose, seconds: u64) -> Share {
         Share { tests: tests.to_vec(), purpose, estimate: Duration::from_secs(seconds) }
@@ -337,7 +338,7 @@ mod tests {
         let shares = vec![share(&[0], Purpose::Function, 1), share(&[1], Purpose::Function, 1)];
         let mut errands = Errands::new(&[wanted(shares, 2, 0)], slots(1));
         let (ticket, errand) = go(&mut errands);
-        let how = How::Booted(BootEnd::NotBooted { reason: "no init".into() });
+        let how = How::Booted(BootEnd::NotBooted { reason: "no init".into(), fault: BootFault::Unknown });
         let given_up = errands.ended(ticket, errand, Ended { how, ..clean(&[0], &[]) });
         let tests: Vec<&[usize]> = given_up.iter().map(|it| &it.tests[..]).collect();
         assert_eq!(tests, [[0], [1]]);
@@ -421,7 +422,7 @@ mod tests {
                             3 => { count(done, turn); lost(left, done) }
                             4 => lost(&tests, &[]),
                             _ => Ended {
-                                how: How::Booted(BootEnd::NotBooted { reason: String::new() }),
+                                how: How::Booted(BootEnd::NotBooted { reason: String::new(), fault: BootFault::Unknown }),
                                 ..clean(&tests, &[])
                             },
                         };

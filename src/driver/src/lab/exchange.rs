@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use kregress_wire::{Event, Hello};
 
+use super::qmp::{Answer, Query};
 use super::record::Judged;
 use crate::console::Finding;
-use crate::model::BootEnd;
+use crate::model::{BootEnd, Evidence};
 
 /// A test as the session needs it.
 #[derive(Debug, Clone)]
@@ -39,6 +40,8 @@ pub enum Input<'a> {
         /// Its status and last words.
         status: String,
     },
+    /// QEMU's monitor answered what it was asked last, or cannot be asked.
+    Monitor(Answer),
     /// The user wants to stop.
     Interrupt,
     /// The host can no longer carry the boot, for instance on a full disk.
@@ -71,8 +74,14 @@ pub enum Action {
     BootFinding(Finding),
     /// Something that the user should know.
     Notice(String),
+    /// A step of looking at a guest over its limit while no test ran.
+    BootEvidence(Evidence),
     /// Ask the guest for stacks.
     Diagnose,
+    /// Ask QEMU's monitor.
+    AskMonitor(Query),
+    /// Tell the machine to end.
+    Terminate,
     /// End the guest now.
     Kill,
     /// Nothing more will come. Tests that were not judged were not reached.

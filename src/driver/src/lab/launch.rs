@@ -11,7 +11,7 @@ use super::exchange::{Action, SessionTest};
 use super::machine::Lab;
 use super::session::Session;
 use crate::model::{
-    Backend, BootEnd, BootId, BootInfo, Observer, RunEvent, TestResult, TroubleKind, Verdict,
+    Backend, BootEnd, BootFault, BootId, BootInfo, Observer, RunEvent, TestResult, TroubleKind, Verdict,
 };
 use crate::results::BootDir;
 use crate::{chain, interrupt};
@@ -189,6 +189,7 @@ fn try_launch(
                 RunEvent::TestProgress { boot: id, test: test(running), done, total }
             }
             Action::BootFinding(finding) => RunEvent::BootFinding { boot: id, finding },
+            Action::BootEvidence(evidence) => RunEvent::BootEvidence { boot: id, evidence },
             Action::Notice(text) => RunEvent::Notice(format!("boot {id}: {text}")),
             Action::Judged(judged) => {
                 let judged = *judged;
@@ -208,6 +209,7 @@ fn try_launch(
                     notes: judged.notes,
                     breakdown: judged.breakdown,
                     findings: judged.findings,
+                    evidence: judged.evidence,
                     log: judged.log,
                 })
             }
@@ -215,7 +217,11 @@ fn try_launch(
                 end = how;
                 return Ok(());
             }
-            Action::Kill | Action::Diagnose | Action::Heard(_) => return Ok(()),
+            Action::Kill
+            | Action::Terminate
+            | Action::Diagnose
+            | Action::AskMonitor(_)
+            | Action::Heard(_) => return Ok(()),
         };
         // What another boot could not have recorded, this one cannot either.
         match ear.tell(&event) {
@@ -228,7 +234,8 @@ fn try_launch(
         Ok(elapsed) => (elapsed, end, None),
         Err(error) => {
             let reason = chain::text(&error);
-            (Duration::ZERO, BootEnd::NotBooted { reason: reason.clone() }, Some(reason))
+            let end = BootEnd::NotBooted { reason: reason.clone(), fault: BootFault::Unknown };
+            (Duration::ZERO, end, Some(reason))
         }
     };
     // A failure to tell is kept by the ear, and asked of it by the caller.

@@ -132,7 +132,8 @@ impl Lab {
     pub(super) fn limits(&self, measurement: &Measurement<'_>) -> Limits {
         let limits = Limits::scaled(measurement.slowdown());
         match measurement.machine.backend {
-            Backend::Qemu | Backend::Local => limits,
+            Backend::Qemu => limits,
+            Backend::Local => Limits { monitor: None, ..limits },
             // The host's userland over 9p takes eight to twenty times our boot
             // time, but tests run as fast as elsewhere.
             Backend::VirtmeNg => Limits { boot: limits.boot * 2, ..limits },
@@ -283,8 +284,14 @@ impl Lab {
         let plan = Plan { protocol: PROTOCOL, nonce: self.nonce(), seed: 0, tests: Vec::new() };
         let dir = BootDir::new(logs.path(), BootId(0));
         let prepared = self.prepare(&measurement, &plan, &dir)?;
-        let limits =
-            Limits { boot: CANARY_LIMIT, last_words: Duration::from_millis(200), ..Limits::scaled(1.0) };
+        // A canary that does not sing is buried at once: KVM is known not to work.
+        let limits = Limits {
+            boot: CANARY_LIMIT,
+            last_words: Duration::from_millis(200),
+            monitor: None,
+            terminate: Duration::ZERO,
+            ..Limits::scaled(1.0)
+        };
         let mut session = Session::new(plan.nonce.clone(), Vec::new(), limits);
         let (mut hello, mut end) = (None, None);
         self.carry_out(prepared, &mut session, &mut |at, action| {
@@ -297,7 +304,7 @@ impl Lab {
         })?;
         Ok(match (hello, end) {
             (Some(at), _) => Canary::Sang { after_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX) },
-            (None, Some(BootEnd::NotBooted { reason })) => {
+            (None, Some(BootEnd::NotBooted { reason, .. })) => {
                 let first = reason.lines().next().unwrap_or_default().to_owned();
                 Canary::Died { reason: first }
             }

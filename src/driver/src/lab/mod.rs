@@ -16,15 +16,20 @@ mod console_text;
 mod durations;
 mod errands;
 mod exchange;
+mod ladder;
 mod launch;
 mod machine;
+mod qmp;
 mod record;
+mod registers;
 mod scratch;
 mod session;
 #[cfg(test)]
 mod session_tests;
 mod share;
 mod slots;
+#[cfg(test)]
+mod stuck_tests;
 mod verdict;
 mod watchdog;
 
@@ -35,6 +40,7 @@ use std::time::Duration;
 
 pub use exchange::{Action, Input, SessionTest};
 pub use machine::{Lab, LabError};
+pub use qmp::{Answer, Query};
 pub use record::Judged;
 pub use session::Session;
 pub use slots::{Host, Quiet, Slots};
@@ -269,6 +275,7 @@ fn not_reached(
         notes: Default::default(),
         breakdown: None,
         findings: Vec::new(),
+        evidence: Vec::new(),
         log: String::new(),
     }
 }

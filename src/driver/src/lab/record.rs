@@ -9,7 +9,7 @@ use kregress_wire::{Breakdown, Outcome};
 use super::exchange::SessionTest;
 use super::verdict::verdict;
 use crate::console::Finding;
-use crate::model::Verdict;
+use crate::model::{Evidence, Verdict};
 
 /// Bounds on what one test may make the host remember: with all of them reached,
 /// about 3 MB. From experience: the largest honest test reports 100 000 samples
@@ -41,6 +41,8 @@ pub struct Judged {
     pub breakdown: Option<Breakdown>,
     /// Findings between its markers.
     pub findings: Vec<Finding>,
+    /// What was found out about the guest when a limit had passed.
+    pub evidence: Vec<Evidence>,
     /// Last part of its kernel log and raw output.
     pub log: String,
 }
@@ -97,6 +99,7 @@ pub(super) struct Record {
     note_bytes: usize,
     breakdown: Option<Breakdown>,
     pub(super) findings: Vec<Finding>,
+    pub(super) evidence: Vec<Evidence>,
     pub(super) log: Tail,
     /// The end marker stood in the kernel log.
     pub(super) console_ended: bool,
@@ -113,6 +116,7 @@ impl Record {
             note_bytes: 0,
             breakdown: None,
             findings: Vec::new(),
+            evidence: Vec::new(),
             log: Tail::default(),
             console_ended: false,
         }
@@ -218,6 +222,7 @@ impl Record {
             notes: std::mem::take(&mut self.notes),
             breakdown: self.breakdown.take(),
             findings: std::mem::take(&mut self.findings),
+            evidence: std::mem::take(&mut self.evidence),
             log: self.log.take(),
         }
     }

@@ -10,21 +10,29 @@ use std::time::Duration;
 
 use kregress_wire::{Decoder, Event, Nonce, PROTOCOL};
 
-use super::boot_hint::boot_hint;
+mod ending;
+
 use super::console_text::ConsoleText;
 use super::exchange::{Action, Input, SessionTest};
+use super::ladder::{Ladder, Next, Order, Subject};
 use super::record::Record;
 use super::watchdog::{Limits, Watchdog};
-use crate::console::{Finding, FindingKind, Item, Marker, Scanner};
-use crate::guest::accel::NO_HELLO;
-use crate::model::{BootEnd, Failure, FailureKind, Trouble, TroubleKind, Verdict};
+use crate::console::{Finding, Item, Marker, Scanner};
+use crate::model::{Trouble, TroubleKind, Verdict};
 
 /// Why a guest that has not said goodbye comes to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Cause {
-    Lost { status: Option<String> },
+    Lost {
+        status: Option<String>,
+    },
     BootTimeout,
-    TestTimeout { test: u32, what: String },
+    /// Nothing was said between two tests.
+    Silence,
+    TestTimeout {
+        what: String,
+        limit: Duration,
+    },
     Protocol(String),
     Host(String),
     Interrupted,
@@ -36,8 +44,8 @@ enum Phase {
     Booting,
     /// Hello said; a test may be running, see [`Session::running`].
     Talking,
-    /// A limit passed, stacks were asked for.
-    Diagnosing,
+    /// A limit passed: the guest is looked at, see [`Ladder`].
+    Climbing,
     /// Goodbye said; waiting for the machine to go.
     Leaving,
     /// Killed or dead; waiting for the last bytes of the kernel log.
@@ -58,9 +66,13 @@ pub struct Session {
     /// Test that reported after its limit had passed.
     late: Option<usize>,
     cause: Option<Cause>,
-    diagnosis: Option<String>,
+    /// There from the moment at which a limit passed.
+    ladder: Option<Ladder>,
     last_words: Option<String>,
+    /// What ended the kernel.
     fatal: Option<Finding>,
+    /// The last report before it, in which its cause may lie.
+    recent: Option<Finding>,
     decoder: Decoder,
     scanner: Scanner,
     console_open: bool,
@@ -94,9 +106,10 @@ impl Session {
             console_test: None,
             late: None,
             cause: None,
-            diagnosis: None,
+            ladder: None,
             last_words: None,
             fatal: None,
+            recent: None,
             decoder: Decoder::new(),
             scanner: Scanner::new(),
             console_open: true,
@@ -126,6 +139,9 @@ impl Session {
                 self.watchdog.sign_of_life(at);
                 self.scanner.push(bytes);
                 self.console_text.push(bytes);
+                if let Some(ladder) = &mut self.ladder {
+                    ladder.console(bytes);
+                }
                 self.console_items();
                 let whole = self.console_text.whole_lines();
                 self.log_console(whole);
@@ -144,6 +160,13 @@ impl Session {
                 self.gone(at, None);
             }
             Input::Exited { status } => self.gone(at, Some(status)),
+            Input::Monitor(answer) => {
+                if self.phase == Phase::Climbing
+                    && let Some(next) = self.ladder.as_mut().and_then(|ladder| ladder.monitor_said(answer))
+                {
+                    self.climb(at, next);
+                }
+            }
             Input::Interrupt => self.end_with(at, Cause::Interrupted),
             Input::HostTrouble(reason) => self.end_with(at, Cause::Host(reason)),
             Input::Tick => {}
@@ -161,7 +184,7 @@ impl Session {
     fn control(&mut self, at: Duration, bytes: &[u8]) {
         self.watchdog.sign_of_life(at);
         self.decoder.push(bytes);
-        while matches!(self.phase, Phase::Booting | Phase::Talking | Phase::Diagnosing | Phase::Leaving) {
+        while matches!(self.phase, Phase::Booting | Phase::Talking | Phase::Climbing | Phase::Leaving) {
             match self.decoder.next_message::<Event>() {
                 Ok(None) => return,
                 Ok(Some(event)) => {
@@ -188,6 +211,9 @@ impl Session {
 
     fn event(&mut self, at: Duration, event: Event) -> Result<(), String> {
         match event {
+            Event::Hello(_) if self.phase == Phase::Climbing && !self.watchdog.reached_hello() => {
+                self.heard_too_late(at, "the guest said hello");
+            }
             Event::Hello(hello) => {
                 if self.phase != Phase::Booting {
                     return Err("it said hello twice".to_owned());
@@ -241,17 +267,18 @@ impl Session {
                 if self.phase == Phase::Talking {
                     self.watchdog.between_tests(at, self.limits.no_output);
                 } else {
-                    // It came while stacks were being fetched. The test was over
-                    // its limit all the same, and the next one must not begin in
-                    // a guest that is about to be killed.
+                    // The test was over its limit all the same, and the next one
+                    // must not begin in a guest that is about to be killed.
                     self.late = Some(index);
-                    self.die(at);
+                    self.heard_too_late(at, "the test reported its end");
                 }
             }
             Event::Diagnosis { text } => {
-                self.diagnosis = Some(text);
-                if self.phase == Phase::Diagnosing {
-                    self.die(at);
+                if self.phase == Phase::Climbing
+                    && let Some(ladder) = &mut self.ladder
+                {
+                    let next = ladder.agent_said(text);
+                    self.climb(at, next);
                 }
             }
             Event::Bye => {
@@ -275,7 +302,7 @@ impl Session {
                 Item::Marker(Marker::Begin { id, at, .. }) => {
                     self.log_console(at);
                     // What the kernel survived so far did not end it.
-                    self.fatal = None;
+                    (self.fatal, self.recent) = (None, None);
                     self.console_test = self.records.iter().position(|record| record.test.id == id);
                 }
                 Item::Marker(Marker::End { id, at, .. }) => {
@@ -319,13 +346,10 @@ impl Session {
     }
 
     fn finding(&mut self, finding: Finding) {
-        // What our command line (`oops=panic`) makes the end of the kernel.
-        let fatal = matches!(finding.kind, FindingKind::Panic | FindingKind::Oops);
-        // A panic that only repeats what led to it (`Fatal exception`) does not
-        // displace the first cause.
-        if fatal && self.fatal.is_none() {
-            self.fatal = Some(finding.clone());
+        if self.ladder.as_mut().is_some_and(|ladder| ladder.is_ours(&finding)) {
+            return;
         }
+        self.note_cause(&finding);
         let by_time = self.running.filter(|_| self.console_marks == Marks::Missing);
         match self.console_test.or(by_time) {
             Some(at) if !self.records[at].is_judged() => self.records[at].findings.push(finding),
@@ -358,34 +382,67 @@ impl Session {
 
     fn limit_passed(&mut self, at: Duration) {
         match self.phase {
-            Phase::Booting => self.end_with(at, Cause::BootTimeout),
+            Phase::Booting => self.look_at_guest(at, Subject::Booting, Cause::BootTimeout),
+            Phase::Talking if self.running.is_none() => {
+                self.look_at_guest(at, Subject::Guest, Cause::Silence)
+            }
             Phase::Talking => {
-                let Some(running) = self.running else {
-                    let text = "it was silent between two tests";
-                    return self.end_with(at, Cause::Lost { status: Some(text.to_owned()) });
-                };
-                let (test, what) = (self.records[running].test.id, self.watchdog.what_passed());
-                self.cause = Some(Cause::TestTimeout { test, what });
-                self.phase = Phase::Diagnosing;
-                self.watchdog.one_limit(at, self.limits.diagnosis);
-                self.actions.push(Action::Diagnose);
+                let (what, limit) = (self.watchdog.what_passed(), self.watchdog.limit_in_force());
+                self.look_at_guest(at, Subject::Guest, Cause::TestTimeout { what, limit });
+            }
+            Phase::Climbing => {
+                let next = self.ladder.as_mut().map(Ladder::limit_passed);
+                self.climb(at, next.unwrap_or(Next { order: Order::Kill, limit: Duration::ZERO }));
             }
             Phase::Leaving => {
                 let text = "the guest did not power off after its goodbye and was killed";
                 self.actions.push(Action::Notice(text.to_owned()));
                 self.die(at);
             }
-            Phase::Diagnosing => self.die(at),
             Phase::Dying => self.finish(at),
             Phase::Ended => {}
         }
+    }
+
+    /// Begins to find out what is wrong with a guest that will be killed.
+    fn look_at_guest(&mut self, at: Duration, subject: Subject, cause: Cause) {
+        self.cause = Some(cause);
+        self.phase = Phase::Climbing;
+        let (ladder, next) = Ladder::begin(subject, self.limits);
+        self.ladder = Some(ladder);
+        self.climb(at, next);
+    }
+
+    fn climb(&mut self, at: Duration, next: Next) {
+        self.watchdog.one_limit(at, next.limit);
+        match next.order {
+            Order::AskAgent => self.actions.push(Action::Diagnose),
+            Order::AskMonitor(query) => self.actions.push(Action::AskMonitor(query)),
+            Order::Wait => {}
+            Order::Terminate => self.actions.push(Action::Terminate),
+            Order::Kill => self.die(at),
+        }
+    }
+
+    /// What was waited for came while the guest was being looked at.
+    fn heard_too_late(&mut self, at: Duration, what: &str) {
+        if let Some(ladder) = &mut self.ladder {
+            ladder.heard(what);
+        }
+        self.die(at);
     }
 
     /// A channel or the process is gone.
     fn gone(&mut self, at: Duration, status: Option<String>) {
         match self.phase {
             Phase::Booting | Phase::Talking => self.end_with(at, Cause::Lost { status }),
-            Phase::Diagnosing | Phase::Leaving => self.die(at),
+            Phase::Climbing => {
+                if let Some(ladder) = &mut self.ladder {
+                    ladder.machine_ended(status.as_deref());
+                }
+                self.die(at);
+            }
+            Phase::Leaving => self.die(at),
             Phase::Dying => {
                 if let (Some(Cause::Lost { status: known @ None }), Some(status)) = (&mut self.cause, status)
                 {
@@ -397,6 +454,13 @@ impl Session {
     }
 
     fn end_with(&mut self, at: Duration, cause: Cause) {
+        if let Some(ladder) = &mut self.ladder {
+            ladder.cut(match &cause {
+                Cause::Interrupted => "the user interrupted the run",
+                Cause::Host(_) => "the host could not go on",
+                _ => "the guest broke the protocol",
+            });
+        }
         if self.cause.is_none() && self.phase != Phase::Leaving {
             self.cause = Some(cause);
         }
@@ -423,12 +487,16 @@ impl Session {
         self.log_console(rest);
         self.judge_reported(at);
         let running = self.running.take().or(self.late.take());
-        let verdict = running.map(|_| self.verdict_of_the_dead());
-        if let (Some(index), Some(verdict)) = (running, verdict) {
-            let judged = self.records[index].judge_as(at, verdict);
-            self.actions.push(Action::Judged(Box::new(judged)));
+        let (verdict, end) = (running.map(|index| self.verdict_of_the_dead(index)), self.end());
+        let evidence = self.ladder.take().map(Ladder::into_evidence).unwrap_or_default();
+        match (running, verdict) {
+            (Some(index), Some(verdict)) => {
+                self.records[index].evidence = evidence;
+                let judged = self.records[index].judge_as(at, verdict);
+                self.actions.push(Action::Judged(Box::new(judged)));
+            }
+            _ => self.actions.extend(evidence.into_iter().map(Action::BootEvidence)),
         }
-        let end = self.end();
         // Tests that a lying goodbye left out would be left out again.
         if let Some(Cause::Protocol(reason)) = &self.cause
             && self.records.iter().any(|record| !record.is_planned())
@@ -441,92 +509,5 @@ impl Session {
         }
         self.phase = Phase::Ended;
         self.actions.push(Action::Ended(end));
-    }
-
-    /// Verdict of the test that was running when the guest ended.
-    fn verdict_of_the_dead(&self) -> Verdict {
-        let trouble = |kind, message: String| Verdict::Error(Trouble { kind, message });
-        let lost = |status: Option<&str>| {
-            let status = status.map_or(String::new(), |status| format!(": {status}"));
-            trouble(
-                TroubleKind::Lost,
-                format!(
-                    "the guest went away without a word from its kernel{status}\nhint: console.log has what it said before"
-                ),
-            )
-        };
-        if let Some(finding) = &self.fatal
-            && !matches!(self.cause, Some(Cause::Interrupted | Cause::Host(_)))
-        {
-            return Verdict::Fail(Failure { kind: FailureKind::Panic, message: finding.title.clone() });
-        }
-        match &self.cause {
-            Some(Cause::TestTimeout { test, what }) => {
-                let diagnosis = match (&self.diagnosis, self.is_late(*test)) {
-                    (Some(text), _) => format!("\n{}", text.trim_end()),
-                    (None, true) => "\nit ended while the guest was asked for stacks".to_owned(),
-                    (None, false) => "\nthe guest did not answer when asked for stacks".to_owned(),
-                };
-                Verdict::Fail(Failure { kind: FailureKind::Timeout, message: format!("{what}{diagnosis}") })
-            }
-            Some(Cause::Protocol(reason)) => {
-                trouble(TroubleKind::Protocol, format!("the guest broke the protocol: {reason}"))
-            }
-            Some(Cause::Host(reason)) => trouble(TroubleKind::Host, reason.clone()),
-            Some(Cause::Interrupted) => {
-                trouble(TroubleKind::Interrupted, "interrupted by the user".to_owned())
-            }
-            Some(Cause::Lost { status }) => lost(status.as_deref()),
-            Some(Cause::BootTimeout) | None => lost(None),
-        }
-    }
-
-    fn is_late(&self, test: u32) -> bool {
-        self.records.iter().any(|record| record.test.id == test && record.is_reported())
-    }
-
-    fn end(&self) -> BootEnd {
-        let said_hello = self.watchdog.reached_hello();
-        let status = match &self.cause {
-            None => {
-                return match &self.fatal {
-                    Some(finding) => BootEnd::Panicked { title: finding.title.clone() },
-                    None => BootEnd::Clean,
-                };
-            }
-            Some(Cause::Interrupted) => {
-                return BootEnd::Killed { reason: "interrupted by the user".to_owned() };
-            }
-            Some(Cause::Host(reason)) => return BootEnd::Killed { reason: reason.clone() },
-            Some(Cause::Lost { status: Some(status) }) if !said_hello => {
-                Some(format!("the machine ended before the hello of its guest: {status}"))
-            }
-            Some(Cause::Lost { status }) => status.clone(),
-            Some(Cause::Protocol(reason)) => Some(format!("it broke the protocol: {reason}")),
-            Some(Cause::BootTimeout) => Some(format!("{NO_HELLO} within {:.0?}", self.limits.boot)),
-            Some(Cause::TestTimeout { what, .. }) => Some(what.clone()),
-        };
-        let status = status.unwrap_or_else(|| "its channels closed".to_owned());
-        if !said_hello {
-            let mut reason = match (&self.fatal, &self.last_words) {
-                // The guest's own words know what is missing.
-                (_, Some(words)) => words.clone(),
-                (Some(finding), None) => finding.title.clone(),
-                (None, None) => status,
-            };
-            if !reason.contains("\nhint: ")
-                && let Some(hint) = boot_hint(&reason)
-            {
-                reason = format!("{reason}\nhint: {hint}");
-            }
-            return BootEnd::NotBooted { reason };
-        }
-        match (&self.fatal, &self.cause) {
-            (Some(finding), _) => BootEnd::Panicked { title: finding.title.clone() },
-            (None, Some(Cause::TestTimeout { .. } | Cause::Protocol(_))) => {
-                BootEnd::Killed { reason: status }
-            }
-            (None, _) => BootEnd::Lost { reason: status },
-        }
     }
 }

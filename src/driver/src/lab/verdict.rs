@@ -3,10 +3,27 @@
 
 use std::collections::BTreeMap;
 
-use kregress_wire::Outcome;
+use kregress_wire::{Outcome, stacks};
 
 use crate::console::{Finding, FindingKind};
 use crate::model::{Failure, FailureKind, Trouble, TroubleKind, Verdict};
+
+/// Class of a failure of which a finding is the first that is known.
+pub(super) fn kind_of(finding: FindingKind) -> FailureKind {
+    match finding {
+        FindingKind::Panic => FailureKind::Panic,
+        FindingKind::Oops => FailureKind::Oops,
+        FindingKind::Hang => FailureKind::Hang,
+        FindingKind::Bug
+        | FindingKind::Warning
+        | FindingKind::Lockdep
+        | FindingKind::Sanitizer
+        | FindingKind::Leak
+        | FindingKind::Memory
+        | FindingKind::Reboot
+        | FindingKind::Blind => FailureKind::Finding,
+    }
+}
 
 /// Verdict from what a workload said and what the kernel log shows.
 pub(super) fn verdict(
@@ -16,8 +33,13 @@ pub(super) fn verdict(
     samples: &BTreeMap<String, Vec<f64>>,
 ) -> Verdict {
     let trouble = |message: String| Verdict::Error(Trouble { kind: TroubleKind::Workload, message });
-    let fail =
-        |message: &String| Verdict::Fail(Failure { kind: FailureKind::Assertion, message: message.clone() });
+    // A workload that gave up on a stuck cleanup_net saw what we would have seen
+    // a little later.
+    let kind = |message: &str| match stacks::is_unfinished(message) {
+        true => FailureKind::Hang,
+        false => FailureKind::Assertion,
+    };
+    let fail = |message: &String| Verdict::Fail(Failure { kind: kind(message), message: message.clone() });
     if let Outcome::Fail { message } = outcome {
         return fail(message);
     }
@@ -27,8 +49,10 @@ pub(super) fn verdict(
             1 => String::new(),
             n => format!(" (and {} more)", n - 1),
         };
-        let kind = if first.kind == FindingKind::Panic { FailureKind::Panic } else { FailureKind::Finding };
-        return Verdict::Fail(Failure { kind, message: format!("{}{more}", first.title) });
+        return Verdict::Fail(Failure {
+            kind: kind_of(first.kind),
+            message: format!("{}{more}", first.title),
+        });
     }
     if let Some(blind) = findings.first() {
         return trouble(format!(

@@ -11,6 +11,12 @@ pub struct Limits {
     pub no_output: Duration,
     /// For the answer to a request for stacks.
     pub diagnosis: Duration,
+    /// For each answer of QEMU's monitor; none where there is no QEMU.
+    pub monitor: Option<Duration>,
+    /// From an NMI to the end of the machine, which the kernel's panic brings.
+    pub backtrace: Duration,
+    /// From SIGTERM to the end of the machine; with 0 it is killed at once.
+    pub terminate: Duration,
     /// From the goodbye to the end of QEMU.
     pub leaving: Duration,
     /// For the rest of the kernel log of a guest that is dead.
@@ -32,7 +38,12 @@ impl Limits {
         Self {
             boot: seconds(15.0),
             no_output: seconds(15.0),
-            diagnosis: seconds(2.0),
+            // The agent may watch a worker for 1.5 s of it.
+            diagnosis: seconds(3.0),
+            // QEMU itself is as fast as ever.
+            monitor: Some(Duration::from_millis(1500)),
+            backtrace: seconds(2.0),
+            terminate: Duration::from_secs(2),
             leaving: seconds(5.0),
             last_words: seconds(1.0),
             console: seconds(0.5),
@@ -91,6 +102,14 @@ impl Watchdog {
 
     pub(super) fn reached_hello(&self) -> bool {
         self.hello
+    }
+
+    /// The limit that the deadline belongs to.
+    pub(super) fn limit_in_force(&self) -> Duration {
+        match self.silence {
+            Some(silence) if self.last_sign.saturating_add(silence) < self.until => silence,
+            _ => self.limit,
+        }
     }
 
     /// Which limit the deadline belongs to, in words.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kregress_wire::{Breakdown, Hello};
 
-use super::{Accel, Detector, KernelName, Machine, SuiteName, Test, TestId, Verdict};
+use super::{Accel, Detector, Evidence, KernelName, Machine, SuiteName, Test, TestId, Verdict};
 use crate::console::Finding;
 
 /// Name of a run and of its directory.
@@ -155,6 +155,9 @@ pub struct TestResult {
     pub breakdown: Option<Breakdown>,
     /// Findings in its part of the kernel log.
     pub findings: Vec<Finding>,
+    /// What was found out about the guest when a limit had passed, in the order
+    /// of the steps; empty where none did.
+    pub evidence: Vec<Evidence>,
     /// Last lines of the kernel log and raw output that belong to it, for people.
     pub log: String,
 }
@@ -183,7 +186,23 @@ pub enum BootEnd {
     NotBooted {
         /// What is known, with a hint.
         reason: String,
+        /// Who is at fault.
+        fault: BootFault,
     },
+    /// The kernel stopped getting on while no test ran, and was killed.
+    Hung {
+        /// What is known of the place.
+        reason: String,
+    },
+}
+
+/// Who is at fault for a kernel that does not come up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BootFault {
+    /// It panicked or stood still inside of itself, for no want of ours.
+    Kernel,
+    /// It may lack what our guest needs, or the host or machine is to blame.
+    Unknown,
 }
 
 /// Progress of building a kernel.
@@ -266,6 +285,13 @@ pub enum RunEvent {
         boot: BootId,
         /// What.
         finding: Finding,
+    },
+    /// A step of looking at a guest over its limit while no test ran.
+    BootEvidence {
+        /// Which boot.
+        boot: BootId,
+        /// What came of it.
+        evidence: Evidence,
     },
     /// The boot is over; no process of it is left.
     BootFinished {

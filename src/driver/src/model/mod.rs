@@ -6,6 +6,7 @@
 
 mod detector;
 mod event;
+mod evidence;
 mod kernel;
 mod machine;
 mod suite;
@@ -13,8 +14,10 @@ mod verdict;
 
 pub use detector::Detector;
 pub use event::{
-    BootEnd, BootId, BootInfo, BuildEvent, KernelInfo, Observer, RunEvent, RunId, RunInfo, TestResult, Turn,
+    BootEnd, BootFault, BootId, BootInfo, BuildEvent, KernelInfo, Observer, RunEvent, RunId, RunInfo,
+    TestResult, Turn,
 };
+pub use evidence::{Evidence, EvidenceSource};
 pub use kernel::{FragmentName, KernelName, KernelRequest, KernelSpec, Source};
 pub use machine::{Accel, AccelChoice, Backend, Machine};
 pub use suite::{Metric, Suite, SuiteName, Test, TestId};

@@ -51,10 +51,14 @@ pub enum FailureKind {
     Finding,
     /// The kernel panicked.
     Panic,
-    /// The test's time limit passed.
+    /// A fault or `BUG()` in kernel mode, which ends the kernel (`oops=panic`).
+    Oops,
+    /// The kernel, or a part of it, makes no progress: it answers nothing any
+    /// more, `cleanup_net` is stuck, or one of its own detectors said so.
+    Hang,
+    /// The test's time limit passed in a guest that answers and of which nothing
+    /// is seen to be stuck.
     Timeout,
-    /// The kernel never came as far as our init, by its own fault.
-    Boot,
 }
 
 impl FailureKind {
@@ -65,8 +69,9 @@ impl FailureKind {
             Self::Assertion => "assertion",
             Self::Finding => "finding",
             Self::Panic => "panic",
+            Self::Oops => "oops",
+            Self::Hang => "hang",
             Self::Timeout => "timeout",
-            Self::Boot => "boot",
         }
     }
 }

@@ -20,7 +20,7 @@ use quick_xml::events::{BytesCData, BytesStart, Event};
 use super::cases::{Case, Over, cases, measures, verdict_text};
 use super::{repeat, text_safety};
 use crate::model::Verdict;
-use crate::results::format::{Run, TestResult};
+use crate::results::format::{Evidence, Run, TestResult};
 use crate::results::{self, Blame, Counts, Health, JUNIT_FILE, ResultsError, Standing, Turn, health};
 
 /// Name of the whole, and first part of every class name.
@@ -178,6 +178,7 @@ fn told_of(run: &Run, result: &TestResult) -> String {
         }
         text.extend(finding.stack.iter().map(|function| format!("    {function}\n")));
     }
+    text.push_str(&titles(&result.evidence));
     if let Some(boot) = result.boot.and_then(|id| run.boot(id)) {
         text.push_str(&format!("log: {}/{}\n", boot.launch.directory, results::CONSOLE_LOG));
     }
@@ -221,6 +222,18 @@ fn reruns(run: &Run, case: &Case<'_>) -> Vec<Rerun> {
     case.turns.iter().flat_map(of_turn).take(BOOTS_TOLD).collect()
 }
 
+/// What each step of looking at a guest came to.
+fn titles(evidence: &[Evidence]) -> String {
+    let title = |it: &Evidence| format!("{}: {}\n", it.source.name(), text_safety::title(&it.text));
+    evidence.iter().map(title).collect()
+}
+
+/// The whole of it.
+fn whole(place: &str, evidence: &[Evidence]) -> String {
+    let text = |it: &Evidence| format!("--- {place}, {}\n{}\n", it.source.name(), it.text.trim_end());
+    evidence.iter().map(text).collect()
+}
+
 /// `boot 2 (tcg)`, or that there was none.
 fn place(run: &Run, result: &TestResult) -> String {
     let attempt = match result.attempt {
@@ -250,9 +263,12 @@ fn output(run: &Run, case: &Case<'_>) -> String {
     if case.standing() == Standing::Pass {
         return text;
     }
-    let speakers = case.like_worst().map(Turn::speaker);
-    for result in speakers.filter(|result| !result.log.is_empty()) {
-        text.push_str(&format!("--- {}\n{}\n", place(run, result), result.log.trim_end()));
+    // The end is what is kept if it is too much.
+    for result in case.like_worst().map(Turn::speaker) {
+        if !result.log.is_empty() {
+            text.push_str(&format!("--- {}\n{}\n", place(run, result), result.log.trim_end()));
+        }
+        text.push_str(&whole(&place(run, result), &result.evidence));
     }
     text
 }
@@ -280,11 +296,18 @@ fn health_case(run: &Run, health: &Health, class: &str) -> TestCase {
             text.push_str(&format!("{}: {}\n", problem.kind, problem.message.trim_end()));
             text.extend(problem.stack.iter().map(|function| format!("    {function}\n")));
             if let Some(boot) = problem.boot.and_then(|id| run.boot(id)) {
+                text.push_str(&titles(&boot.evidence));
                 text.push_str(&format!("log: {}/{}\n", boot.launch.directory, results::CONSOLE_LOG));
             }
             text.push('\n');
         }
         builder.set_trace(&text_safety::body(text));
+    }
+    let boots = run.boots.iter().filter(|boot| boot.launch.kernel == health.kernel);
+    let output: String =
+        boots.map(|boot| whole(&format!("boot {}", boot.launch.id), &boot.evidence)).collect();
+    if !output.is_empty() {
+        builder.set_system_out(&text_safety::output(output));
     }
     builder.build()
 }

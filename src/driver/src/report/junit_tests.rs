@@ -380,7 +380,10 @@ fn hostile(texts: &[String]) -> Run {
     }
     events.push(testing::boot_finding(1, &text()));
     events.push(testing::ended(1, BootEnd::Panicked { title: text() }));
-    events.push(testing::ended(2, BootEnd::NotBooted { reason: text() }));
+    events.push(testing::ended(
+        2,
+        BootEnd::NotBooted { reason: text(), fault: crate::model::BootFault::Unknown },
+    ));
     let mut lines = testing::lines(&events).into_iter();
     let mut fold = crate::results::Fold::begin(lines.next().expect("a line")).expect("begin");
     for mut line in lines {

@@ -8,7 +8,7 @@ use super::columns;
 use super::look::{FAINT, Look, verdict_style};
 use super::{repeat, text_safety};
 use crate::exec::shell_line;
-use crate::results::format::{Finding, Run, TestResult};
+use crate::results::format::{Evidence, Finding, Run, TestResult};
 use crate::results::{Blame, HealthProblem, Standing, health};
 
 /// Groups that are told of; the rest is counted. Enough to see a pattern, few
@@ -104,6 +104,7 @@ fn write_group(run: &Run, group: &Group<'_>, look: Look, out: &mut dyn Write) ->
         }
         write_stack(finding, look, out)?;
     }
+    write_evidence(&result.evidence, look, out)?;
     for line in text_safety::last_lines(&result.log, LOG_LINES) {
         let line = columns::fit(&line, look.width - 4);
         writeln!(out, "  {} {line}", look.paint(FAINT, "|"))?;
@@ -138,6 +139,10 @@ fn write_problem(
     writeln!(out, "{} {kernel}, outside of tests: {}", look.paint(style, word), problem.kind)?;
     write_lines(&text_safety::body(&problem.message), MESSAGE_LINES, look, out)?;
     write_frames(&problem.stack, look, out)?;
+    let ended_so = matches!(problem.kind, "boot" | "hang" | "lost");
+    if let Some(boot) = problem.boot.and_then(|id| run.boot(id)).filter(|_| ended_so) {
+        write_evidence(&boot.evidence, look, out)?;
+    }
     if let Some(boot) = problem.boot.and_then(|id| run.boot(id)) {
         let path = run.console_log(boot);
         writeln!(out, "  log:    {}", text_safety::verbatim(path.to_string_lossy().as_bytes()))?;
@@ -160,6 +165,19 @@ fn write_lines(text: &str, count: usize, look: Look, out: &mut dyn Write) -> io:
 fn write_line(line: &str, look: Look, out: &mut dyn Write) -> io::Result<()> {
     for part in columns::wrap(line, look.width - 2) {
         writeln!(out, "  {part}")?;
+    }
+    Ok(())
+}
+
+/// What each step of looking at a guest came to; the whole is in the record.
+fn write_evidence(evidence: &[Evidence], look: Look, out: &mut dyn Write) -> io::Result<()> {
+    for evidence in evidence {
+        let label = format!("{:10}", format!("{}:", evidence.source.name()));
+        let title = text_safety::title(&evidence.text);
+        for (at, line) in columns::wrap(&title, look.width - 14).into_iter().enumerate() {
+            let label = if at == 0 { label.as_str() } else { "" };
+            writeln!(out, "  {} {line}", look.paint(FAINT, format!("{label:10}")))?;
+        }
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kregress_wire::{Breakdown, BreakdownRow};
 
 use super::format::{
-    Boot, BootEnd, Event, Finding, Guest, Kernel, Launch, Machine, Metric, Plan, Test, TestResult,
+    Boot, BootEnd, Event, Evidence, Finding, Guest, Kernel, Launch, Machine, Metric, Plan, Test, TestResult,
 };
 use crate::{console, model};
 
@@ -19,6 +19,9 @@ pub(crate) const MESSAGE_LIMIT: usize = 16 << 10;
 /// Longest excerpt of a log kept with a verdict, in bytes; the end is kept.
 /// The whole log is in the boot's directory.
 pub(crate) const LOG_LIMIT: usize = 64 << 10;
+
+/// Longest text of one piece of evidence, in bytes; the beginning is kept.
+pub(crate) const EVIDENCE_LIMIT: usize = 32 << 10;
 
 /// Note under which samples that are no numbers are counted.
 const DROPPED: &str = "samples-dropped";
@@ -58,6 +61,9 @@ pub(crate) fn event(event: &model::RunEvent) -> Event {
         RunEvent::TestFinished(result) => Event::TestFinished(test_result(result)),
         RunEvent::BootFinding { boot, finding: found } => {
             Event::BootFinding { boot: boot.0, finding: finding(found) }
+        }
+        RunEvent::BootEvidence { boot, evidence: found } => {
+            Event::BootEvidence { boot: boot.0, evidence: evidence(found) }
         }
         RunEvent::BootFinished { boot, end, elapsed } => {
             Event::BootFinished { boot: boot.0, end: boot_end(end), lived_ns: nanoseconds(*elapsed) }
@@ -171,13 +177,20 @@ fn finding(finding: &console::Finding) -> Finding {
     }
 }
 
+fn evidence(evidence: &model::Evidence) -> Evidence {
+    Evidence { source: evidence.source, text: cut(&evidence.text, EVIDENCE_LIMIT) }
+}
+
 fn boot_end(end: &model::BootEnd) -> BootEnd {
     match end {
         model::BootEnd::Clean => BootEnd::Clean,
         model::BootEnd::Panicked { title } => BootEnd::Panicked { reason: head(title) },
         model::BootEnd::Lost { reason } => BootEnd::Lost { reason: head(reason) },
         model::BootEnd::Killed { reason } => BootEnd::Killed { reason: head(reason) },
-        model::BootEnd::NotBooted { reason } => BootEnd::NotBooted { reason: head(reason) },
+        model::BootEnd::NotBooted { reason, fault } => {
+            BootEnd::NotBooted { reason: head(reason), fault: *fault }
+        }
+        model::BootEnd::Hung { reason } => BootEnd::Hung { reason: head(reason) },
     }
 }
 
@@ -212,6 +225,7 @@ fn test_result(result: &model::TestResult) -> TestResult {
         notes,
         breakdown: result.breakdown.as_ref().map(breakdown),
         findings: result.findings.iter().map(finding).collect(),
+        evidence: result.evidence.iter().map(evidence).collect(),
         // Of thousands of passes nobody reads it, and the record of a run is kept in
         // memory; the boot's directory has it all.
         log: match result.verdict {
@@ -241,6 +255,7 @@ pub(crate) fn new_boot(launch: Launch) -> Boot {
         exec_to_hello_ns: None,
         running: None,
         findings: Vec::new(),
+        evidence: Vec::new(),
         end: None,
         lived_ns: None,
     }
@@ -261,10 +276,14 @@ fn bounded(facts: &BTreeMap<String, String>) -> BTreeMap<String, String> {
 
 /// The first [`MESSAGE_LIMIT`] bytes, with a word on what is missing.
 fn head(text: &str) -> String {
-    if text.len() <= MESSAGE_LIMIT {
+    cut(text, MESSAGE_LIMIT)
+}
+
+fn cut(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
         return text.to_owned();
     }
-    let end = text.floor_char_boundary(MESSAGE_LIMIT);
+    let end = text.floor_char_boundary(limit);
     format!("{}\n[... {} bytes cut]", &text[..end], text.len() - end)
 }
 

@@ -225,6 +225,7 @@ impl Fold {
             }
             Event::TestFinished(result) => self.finished(result)?,
             Event::BootFinding { boot, finding } => self.boot(boot)?.findings.push(finding),
+            Event::BootEvidence { boot, evidence } => self.boot(boot)?.evidence.push(evidence),
             Event::BootFinished { boot, end, lived_ns } => {
                 let boot = self.boot(boot)?;
                 boot.end = Some(end);
@@ -366,6 +367,7 @@ impl Fold {
             notes: BTreeMap::new(),
             breakdown: None,
             findings: Vec::new(),
+            evidence: Vec::new(),
             log: String::new(),
         }
     }

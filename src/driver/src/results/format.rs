@@ -13,9 +13,12 @@ use std::path::{Path, PathBuf};
 use kregress_wire::{Better, Breakdown, Kind, Unit, Value};
 use serde::{Deserialize, Serialize};
 
-use super::words::{AccelWord, BackendWord, FindingKindWord, VerdictWord, accel_choice, decimal, params};
+use super::words::{
+    AccelWord, BackendWord, EvidenceSourceWord, FaultWord, FindingKindWord, VerdictWord, accel_choice,
+    decimal, params,
+};
 use crate::console::FindingKind;
-use crate::model::{Accel, AccelChoice, Backend, Verdict};
+use crate::model::{Accel, AccelChoice, Backend, BootFault, EvidenceSource, Verdict};
 
 /// Version of `run.json` and of the event lines together.
 pub const VERSION: u32 = 1;
@@ -200,6 +203,16 @@ pub struct Finding {
     pub end: u64,
 }
 
+/// A step of looking at a guest over its limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Which step.
+    #[serde(with = "EvidenceSourceWord")]
+    pub source: EvidenceSource,
+    /// What came of it; the first line is a title.
+    pub text: String,
+}
+
 /// The verdict of one test in one boot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TestResult {
@@ -230,6 +243,10 @@ pub struct TestResult {
     pub breakdown: Option<Breakdown>,
     /// Findings in its part of the kernel log.
     pub findings: Vec<Finding>,
+    /// What was found out about the guest when a limit had passed. Only where
+    /// one did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Evidence>,
     /// Last lines of the kernel log and raw output that belong to it.
     pub log: String,
 }
@@ -258,6 +275,14 @@ pub enum BootEnd {
     /// Never reached its hello.
     NotBooted {
         /// What is known.
+        reason: String,
+        /// Who is at fault.
+        #[serde(with = "FaultWord")]
+        fault: BootFault,
+    },
+    /// Stopped getting on while no test ran.
+    Hung {
+        /// What is known of the place.
         reason: String,
     },
 }
@@ -341,6 +366,13 @@ pub enum Event {
         /// What.
         finding: Finding,
     },
+    /// A step of looking at a guest over its limit while no test ran.
+    BootEvidence {
+        /// Which boot.
+        boot: u32,
+        /// What came of it.
+        evidence: Evidence,
+    },
     /// A boot is over.
     BootFinished {
         /// Which boot.
@@ -385,6 +417,10 @@ pub struct Boot {
     pub running: Option<String>,
     /// Findings outside of every test.
     pub findings: Vec<Finding>,
+    /// What was found out about the guest when a limit had passed while no test
+    /// ran. Only where one did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Evidence>,
     /// How it ended; none while it runs or if the run died first.
     pub end: Option<BootEnd>,
     /// From `exec` of QEMU to its end, in nanoseconds.

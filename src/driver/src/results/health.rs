@@ -1,8 +1,8 @@
 //! What is to be said of a kernel apart from its tests: findings outside of
 //! every test, and boots that did not end as they should. Pure.
 
-use super::format::{Boot, BootEnd, Run, State};
-use crate::model::{FailureKind, Verdict};
+use super::format::{Boot, BootEnd, Finding, Run, State};
+use crate::model::{BootFault, Verdict};
 
 /// Who is at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,7 +71,18 @@ fn of_kernel(run: &Run, kernel: &str) -> Health {
         problems.push(harness(kind, None, "no boot of this kernel was started".to_owned()));
     }
     for boot in boots {
-        problems.extend(boot.findings.iter().map(|finding| HealthProblem {
+        let mut end = bad_end(run, boot);
+        let mut findings: Vec<&Finding> = boot.findings.iter().collect();
+        // What kept a kernel from coming up is told first, and once.
+        if let Some(BootEnd::NotBooted { reason, fault: BootFault::Kernel }) = &boot.end
+            && let Some(mut problem) = end.take()
+        {
+            if let Some(at) = findings.iter().position(|it| reason.lines().next() == Some(&it.title)) {
+                problem.stack.clone_from(&findings.remove(at).stack);
+            }
+            problems.push(problem);
+        }
+        problems.extend(findings.into_iter().map(|finding| HealthProblem {
             blame: Blame::Kernel,
             kind: finding.kind.name(),
             boot: Some(boot.launch.id),
@@ -79,7 +90,7 @@ fn of_kernel(run: &Run, kernel: &str) -> Health {
             message: finding.title.clone(),
             stack: finding.stack.clone(),
         }));
-        problems.extend(bad_end(run, boot));
+        problems.extend(end);
     }
     Health { kernel: kernel.to_owned(), problems }
 }
@@ -117,13 +128,24 @@ fn bad_end(run: &Run, boot: &Boot) -> Option<HealthProblem> {
         Some(BootEnd::Killed { reason }) => {
             problem(Blame::Harness, "host", &format!("was killed: {reason}"), None)
         }
-        Some(BootEnd::NotBooted { reason }) => {
-            let blamed = run.results.iter().find(|result| {
-                result.kernel == boot.launch.kernel
-                    && matches!(&result.verdict, Verdict::Fail(failure) if failure.kind == FailureKind::Boot)
-            });
-            let blame = if blamed.is_some() { Blame::Kernel } else { Blame::Harness };
-            let told_by = blamed.map(|result| result.test.clone()).or(told_by);
+        Some(BootEnd::Hung { reason }) => {
+            let message = format!("boot {id} hung outside of every test: {reason}");
+            Some(HealthProblem {
+                blame: Blame::Kernel,
+                kind: "hang",
+                boot: Some(id),
+                told_by: None,
+                message,
+                stack: Vec::new(),
+            })
+        }
+        Some(BootEnd::NotBooted { reason, fault }) => {
+            let blame = match fault {
+                BootFault::Kernel => Blame::Kernel,
+                BootFault::Unknown => Blame::Harness,
+            };
+            // That a test was not reached says nothing of a kernel that is to blame.
+            let told_by = told_by.filter(|_| *fault == BootFault::Unknown);
             let message = format!("boot {id} never came up: {reason}");
             Some(HealthProblem { blame, kind: "boot", boot: Some(id), told_by, message, stack: Vec::new() })
         }
@@ -206,22 +228,37 @@ mod tests {
     fn a_boot_that_is_lost_or_never_came_up_is_the_harness_until_something_says_otherwise() {
         let lost = one_boot(model::BootEnd::Lost { reason: "QEMU exited with 1".into() });
         assert_eq!(texts(&lost), "Harness lost: boot 1 was lost: QEMU exited with 1");
-        let dark = one_boot(model::BootEnd::NotBooted { reason: "no hello in 60 s".into() });
+        let dark = one_boot(model::BootEnd::NotBooted {
+            reason: "no hello in 60 s".into(),
+            fault: BootFault::Unknown,
+        });
         assert_eq!(texts(&dark), "Harness boot: boot 1 never came up: no hello in 60 s");
     }
 
     #[test]
     fn a_boot_that_failed_by_the_kernels_fault_is_the_kernels() {
+        let reason = "Kernel panic - not syncing: stack-protector".to_owned();
+        let panicked = one_boot(model::BootEnd::NotBooted { reason, fault: BootFault::Kernel });
+        assert_eq!(
+            texts(&panicked),
+            "Kernel boot: boot 1 never came up: Kernel panic - not syncing: stack-protector"
+        );
+        let hung = one_boot(model::BootEnd::Hung { reason: "it was silent between two tests".into() });
+        assert_eq!(
+            texts(&hung),
+            "Kernel hang: boot 1 hung outside of every test: it was silent between two tests"
+        );
+    }
+
+    #[test]
+    fn the_panic_that_kept_a_kernel_from_coming_up_is_told_once_and_as_that() {
+        let title = "Kernel panic - not syncing: stack-protector";
         let mut events = testing::started(&["stable"], &["smoke/a"], 1);
-        let mut result = testing::fail("smoke/a", "stable", 1, "no init");
-        result.verdict = Verdict::Fail(model::Failure { kind: FailureKind::Boot, message: "no init".into() });
-        result.boot = None;
-        events.extend([
-            testing::boot(1, "stable"),
-            RunEvent::TestFinished(result),
-            testing::ended(1, model::BootEnd::NotBooted { reason: "VFS: cannot mount root".into() }),
-        ]);
-        assert_eq!(texts(&events), "Kernel boot: boot 1 never came up: VFS: cannot mount root");
+        let end = model::BootEnd::NotBooted { reason: title.into(), fault: BootFault::Kernel };
+        events.extend([testing::boot(1, "stable"), testing::boot_finding(1, title), testing::ended(1, end)]);
+        assert_eq!(texts(&events), format!("Kernel boot: boot 1 never came up: {title}"));
+        let run = fold(&events).close(State::Unfinished);
+        assert_eq!(health(&run)[0].problems[0].stack, ["free_netdev", "cleanup_net"]);
     }
 
     #[test]

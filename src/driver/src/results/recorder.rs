@@ -192,7 +192,8 @@ impl Weight {
             | Event::BootReady { .. }
             | Event::TestStarted { .. }
             | Event::TestProgress { .. }
-            | Event::BootFinding { .. } => Self::Light,
+            | Event::BootFinding { .. }
+            | Event::BootEvidence { .. } => Self::Light,
         }
     }
 }

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::testing::{self, fold, lines};
 use super::{convert, format, with_summary};
 use crate::model::{
-    BootEnd, BootId, BuildEvent, Failure, FailureKind, RunEvent, Trouble, TroubleKind, Verdict,
+    BootEnd, BootFault, BootId, BuildEvent, Evidence, EvidenceSource, Failure, FailureKind, RunEvent,
+    Trouble, TroubleKind, Verdict,
 };
 
 fn project(path: &str) -> PathBuf {
@@ -51,8 +52,9 @@ fn everything() -> Vec<RunEvent> {
         FailureKind::Assertion,
         FailureKind::Finding,
         FailureKind::Panic,
+        FailureKind::Oops,
+        FailureKind::Hang,
         FailureKind::Timeout,
-        FailureKind::Boot,
     ];
     let mut verdicts = vec![Verdict::Pass { checks: 4 }, Verdict::Skip { reason: "no XFRM".into() }];
     verdicts
@@ -97,15 +99,21 @@ fn everything() -> Vec<RunEvent> {
             }],
         });
         result.findings.push(testing::finding("WARNING: x"));
+        let text = "the agent answered: rcu_barrier < cleanup_net".to_owned();
+        result.evidence = EvidenceSource::ALL.map(|source| Evidence { source, text: text.clone() }).to_vec();
         events.push(RunEvent::TestFinished(result));
     }
     events.push(testing::boot_finding(1, "BUG: y"));
+    let evidence = Evidence { source: EvidenceSource::Nmi, text: "the machine was still there".into() };
+    events.push(RunEvent::BootEvidence { boot: BootId(1), evidence });
     let ends = [
         BootEnd::Clean,
         BootEnd::Panicked { title: "panic".into() },
         BootEnd::Lost { reason: "gone".into() },
         BootEnd::Killed { reason: "limit".into() },
-        BootEnd::NotBooted { reason: "dark".into() },
+        BootEnd::NotBooted { reason: "dark".into(), fault: BootFault::Unknown },
+        BootEnd::NotBooted { reason: "panic".into(), fault: BootFault::Kernel },
+        BootEnd::Hung { reason: "still".into() },
     ];
     for (id, end) in (1..).zip(ends) {
         if id > 1 {
@@ -114,7 +122,7 @@ fn everything() -> Vec<RunEvent> {
         events.push(testing::ended(id, end));
     }
     // One that stays without an end.
-    events.push(testing::boot(6, "stable"));
+    events.push(testing::boot(8, "stable"));
     events.push(testing::finished());
     events
 }
@@ -186,6 +194,10 @@ fn the_words_on_disk_are_the_words_of_the_model() {
             Verdict::Pass { .. } | Verdict::Skip { .. } => {}
         }
     }
+    let sources = file["results"][0]["evidence"].as_array().expect("evidence");
+    let sources: Vec<_> =
+        sources.iter().map(|evidence| evidence["source"].as_str().expect("source")).collect();
+    assert_eq!(sources, EvidenceSource::ALL.map(EvidenceSource::name));
     let boot = &file["boots"][0];
     assert_eq!(boot["accel"], crate::model::Accel::Tcg.name());
     assert_eq!(boot["machine"]["backend"], crate::model::Backend::Qemu.name());

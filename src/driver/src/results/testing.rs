@@ -146,6 +146,7 @@ pub(crate) fn result(test: &str, name: &str, boot: Option<u32>, verdict: Verdict
         notes: BTreeMap::new(),
         breakdown: None,
         findings: Vec::new(),
+        evidence: Vec::new(),
         log: String::new(),
     }
 }

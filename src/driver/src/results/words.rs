@@ -8,7 +8,10 @@ use kregress_wire::Value;
 use serde::{Deserialize, Serialize};
 
 use crate::console::FindingKind;
-use crate::model::{Accel, AccelChoice, Backend, Failure, FailureKind, Trouble, TroubleKind, Verdict};
+use crate::model::{
+    Accel, AccelChoice, Backend, BootFault, EvidenceSource, Failure, FailureKind, Trouble, TroubleKind,
+    Verdict,
+};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Accel", rename_all = "kebab-case")]
@@ -48,8 +51,26 @@ pub(super) enum FailureKindWord {
     Assertion,
     Finding,
     Panic,
+    Oops,
+    Hang,
     Timeout,
-    Boot,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "EvidenceSource", rename_all = "kebab-case")]
+pub(super) enum EvidenceSourceWord {
+    Agent,
+    Registers,
+    Nmi,
+    Sigterm,
+    Sigkill,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "BootFault", rename_all = "kebab-case")]
+pub(super) enum FaultWord {
+    Kernel,
+    Unknown,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -8,6 +8,7 @@ mod chaos;
 mod death;
 mod fake_kernel;
 mod guests;
+mod hangs;
 mod input;
 mod jobs;
 mod messages;

@@ -522,6 +522,21 @@ fn behaviour_can_change_from_boot_to_boot() {
 }
 
 #[test]
+fn the_dice_fall_alike_for_the_same_seed_and_launch_and_passes_are_written_down() {
+    let kernel = FakeKernel::new().chaos(11);
+    let roll = || {
+        let (run, directory) = Host::start(&kernel, TESTS).finish_and_keep();
+        let account = std::fs::read_to_string(directory.path().join("bzImage.account"));
+        (run, account.unwrap_or_default())
+    };
+    let ((one, account), (two, _)) = (roll(), roll());
+    assert_eq!(one.events, two.events);
+    assert_eq!(one.exit, two.exit);
+    let passed = outline(&one).iter().filter(|word| word.starts_with("pass ")).count();
+    assert_eq!((passed, account.lines().count()), (3, 3), "{account}");
+}
+
+#[test]
 fn a_feature_can_be_missing() {
     let kernel = FakeKernel::new().feature("net-ns", "no: CONFIG_NET_NS");
     let run = Host::start(&kernel, TESTS).finish();

@@ -46,7 +46,7 @@ impl Monitor {
     }
 
     pub(crate) fn instruction_pointer(&mut self) -> String {
-        let reply = self.command("human-monitor-command", json!({"command-line": "info registers"}));
+        let reply = self.command("human-monitor-command", json!({"command-line": "info registers -a"}));
         let text = reply["return"].as_str().expect("text");
         let (_, after) = text.split_once("RIP=").expect("a register");
         after[..16].to_owned()

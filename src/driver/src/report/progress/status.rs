@@ -79,7 +79,10 @@ impl Status {
             RunEvent::BootFinished { boot, .. } => {
                 self.boots.remove(boot);
             }
-            RunEvent::Notice(_) | RunEvent::BootFinding { .. } | RunEvent::RunFinished { .. } => {}
+            RunEvent::Notice(_)
+            | RunEvent::BootFinding { .. }
+            | RunEvent::BootEvidence { .. }
+            | RunEvent::RunFinished { .. } => {}
         }
     }
 
@@ -209,8 +212,9 @@ pub(super) fn remark(event: &RunEvent, look: Look) -> Option<String> {
             BootEnd::Clean => return None,
             BootEnd::Panicked { title } => (None, format!("boot {boot} panicked: {title}")),
             BootEnd::Lost { reason } => (None, format!("boot {boot} was lost: {reason}")),
+            BootEnd::Hung { reason } => (None, format!("boot {boot} hung: {reason}")),
             BootEnd::Killed { reason } => (None, format!("boot {boot} was killed: {reason}")),
-            BootEnd::NotBooted { reason } => (None, format!("boot {boot} never came up: {reason}")),
+            BootEnd::NotBooted { reason, .. } => (None, format!("boot {boot} never came up: {reason}")),
         },
         _ => return None,
     };

@@ -14,6 +14,7 @@ mod storm;
 
 use std::time::Duration;
 
+use kregress_wire::stacks::{self, Cleanup, Motion};
 use kregress_wire::{Better, Kind, MetricInfo, Unit};
 
 use crate::context::{Context, Stop, Workload};
@@ -79,16 +80,24 @@ pub(in crate::workloads) fn expect_left(
     gone
 }
 
-/// The failure of a drain that does not come to its end.
+/// The failure of a drain that does not come to its end. A worker that does not
+/// get on is told as the host tells it when a limit of its own passes.
 fn not_gone(count: usize, waited: Duration) -> Stop {
     let report = diagnose::netns_workers();
-    Stop::Fail(format!(
-        "{count} network namespaces are not gone {:.1} s after their last reference was dropped; \
-         the kernel's worker: {}\n{}",
-        waited.as_secs_f64(),
-        diagnose::brief(&report),
-        report.trim_end()
-    ))
+    let namespaces = format!(
+        "{count} network namespaces are not gone {:.1} s after their last reference was dropped",
+        waited.as_secs_f64()
+    );
+    let report_end = report.trim_end();
+    Stop::Fail(match stacks::cleanup(&report) {
+        Some(Cleanup { functions, motion: Motion::Still }) => {
+            format!("{}\n{namespaces}\n{report_end}", stacks::unfinished(waited, &functions))
+        }
+        _ => {
+            let worker = stacks::brief(&report).unwrap_or_else(|| "no stack".to_owned());
+            format!("{namespaces}; the kernel's worker: {worker}\n{report_end}")
+        }
+    })
 }
 
 /// Nanoseconds as a sample. Exact up to 104 days.
