@@ -88,6 +88,7 @@ fn local_machine() -> Machine {
 /// Fails on wrong words, and when the host cannot carry a run at all.
 pub fn run(context: &Context, tests: &[String], on: On<'_>, boots: u32) -> anyhow::Result<u8> {
     let project = context.project()?;
+    config::check_expiry(&project.allow, clock::today()).map_err(usage)?;
     let (machine, wanted) = match on {
         On::Kernels(names) => {
             let specs = context.kernels(&project, names)?;
@@ -156,6 +157,7 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, boots: u32) -> anyho
             let measurement = Measurement {
                 kernel,
                 cmdline: wanted.cmdline(),
+                allow: &project.allow,
                 tests: &info.tests,
                 machine,
                 decision: decision.clone(),

@@ -367,7 +367,7 @@ impl Report {
             Title::Warn => warning_kind(headline, self.message.as_deref()),
             _ => rule.kind,
         };
-        Finding { kind, title, stack: self.frames, start: self.span.start, end: self.span.end }
+        Finding { kind, title, stack: self.frames, start: self.span.start, end: self.span.end, allowed: None }
     }
 }
 

@@ -16,12 +16,14 @@ mod stack;
 mod tests;
 mod title;
 
-pub use rules::allowances;
+pub use rules::{expected, never_allowed, title_begins};
 pub use scanner::Scanner;
 
 /// Functions of a stack that make a fingerprint. With more, callers that have
 /// nothing to do with the bug tell equal bugs apart.
 const FINGERPRINT: usize = 5;
+
+use crate::model::Allowance;
 
 /// Something in the kernel log that must not be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub struct Finding {
     pub start: u64,
     /// Byte offset behind its last line.
     pub end: u64,
+    /// Why it turns nothing red; the classifier itself allows nothing.
+    pub allowed: Option<Allowance>,
 }
 
 impl Finding {

@@ -219,6 +219,7 @@ fn the_fingerprint_is_the_first_five_functions_that_matter() {
         stack: stack.map(str::to_owned).to_vec(),
         start: 0,
         end: 1,
+        allowed: None,
     };
     assert_eq!(finding.fingerprint(), "a:b:c:d:e");
     finding.stack.clear();

@@ -6,13 +6,15 @@ use kregress_wire::{Event, Hello};
 
 use super::record::Judged;
 use crate::console::Finding;
-use crate::model::BootEnd;
+use crate::model::{BootEnd, TestId};
 
 /// A test as the session needs it.
 #[derive(Debug, Clone)]
 pub struct SessionTest {
     /// Number in the plan.
     pub id: u32,
+    /// Its name, for rules that allow findings.
+    pub name: TestId,
     /// Time limit, already scaled.
     pub timeout: Duration,
     /// Metrics that the workload may report.

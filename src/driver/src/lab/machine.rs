@@ -275,6 +275,7 @@ impl Lab {
         let measurement = Measurement {
             kernel,
             cmdline: &[],
+            allow: &[],
             tests: &[],
             machine: Machine { backend: Backend::Qemu, ..machine },
             decision: Decision { accel: Accel::Kvm, reason: String::new() },

@@ -32,8 +32,8 @@ pub use watchdog::Limits;
 use crate::guest::accel::Decision;
 use crate::kernel::Kernel;
 use crate::model::{
-    Backend, BootEnd, BootId, BootInfo, KernelName, Machine, Observer, RunEvent, Test, TestResult, Trouble,
-    TroubleKind, Verdict,
+    AllowRule, Allowances, Backend, BootEnd, BootId, BootInfo, KernelName, Machine, Observer, RunEvent, Test,
+    TestResult, Trouble, TroubleKind, Verdict,
 };
 use crate::results::BootDir;
 use crate::{chain, interrupt};
@@ -45,6 +45,8 @@ pub struct Measurement<'a> {
     pub kernel: &'a Kernel,
     /// Added to its command line.
     pub cmdline: &'a [String],
+    /// Findings that turn nothing red.
+    pub allow: &'a [AllowRule],
     /// Tests in order.
     pub tests: &'a [Test],
     /// The machine as asked for.
@@ -202,6 +204,7 @@ fn session_tests(measurement: &Measurement<'_>, plan: &Plan, slowdown: f64) -> V
         let required = test.metrics.iter().map(|metric| metric.name.to_owned());
         SessionTest {
             id: planned.id,
+            name: test.id.clone(),
             timeout: test.timeout.mul_f64(slowdown.max(1.0)),
             known_metrics: workload
                 .map(|workload| workload.info.metrics.iter().map(|metric| metric.name.to_owned()).collect())
@@ -245,7 +248,8 @@ fn launch(
         plan.nonce.clone(),
         session_tests(measurement, &plan, slowdown),
         lab.limits(measurement),
-    );
+    )
+    .allowing(Allowances::of_kernel(measurement.allow, &measurement.kernel.info.name.0));
     let mut end = BootEnd::Lost { reason: "the boot ended without a word".to_owned() };
     let mut lost_observer = None;
     let outcome = lab.carry_out(prepared, &mut session, &mut |at, action| {

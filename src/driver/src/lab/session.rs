@@ -17,7 +17,7 @@ use super::record::Record;
 use super::watchdog::{Limits, Watchdog};
 use crate::console::{Finding, FindingKind, Item, Marker, Scanner};
 use crate::guest::accel::NO_HELLO;
-use crate::model::{BootEnd, Failure, FailureKind, Trouble, TroubleKind, Verdict};
+use crate::model::{Allowances, BootEnd, Failure, FailureKind, Trouble, TroubleKind, Verdict};
 
 /// Why a guest that has not said goodbye comes to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,7 @@ pub struct Session {
     nonce: Nonce,
     records: Vec<Record>,
     limits: Limits,
+    allowances: Allowances,
     watchdog: Watchdog,
     phase: Phase,
     running: Option<usize>,
@@ -89,6 +90,7 @@ impl Session {
             records: tests.into_iter().map(Record::new).collect(),
             watchdog: Watchdog::new(limits.boot),
             limits,
+            allowances: Allowances::default(),
             phase: Phase::Booting,
             running: None,
             console_test: None,
@@ -104,6 +106,12 @@ impl Session {
             console_text: ConsoleText::default(),
             actions: Vec::new(),
         }
+    }
+
+    /// The same, with findings that turn nothing red.
+    #[must_use]
+    pub fn allowing(self, allowances: Allowances) -> Self {
+        Self { allowances, ..self }
     }
 
     /// When the session wants a [`Input::Tick`] at the latest.
@@ -318,7 +326,7 @@ impl Session {
         }
     }
 
-    fn finding(&mut self, finding: Finding) {
+    fn finding(&mut self, mut finding: Finding) {
         // What our command line (`oops=panic`) makes the end of the kernel.
         let fatal = matches!(finding.kind, FindingKind::Panic | FindingKind::Oops);
         // A panic that only repeats what led to it (`Fatal exception`) does not
@@ -327,9 +335,12 @@ impl Session {
             self.fatal = Some(finding.clone());
         }
         let by_time = self.running.filter(|_| self.console_marks == Marks::Missing);
-        match self.console_test.or(by_time) {
-            Some(at) if !self.records[at].is_judged() => self.records[at].findings.push(finding),
-            _ => self.actions.push(Action::BootFinding(finding)),
+        let owner = self.console_test.or(by_time).filter(|at| !self.records[*at].is_judged());
+        let test = owner.map(|at| &self.records[at].test.name);
+        finding.allowed = self.allowances.find(&finding, test).cloned();
+        match owner {
+            Some(at) => self.records[at].findings.push(finding),
+            None => self.actions.push(Action::BootFinding(finding)),
         }
     }
 

@@ -9,7 +9,9 @@ use super::exchange::{Action, Input, SessionTest};
 use super::record::Judged;
 use super::session::Session;
 use super::watchdog::Limits;
-use crate::model::{BootEnd, FailureKind, TroubleKind, Verdict};
+use crate::model::{
+    AllowRule, Allowance, Allowances, BootEnd, FailureKind, SuiteName, TestId, TroubleKind, Verdict,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -20,6 +22,7 @@ fn nonce() -> Nonce {
 fn test(id: u32) -> SessionTest {
     SessionTest {
         id,
+        name: TestId { suite: SuiteName("suite".to_owned()), test: format!("test{id}"), params: Vec::new() },
         timeout: SECOND * 30,
         known_metrics: vec!["time".to_owned()],
         required_metrics: Vec::new(),
@@ -534,4 +537,44 @@ fn what_a_test_printed_is_kept_with_it() {
     talk.input(Input::Output(b"opened 50 namespaces\n"));
     talk.finish(0, PASS);
     assert!(talk.judged()[0].log.contains("opened 50 namespaces"), "{}", talk.judged()[0].log);
+}
+
+/// A guest that warns in its only test and after it, under a rule for `tests`.
+fn warns_under(tests: &[&str]) -> Talk {
+    let rule = AllowRule {
+        finding: "WARNING: net/core/dev.c:".to_owned(),
+        kernels: Vec::new(),
+        tests: tests.iter().map(|name| (*name).to_owned()).collect(),
+        allowance: Allowance { reason: "known".to_owned(), expires: jiff::civil::date(2027, 1, 31) },
+        place: "kregress.yaml:1".to_owned(),
+    };
+    let mut talk = Talk::new(1);
+    talk.session = Session::new(nonce(), vec![test(0)], Limits::scaled(1.0))
+        .allowing(Allowances::of_kernel(&[rule], "stable"));
+    let warning = "[    1.500000] ------------[ cut here ]------------\n\
+                   [    1.500001] WARNING: CPU: 0 PID: 9 at net/core/dev.c:10870 free_netdev+0x1f0/0x210\n\
+                   [    1.500002] ---[ end trace 0000000000000000 ]---\n";
+    talk.hello();
+    talk.start(0);
+    talk.console(warning);
+    talk.finish(0, Outcome::Pass { checks: 1 });
+    talk.console(warning);
+    talk
+}
+
+#[test]
+fn an_allowed_finding_stays_with_a_test_that_passes() {
+    let talk = warns_under(&[]);
+    let judged = talk.judged();
+    assert_eq!(judged[0].verdict, Verdict::Pass { checks: 1 });
+    let reasons = judged[0].findings.iter().map(|it| it.allowed.as_ref().map(|it| it.reason.as_str()));
+    assert_eq!(reasons.collect::<Vec<_>>(), [Some("known")]);
+}
+
+#[test]
+fn a_rule_for_other_tests_allows_nothing_here() {
+    let talk = warns_under(&["suite/other"]);
+    assert!(
+        matches!(&talk.judged()[0].verdict, Verdict::Fail(failure) if failure.kind == FailureKind::Finding)
+    );
 }

@@ -21,6 +21,7 @@ pub(super) fn verdict(
     if let Outcome::Fail { message } = outcome {
         return fail(message);
     }
+    let findings: Vec<_> = findings.iter().filter(|finding| finding.allowed.is_none()).collect();
     let valid: Vec<_> = findings.iter().filter(|finding| finding.kind != FindingKind::Blind).collect();
     if let Some(first) = valid.first() {
         let more = match valid.len() {

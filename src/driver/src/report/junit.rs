@@ -18,7 +18,7 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesStart, Event};
 
 use super::cases::{Case, Over, cases, measures, verdict_text};
-use super::{repeat, text_safety};
+use super::{allowed, repeat, text_safety};
 use crate::model::Verdict;
 use crate::results::format::{Run, TestResult};
 use crate::results::{self, Blame, Counts, Health, JUNIT_FILE, ResultsError, health};
@@ -148,7 +148,7 @@ fn told(run: &Run, case: &Case<'_>) -> String {
     for result in case.like_worst().take(BOOTS_TOLD) {
         let (kind, message) = verdict_text(&result.verdict);
         text.push_str(&format!("{}: {kind}\n{}\n", place(run, result), message.trim_end()));
-        for finding in &result.findings {
+        for finding in result.findings.iter().filter(|finding| finding.allowed.is_none()) {
             // The message often is the title of the first finding.
             if !message.starts_with(&finding.title) {
                 text.push_str(&format!("{}: {}\n", finding.kind.name(), finding.title));
@@ -176,7 +176,7 @@ fn place(run: &Run, result: &TestResult) -> String {
     }
 }
 
-/// Metrics, and the logs of the boots that went wrong.
+/// Metrics, what was allowed, and the logs of the boots that went wrong.
 fn output(run: &Run, case: &Case<'_>) -> String {
     let mut text = String::new();
     for measure in measures(run, case) {
@@ -188,6 +188,7 @@ fn output(run: &Run, case: &Case<'_>) -> String {
             measure.metric.name, measure.accel
         ));
     }
+    text.extend(case.results.iter().map(|result| allowed::lines(&result.findings)));
     if matches!(case.worst().verdict, Verdict::Pass { .. }) {
         return text;
     }
@@ -225,6 +226,11 @@ fn health_case(run: &Run, health: &Health, class: &str) -> TestCase {
             text.push('\n');
         }
         builder.set_trace(&text_safety::body(text));
+    }
+    let boots = run.boots.iter().filter(|boot| boot.launch.kernel == health.kernel);
+    let output: String = boots.map(|boot| allowed::lines(&boot.findings)).collect();
+    if !output.is_empty() {
+        builder.set_system_out(&text_safety::output(output));
     }
     builder.build()
 }

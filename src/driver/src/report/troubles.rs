@@ -94,7 +94,7 @@ fn write_group(run: &Run, group: &Group<'_>, look: Look, out: &mut dyn Write) ->
     writeln!(out, "{} {test}", look.paint(style, word))?;
     write_line(&format!("{kind} on {kernel}{boots}"), look, out)?;
     write_lines(&text_safety::body(message), MESSAGE_LINES, look, out)?;
-    for finding in result.findings.iter().take(FINDINGS) {
+    for finding in result.findings.iter().filter(|finding| finding.allowed.is_none()).take(FINDINGS) {
         // The message often is the title of the first finding.
         if text_safety::title(message) != text_safety::title(&finding.title) {
             write_line(&text_safety::title(&finding.title), look, out)?;

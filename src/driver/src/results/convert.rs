@@ -9,7 +9,7 @@ use std::time::Duration;
 use kregress_wire::{Breakdown, BreakdownRow};
 
 use super::format::{
-    Boot, BootEnd, Event, Finding, Guest, Kernel, Launch, Machine, Metric, Plan, Test, TestResult,
+    Allowance, Boot, BootEnd, Event, Finding, Guest, Kernel, Launch, Machine, Metric, Plan, Test, TestResult,
 };
 use crate::{console, model};
 
@@ -162,6 +162,10 @@ fn finding(finding: &console::Finding) -> Finding {
         stack: finding.stack.iter().map(|function| head(function)).collect(),
         start: finding.start,
         end: finding.end,
+        allowed: finding.allowed.as_ref().map(|allowance| Allowance {
+            reason: head(&allowance.reason),
+            expires: allowance.expires.to_string(),
+        }),
     }
 }
 

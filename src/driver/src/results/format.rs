@@ -174,6 +174,18 @@ pub struct Finding {
     pub start: u64,
     /// Byte offset behind its last line.
     pub end: u64,
+    /// Why it turns nothing red; none of a finding that does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<Allowance>,
+}
+
+/// A rule of the project file that allows a finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allowance {
+    /// Why.
+    pub reason: String,
+    /// Last day, `2027-01-31`, UTC.
+    pub expires: String,
 }
 
 /// The verdict of one test in one boot.

@@ -1,7 +1,7 @@
 //! What is to be said of a kernel apart from its tests: findings outside of
 //! every test, and boots that did not end as they should. Pure.
 
-use super::format::{Boot, BootEnd, Run, State};
+use super::format::{Boot, BootEnd, Finding, Run, State};
 use crate::model::{FailureKind, Verdict};
 
 /// Who is at fault.
@@ -71,7 +71,7 @@ fn of_kernel(run: &Run, kernel: &str) -> Health {
         problems.push(harness(kind, None, "no boot of this kernel was started".to_owned()));
     }
     for boot in boots {
-        problems.extend(boot.findings.iter().map(|finding| HealthProblem {
+        problems.extend(unallowed(&boot.findings).map(|finding| HealthProblem {
             blame: Blame::Kernel,
             kind: finding.kind.name(),
             boot: Some(boot.launch.id),
@@ -82,6 +82,10 @@ fn of_kernel(run: &Run, kernel: &str) -> Health {
         problems.extend(bad_end(run, boot));
     }
     Health { kernel: kernel.to_owned(), problems }
+}
+
+fn unallowed(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
+    findings.iter().filter(|finding| finding.allowed.is_none())
 }
 
 fn harness(kind: &'static str, boot: Option<u32>, message: String) -> HealthProblem {
@@ -166,6 +170,17 @@ mod tests {
             testing::ended(1, model::BootEnd::Clean),
         ]);
         assert_eq!(texts(&events), "Kernel warning: WARNING: possible circular locking dependency detected");
+    }
+
+    #[test]
+    fn an_allowed_finding_makes_no_kernel_ill() {
+        let mut events = testing::started(&["stable"], &["smoke/a"], 1);
+        events.extend([
+            testing::boot(1, "stable"),
+            RunEvent::BootFinding { boot: model::BootId(1), finding: testing::allowed("WARNING: x") },
+            testing::ended(1, model::BootEnd::Clean),
+        ]);
+        assert_eq!(texts(&events), "");
     }
 
     #[test]

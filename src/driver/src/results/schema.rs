@@ -97,6 +97,7 @@ fn everything() -> Vec<RunEvent> {
             }],
         });
         result.findings.push(testing::finding("WARNING: x"));
+        result.findings.push(testing::allowed("WARNING: y"));
         events.push(RunEvent::TestFinished(result));
     }
     events.push(testing::boot_finding(1, "BUG: y"));
