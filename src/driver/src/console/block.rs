@@ -357,9 +357,10 @@ impl Report {
         let rule = self.rule.unwrap_or(&CUT_OFF);
         let headline = super::rules::without_subsystem(self.headline.trim());
         let title = title::of(rule.title, headline, self.message.as_deref(), &self.frames);
-        let title = match (&self.work, rule.kind, &self.message, self.rule) {
+        let is_of_worker = rule.kind == FindingKind::Hang || rule.pattern.starts_with("BUG: workqueue ");
+        let title = match (&self.work, is_of_worker, &self.message, self.rule) {
             // Which work a worker is stuck in is the first question.
-            (Some(work), FindingKind::Hang, ..) => format!("{title} (work {})", title::normalise(work)),
+            (Some(work), true, ..) => format!("{title} (work {})", title::normalise(work)),
             (_, _, Some(message), None) => format!("{title}: {}", title::normalise(message)),
             _ => title,
         };
@@ -387,7 +388,12 @@ fn warning_kind(headline: &str, message: Option<&str>) -> FindingKind {
         ("lib/ref_tracker.c:", FindingKind::Leak),
         ("kernel/locking/", FindingKind::Lockdep),
         ("lib/list_debug.c:", FindingKind::Bug),
+        ("lib/debugobjects.c:", FindingKind::Bug),
     ];
+    // A reference that is given back twice is no leak.
+    if headline.contains(" ref_tracker_free+0x") {
+        return FindingKind::Bug;
+    }
     let find = |table: &[(&str, FindingKind)], text: Option<&str>| {
         let text = text?;
         table.iter().find(|(beginning, _)| text.starts_with(beginning)).map(|(_, kind)| *kind)

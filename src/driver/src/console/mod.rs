@@ -15,6 +15,7 @@ mod stack;
 #[cfg(test)]
 mod tests;
 mod title;
+mod work;
 
 pub use rules::{expected, never_allowed, title_begins};
 pub use scanner::Scanner;

@@ -5,7 +5,7 @@
 //! that a message which quotes another one is not mistaken for it. Does not
 //! know how the lines that follow are collected.
 
-use super::FindingKind;
+use super::{FindingKind, work};
 use crate::model::can_be_allowed;
 
 /// How a report ends.
@@ -120,12 +120,13 @@ static BEGINNINGS: [bool; 256] = {
 /// occurrence of what follows it, so the time is linear in the text.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
-    let mut rest = match parts.next().map(|head| text.strip_prefix(head)) {
-        Some(Some(rest)) => rest,
-        _ => return false,
-    };
+    let head = parts.next().unwrap_or_default();
+    work::looked_at(head.len().min(text.len()));
+    let Some(mut rest) = text.strip_prefix(head) else { return false };
     for part in parts {
-        match rest.find(part) {
+        let found = rest.find(part);
+        work::looked_at(found.map_or(rest.len(), |at| at + part.len()));
+        match found {
             Some(at) => rest = &rest[at + part.len()..],
             None => return false,
         }
@@ -254,7 +255,8 @@ static RULES: &[Rule] = &[
     rule("BUG: using *in preemptible", Lockdep, SHORT, Located),
     rule("BUG: spinlock ", Lockdep, SHORT, Located),
     rule("BUG: rwlock ", Lockdep, SHORT, Located),
-    rule("BUG: workqueue leaked ", Lockdep, SHORT, Located),
+    // 6.1 says `leaked lock or atomic`, later ones `leaked atomic, lock or RCU`.
+    rule("BUG: workqueue leaked ", Lockdep, SHORT, Named("BUG: workqueue leaked a lock or atomic context")),
     // kernel/rcu, kernel/hung_task.c, kernel/watchdog.c, kernel/workqueue.c
     rule("INFO: *detected*stall", Hang, LONG, Until(" on CPUs/tasks")),
     rule("INFO: task *blocked*for more than ", Hang, SHORT, Located),
@@ -291,6 +293,7 @@ static RULES: &[Rule] = &[
     rule("kmemleak: Kernel memory leak detector disabled", Blind, Line, Plain),
     rule("kmemleak: Cannot ", Blind, Line, Plain),
     rule("unreferenced object 0x", Leak, Frames, Located),
+    rule("ODEBUG: Out of memory. ODEBUG disabled", Blind, Line, Plain),
     // net
     rule("IPv4: Attempt to release ", Bug, Line, Plain),
     rule("Attempt to release ", Bug, Line, Plain),

@@ -3,7 +3,7 @@
 //! Knows the formats of x86 and arm64 frames and which functions only carry a
 //! report to the log. Does not know where a trace begins or ends.
 
-use super::title;
+use super::{title, work};
 
 /// Longest function name that is kept, in bytes; `KSYM_NAME_LEN` is 512, names
 /// above this are only seen from mangled Rust.
@@ -55,6 +55,7 @@ pub(super) fn instruction_pointer(text: &str) -> Option<&str> {
 /// compiler appended to it.
 pub(super) fn symbol(text: &str) -> Option<&str> {
     let end = text.find(|c: char| !is_symbol_char(c)).unwrap_or(text.len());
+    work::looked_at(end);
     let (name, rest) = text.split_at(end);
     let first = name.chars().next()?;
     let placed =
@@ -157,6 +158,7 @@ fn is_machinery(name: &str) -> bool {
         "check_prev_add",
         "check_prevs_add",
         "check_wait_context",
+        "debug_check_no_locks_freed",
         "lock_acquire",
         "lock_release",
         "mark_lock",
@@ -210,15 +212,20 @@ fn is_waiting(name: &str) -> bool {
         "__kmem_cache_alloc",
         "__mutex_lock",
         "__raw_spin_lock",
+        "__mutex_unlock",
         "__schedule",
         "_raw_read_lock",
+        "_raw_read_unlock",
         "_raw_spin_lock",
+        "_raw_spin_unlock",
         "_raw_write_lock",
+        "_raw_write_unlock",
         "down_read",
         "down_write",
         "kmalloc_",
         "kmem_cache_alloc",
         "mutex_lock",
+        "mutex_unlock",
         "preempt_schedule",
         "queued_spin_lock_",
         "native_queued_spin_lock_",
@@ -226,7 +233,8 @@ fn is_waiting(name: &str) -> bool {
         "schedule_",
         "wait_for_completion",
     ];
-    const NAMES: &[&str] = &["__wait_for_common", "io_schedule", "msleep", "schedule"];
+    const NAMES: &[&str] =
+        &["__cond_resched", "__wait_for_common", "io_schedule", "msleep", "schedule", "slab_free_hook"];
     PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
 }
 
