@@ -14,6 +14,7 @@ use crate::model::{
 };
 use crate::report::{human, json::JsonEvents, junit, look::Look, progress::Progress};
 use crate::results::{self, Recorder};
+use crate::symbols::Symbolising;
 use crate::{chain, clock, config, interrupt, paths};
 
 /// Passes events on to several observers, each of which hears every event.
@@ -128,6 +129,7 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, boots: u32) -> anyho
         observers.push(&mut events);
     }
     let mut fan = Fan(observers);
+    let mut fan = Symbolising::new(&mut fan);
     fan.observe(&RunEvent::RunStarted(info.clone()))?;
 
     let env = context.build_env(&project)?;

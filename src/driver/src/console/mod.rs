@@ -9,6 +9,7 @@ mod block;
 #[cfg(test)]
 mod corpus;
 mod line;
+mod place;
 mod rules;
 mod scanner;
 mod stack;
@@ -17,6 +18,7 @@ mod tests;
 mod title;
 mod work;
 
+pub use place::{Frame, Place, PlaceKind, SourceLine};
 pub use rules::{expected, never_allowed, title_begins};
 pub use scanner::Scanner;
 
@@ -36,6 +38,8 @@ pub struct Finding {
     pub title: String,
     /// Function names of its stack, innermost first; may be empty.
     pub stack: Vec<String>,
+    /// More about each function of the stack, in its order.
+    pub frames: Vec<Frame>,
     /// Byte offset of its first line in the console log.
     pub start: u64,
     /// Byte offset behind its last line.

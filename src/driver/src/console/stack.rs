@@ -3,6 +3,7 @@
 //! Knows the formats of x86 and arm64 frames and which functions only carry a
 //! report to the log. Does not know where a trace begins or ends.
 
+use super::place::{Place, PlaceKind};
 use super::{title, work};
 
 /// Longest function name that is kept, in bytes; `KSYM_NAME_LEN` is 512, names
@@ -38,6 +39,23 @@ pub(super) fn frame(text: &str) -> Option<Frame<'_>> {
     }
     let name = symbol(text)?;
     Some(if unreliable { Frame::Unreliable } else { Frame::Reliable(name) })
+}
+
+/// Where the code of a [`frame`] is.
+pub(super) fn frame_place(text: &str) -> Option<Place> {
+    let text = text.trim_start_matches(' ');
+    let text = text.strip_prefix("[<").map_or(Some(text), |after| Some(after.split_once(">]")?.1))?;
+    Place::parse(text.trim_start_matches(' '), PlaceKind::Return)
+}
+
+/// Where the code of an [`instruction_pointer`] is.
+pub(super) fn pointed_place(text: &str) -> Option<Place> {
+    let text = text.trim_start_matches(' ');
+    let place = match text.strip_prefix("RIP: ") {
+        Some(after) => after.split_once(':')?.1,
+        None => text.strip_prefix("pc : ")?,
+    };
+    Place::parse(place, PlaceKind::Exact)
 }
 
 /// The function in `RIP: 0010:foo+0x12/0x34` or `pc : foo+0x12/0x34`: where the
@@ -87,12 +105,11 @@ fn source_name(name: &str) -> &str {
 }
 
 /// Removes from the front what only printed the report. Leaves everything if
-/// nothing else is there.
-pub(super) fn without_machinery(stack: &mut Vec<String>) {
-    let first = stack.iter().position(|name| !is_machinery(name));
-    if let Some(first) = first {
-        stack.drain(..first);
-    }
+/// nothing else is there. Gives the number of functions that are gone.
+pub(super) fn without_machinery(stack: &mut Vec<String>) -> usize {
+    let first = stack.iter().position(|name| !is_machinery(name)).unwrap_or(0);
+    stack.drain(..first);
+    first
 }
 
 /// The stack from the first function that says something about the bug: not how

@@ -217,6 +217,7 @@ fn the_fingerprint_is_the_first_five_functions_that_matter() {
         kind: FindingKind::Hang,
         title: "hung".into(),
         stack: stack.map(str::to_owned).to_vec(),
+        frames: vec![],
         start: 0,
         end: 1,
         allowed: None,

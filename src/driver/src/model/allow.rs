@@ -108,7 +108,15 @@ mod tests {
     }
 
     fn finding(kind: FindingKind, title: &str) -> Finding {
-        Finding { kind, title: title.to_owned(), stack: vec![], start: 0, end: 1, allowed: None }
+        Finding {
+            kind,
+            title: title.to_owned(),
+            stack: vec![],
+            frames: vec![],
+            start: 0,
+            end: 1,
+            allowed: None,
+        }
     }
 
     fn drain() -> TestId {

@@ -271,3 +271,15 @@ fn what_was_allowed_is_told_in_one_line_and_turns_nothing_red() {
     assert_eq!(lines, ["allowed: WARNING: net/core/dev.c:123 at dev_close on stable, 2 times: fixed by …"]);
     assert!(text.contains("1 passed") && !text.contains("FAIL"), "{text}");
 }
+
+#[test]
+fn a_stack_has_its_lines_and_what_was_inlined() {
+    let mut events = testing::started(&["stable"], &["smoke/a"], 1);
+    let mut result = testing::fail("smoke/a", "stable", 1, "WARNING: x");
+    result.findings = vec![testing::traced("WARNING: x")];
+    events.extend([testing::boot(1, "stable"), RunEvent::TestFinished(result)]);
+    let text = text(&run_of(&events));
+    let stack = "\n      netdev_freemem net/core/dev.c:11 (inlined)\n      \
+                 free_netdev net/core/dev.c:11044\n      cleanup_net\n";
+    assert!(text.contains(stack), "{text}");
+}

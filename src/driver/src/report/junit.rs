@@ -153,7 +153,7 @@ fn told(run: &Run, case: &Case<'_>) -> String {
             if !message.starts_with(&finding.title) {
                 text.push_str(&format!("{}: {}\n", finding.kind.name(), finding.title));
             }
-            text.extend(finding.stack.iter().map(|function| format!("    {function}\n")));
+            text.extend(finding.trace().iter().map(|function| format!("    {function}\n")));
         }
         if let Some(boot) = result.boot.and_then(|id| run.boot(id)) {
             text.push_str(&format!("log: {}/{}\n", boot.launch.directory, results::CONSOLE_LOG));

@@ -370,6 +370,7 @@ fn hostile(texts: &[String]) -> Run {
             kind: FindingKind::Oops,
             title: text(),
             stack: vec![text(), text()],
+            frames: vec![],
             start: 0,
             end: 1,
             allowed: None,

@@ -162,7 +162,7 @@ fn write_line(line: &str, look: Look, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn write_stack(finding: &Finding, look: Look, out: &mut dyn Write) -> io::Result<()> {
-    write_frames(&finding.stack, look, out)
+    write_frames(&finding.trace(), look, out)
 }
 
 fn write_frames(stack: &[String], look: Look, out: &mut dyn Write) -> io::Result<()> {

@@ -26,7 +26,7 @@ pub struct HealthProblem {
     pub told_by: Option<String>,
     /// One line, or more of which the first is a title.
     pub message: String,
-    /// Function names of the stack, innermost first.
+    /// The stack, innermost first, as [`Finding::trace`] has it.
     pub stack: Vec<String>,
 }
 
@@ -77,7 +77,7 @@ fn of_kernel(run: &Run, kernel: &str) -> Health {
             boot: Some(boot.launch.id),
             told_by: None,
             message: finding.title.clone(),
-            stack: finding.stack.clone(),
+            stack: finding.trace(),
         }));
         problems.extend(bad_end(run, boot));
     }

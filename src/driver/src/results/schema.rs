@@ -98,6 +98,7 @@ fn everything() -> Vec<RunEvent> {
         });
         result.findings.push(testing::finding("WARNING: x"));
         result.findings.push(testing::allowed("WARNING: y"));
+        result.findings.push(testing::traced("WARNING: z"));
         events.push(RunEvent::TestFinished(result));
     }
     events.push(testing::boot_finding(1, "BUG: y"));
