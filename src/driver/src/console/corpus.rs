@@ -171,3 +171,21 @@ fn every_finding_of_the_corpus_lies_within_its_log_and_in_one_section() {
         }
     }
 }
+
+#[test]
+fn every_report_of_lockdep_but_of_rcu_usage_switches_it_off() {
+    let mut wrong = Vec::new();
+    for case in corpus() {
+        for item in scan(&case.log, usize::MAX) {
+            let Item::Finding(finding) = item else { continue };
+            let name = case.path.file_stem().expect("a name").to_string_lossy();
+            let lasts = name.starts_with("lockdep-") && !finding.title.contains("suspicious RCU usage");
+            if finding.kind == FindingKind::Lockdep
+                && super::switches_off(finding.kind, &finding.title) != lasts
+            {
+                wrong.push(finding.title);
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}

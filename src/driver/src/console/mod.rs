@@ -19,7 +19,7 @@ mod title;
 mod work;
 
 pub use place::{Frame, Place, PlaceKind, SourceLine};
-pub use rules::{expected, never_allowed, title_begins};
+pub use rules::{expected, never_allowed, switches_off, title_begins};
 pub use scanner::Scanner;
 
 /// Functions of a stack that make a fingerprint. With more, callers that have

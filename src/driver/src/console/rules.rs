@@ -140,6 +140,35 @@ pub fn title_begins(pattern: &str, title: &str) -> bool {
     matches(pattern, title)
 }
 
+/// Whether a finding means that a detector of the kernel is off from there to
+/// the end of the boot, so that what is not found any more proves nothing:
+/// because it gave up, or because it reports once (`debug_locks_off()` in
+/// kernel/locking/lockdep.c).
+#[must_use]
+pub fn switches_off(kind: FindingKind, title: &str) -> bool {
+    const ONCE: &[&str] = &[
+        "INFO: trying to register non-static key",
+        "WARNING: * lock order detected",
+        "WARNING: * still has locks held!",
+        "WARNING: Nested lock was not taken",
+        "WARNING: bad contention detected",
+        "WARNING: bad unlock balance detected",
+        "WARNING: chain_key collision",
+        "WARNING: held lock freed",
+        "WARNING: inconsistent lock state",
+        "WARNING: lock held when returning to user space",
+        "WARNING: possible ",
+        "WARNING: kernel/locking/*DEBUG_LOCKS_WARN_ON(",
+        "[ BUG: ",
+    ];
+    match kind {
+        // A hole in the log is over when the log goes on.
+        Blind => !title.contains("printk messages dropped"),
+        Lockdep => ONCE.iter().any(|pattern| matches(pattern, title)),
+        _ => false,
+    }
+}
+
 /// The class of findings that a user's pattern speaks of, where it tells that
 /// it can only be one of those that nobody may allow.
 #[must_use]
@@ -289,7 +318,6 @@ static RULES: &[Rule] = &[
     rule("ref_tracker: leaked reference", Leak, Frames, Located),
     rule("ref_tracker: * users at", Leak, Frames, Located),
     rule("ref_tracker: *couldn't get stats", Blind, Line, Plain),
-    rule("kmemleak: *new suspected memory leaks", Leak, Line, Plain),
     rule("kmemleak: Kernel memory leak detector disabled", Blind, Line, Plain),
     rule("kmemleak: Cannot ", Blind, Line, Plain),
     rule("unreferenced object 0x", Leak, Frames, Located),
@@ -331,6 +359,10 @@ static EXPECTED: &[Expected] = &[
     expected_line(
         "Memory cgroup out of memory: Killed process * (memcg-victim) ",
         "tcp-zerocopy/accounting lets a process exceed its cgroup",
+    ),
+    expected_line(
+        "kmemleak: * new suspected memory leaks",
+        "counts what the kernel left at its own start too; the guest copies the objects into the log",
     ),
     expected_line("sysrq: ", "somebody asked for the state of tasks or CPUs"),
     expected_line("NMI backtrace for cpu ", "asked for by sysrq-l or a report that stands above it"),

@@ -15,19 +15,33 @@ use super::console_text::ConsoleText;
 use super::exchange::{Action, Input, SessionTest};
 use super::record::Record;
 use super::watchdog::{Limits, Watchdog};
-use crate::console::{Finding, FindingKind, Item, Marker, Scanner};
+use crate::console::{self, Finding, FindingKind, Item, Marker, Scanner};
 use crate::guest::accel::NO_HELLO;
 use crate::model::{Allowances, BootEnd, Failure, FailureKind, Trouble, TroubleKind, Verdict};
+
+/// Longest that a kernel is given to settle after its tests at once, and how
+/// often: for what is dying, and for leaks.
+const LONGEST_SETTLING: Duration = Duration::from_secs(60);
+const SETTLINGS: u32 = 2;
 
 /// Why a guest that has not said goodbye comes to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Cause {
-    Lost { status: Option<String> },
+    Lost {
+        status: Option<String>,
+    },
     BootTimeout,
-    TestTimeout { test: u32, what: String },
+    TestTimeout {
+        test: u32,
+        what: String,
+    },
     Protocol(String),
     Host(String),
     Interrupted,
+    /// A detector of the kernel is off, and other tests are to come.
+    Blinded {
+        title: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +75,10 @@ pub struct Session {
     cause: Option<Cause>,
     diagnosis: Option<String>,
     last_words: Option<String>,
+    /// A detector of the kernel is off since this finding.
+    blinded: Option<Blinded>,
+    /// How often the kernel was given time to settle.
+    settled: u32,
     fatal: Option<Finding>,
     decoder: Decoder,
     scanner: Scanner,
@@ -68,6 +86,21 @@ pub struct Session {
     console_marks: Marks,
     console_text: ConsoleText,
     actions: Vec<Action>,
+}
+
+/// Since when a detector of the kernel is off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Blinded {
+    title: String,
+    since: Since,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Since {
+    /// Its start: another boot would end no better.
+    Boot,
+    /// A test, or the time after one.
+    Tests,
 }
 
 /// Whether the kernel log shows our markers.
@@ -98,6 +131,8 @@ impl Session {
             cause: None,
             diagnosis: None,
             last_words: None,
+            blinded: None,
+            settled: 0,
             fatal: None,
             decoder: Decoder::new(),
             scanner: Scanner::new(),
@@ -262,6 +297,9 @@ impl Session {
                     self.die(at);
                 }
             }
+            Event::Settling { limit_ms } => {
+                self.settling(at, Duration::from_millis(limit_ms))?;
+            }
             Event::Bye => {
                 if let Some(at) = self.running {
                     let test = self.records[at].test.id;
@@ -277,6 +315,20 @@ impl Session {
         Ok(())
     }
 
+    /// Gives the kernel time to complain after the last test. The guest says how
+    /// long, within bounds that are ours.
+    fn settling(&mut self, at: Duration, limit: Duration) -> Result<(), String> {
+        if self.running.is_some() || self.records.iter().any(Record::is_planned) {
+            return Err("it waited for the kernel to settle before its tests were over".to_owned());
+        }
+        if self.phase != Phase::Talking || self.settled == SETTLINGS {
+            return Err("it waited for the kernel to settle once too often".to_owned());
+        }
+        self.settled += 1;
+        self.watchdog.between_tests(at, limit.min(LONGEST_SETTLING) + self.limits.no_output);
+        Ok(())
+    }
+
     fn console_items(&mut self) {
         for item in self.scanner.drain() {
             match item {
@@ -285,6 +337,10 @@ impl Session {
                     // What the kernel survived so far did not end it.
                     self.fatal = None;
                     self.console_test = self.records.iter().position(|record| record.test.id == id);
+                    let blinded = self.blinded.as_ref().map(|blinded| blinded.title.clone());
+                    if let Some(at) = self.console_test {
+                        self.records[at].blinded = blinded;
+                    }
                 }
                 Item::Marker(Marker::End { id, at, .. }) => {
                     self.log_console(at);
@@ -336,6 +392,11 @@ impl Session {
         }
         let by_time = self.running.filter(|_| self.console_marks == Marks::Missing);
         let owner = self.console_test.or(by_time).filter(|at| !self.records[*at].is_judged());
+        if self.blinded.is_none() && console::switches_off(finding.kind, &finding.title) {
+            let in_tests = owner.is_some() || self.console_marks == Marks::Seen;
+            let since = if in_tests { Since::Tests } else { Since::Boot };
+            self.blinded = Some(Blinded { title: finding.title.clone(), since });
+        }
         let test = owner.map(|at| &self.records[at].test.name);
         finding.allowed = self.allowances.find(&finding, test).cloned();
         match owner {
@@ -363,7 +424,21 @@ impl Session {
                 }
                 let judged = self.records[index].judge();
                 self.actions.extend(judged.map(|judged| Action::Judged(Box::new(judged))));
+                self.end_if_blinded(at);
             }
+        }
+    }
+
+    /// Ends a boot in which a test switched a detector off: what still runs, and
+    /// what is to come, would prove less than it seems. It runs in a fresh one.
+    fn end_if_blinded(&mut self, at: Duration) {
+        let more = self.running.is_some() || self.records.iter().any(Record::is_planned);
+        if let Some(Blinded { title, since: Since::Tests }) = &self.blinded
+            && more
+            && self.phase == Phase::Talking
+        {
+            let title = title.clone();
+            self.end_with(at, Cause::Blinded { title });
         }
     }
 
@@ -433,7 +508,11 @@ impl Session {
         let rest = self.console_text.end();
         self.log_console(rest);
         self.judge_reported(at);
-        let running = self.running.take().or(self.late.take());
+        let mut running = self.running.take().or(self.late.take());
+        if matches!(self.cause, Some(Cause::Blinded { .. })) && self.fatal.is_none() {
+            // Cut off by us and by no fault of its own: it runs again.
+            running = None;
+        }
         let verdict = running.map(|_| self.verdict_of_the_dead());
         if let (Some(index), Some(verdict)) = (running, verdict) {
             let judged = self.records[index].judge_as(at, verdict);
@@ -488,7 +567,7 @@ impl Session {
                 trouble(TroubleKind::Interrupted, "interrupted by the user".to_owned())
             }
             Some(Cause::Lost { status }) => lost(status.as_deref()),
-            Some(Cause::BootTimeout) | None => lost(None),
+            Some(Cause::BootTimeout | Cause::Blinded { .. }) | None => lost(None),
         }
     }
 
@@ -509,6 +588,11 @@ impl Session {
                 return BootEnd::Killed { reason: "interrupted by the user".to_owned() };
             }
             Some(Cause::Host(reason)) => return BootEnd::Killed { reason: reason.clone() },
+            Some(Cause::Blinded { title }) if self.fatal.is_none() => {
+                let reason = format!("ended for a fresh boot, a detector of the kernel was off: {title}");
+                return BootEnd::Killed { reason };
+            }
+            Some(Cause::Blinded { .. }) => None,
             Some(Cause::Lost { status: Some(status) }) if !said_hello => {
                 Some(format!("the machine ended before the hello of its guest: {status}"))
             }

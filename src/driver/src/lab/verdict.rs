@@ -32,10 +32,7 @@ pub(super) fn verdict(
         return Verdict::Fail(Failure { kind, message: format!("{}{more}", first.title) });
     }
     if let Some(blind) = findings.first() {
-        return trouble(format!(
-            "the result is not valid, a detector of the kernel gave up: {}",
-            blind.title
-        ));
+        return invalid(&blind.title);
     }
     match outcome {
         Outcome::Pass { checks: 0 } => {
@@ -51,4 +48,18 @@ pub(super) fn verdict(
         Outcome::Error { message } => trouble(message.clone()),
         Outcome::Fail { message } => fail(message),
     }
+}
+
+/// The verdict of a test that began with a detector of the kernel switched off:
+/// that nothing was found in it proves nothing.
+pub(super) fn valid(verdict: Verdict, blinded: Option<&str>) -> Verdict {
+    match (verdict, blinded) {
+        (Verdict::Pass { .. }, Some(title)) => invalid(title),
+        (verdict, _) => verdict,
+    }
+}
+
+fn invalid(title: &str) -> Verdict {
+    let message = format!("the result is not valid, a detector of the kernel gave up: {title}");
+    Verdict::Error(Trouble { kind: TroubleKind::Workload, message })
 }
