@@ -612,6 +612,27 @@ fn a_test_that_runs_when_lockdep_was_found_to_be_off_runs_again_elsewhere() {
 }
 
 #[test]
+fn a_test_that_was_over_before_lockdep_was_found_to_be_off_runs_again_elsewhere() {
+    let mut talk = Talk::new(2);
+    talk.hello();
+    talk.start(0);
+    for event in [
+        Event::Finished { test: 0, outcome: Outcome::Pass { checks: 1 }, elapsed_ns: 1 },
+        Event::Started { test: 1 },
+        Event::Finished { test: 1, outcome: Outcome::Pass { checks: 1 }, elapsed_ns: 1 },
+        Event::Bye,
+    ] {
+        talk.say(&event);
+    }
+    let rest = "[    2.000000] kregress: end 0 pass\n[    2.000001] kregress: begin 1 suite/test1\n\
+                [    2.000002] kregress: end 1 pass\n";
+    talk.console(&format!("{RECURSIVE}{rest}"));
+    talk.die();
+    let judged: Vec<u32> = talk.judged().iter().map(|judged| judged.id).collect();
+    assert_eq!(judged, [0]);
+}
+
+#[test]
 fn the_last_test_of_a_plan_ends_no_boot_early() {
     let mut talk = Talk::new(1);
     talk.hello();
