@@ -16,6 +16,13 @@ pub fn unix_seconds() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
+/// Today's date, UTC.
+#[expect(clippy::disallowed_methods, reason = "this is the room for it")]
+#[must_use]
+pub fn today() -> jiff::civil::Date {
+    jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date()
+}
+
 /// Pauses between two looks at something that cannot be waited for.
 #[expect(clippy::disallowed_methods, reason = "this is the room for it")]
 pub fn poll_interval(interval: Duration) {

@@ -19,3 +19,4 @@ pub mod model;
 pub mod paths;
 pub mod report;
 pub mod results;
+pub mod symbols;

@@ -31,6 +31,14 @@ pub(crate) fn log(level: Level, text: &str) {
     }
 }
 
+/// Logs what the kernel says elsewhere, as if it had said it here: without a
+/// mark of ours in front.
+pub(crate) fn quote(level: Level, text: &str) {
+    for line in text.lines() {
+        write(&format!("<{}>{}\n", level as u8, printable(line)));
+    }
+}
+
 /// Marks the place in the log from which lines belong to a test.
 pub(crate) fn begin(id: u32, name: &str) {
     log(Level::Notice, &format!("begin {id} {}", one_line(name)));

@@ -17,6 +17,7 @@ mod ffi;
 mod gate;
 mod init;
 mod kmsg;
+mod last_look;
 mod local;
 mod modules;
 mod netlink;

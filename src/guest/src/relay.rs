@@ -68,7 +68,11 @@ impl Relay {
             | Event::Breakdown { test, .. }
             | Event::Progress { test, .. }
             | Event::Finished { test, .. } => *test,
-            Event::Hello(_) | Event::Started { .. } | Event::Diagnosis { .. } | Event::Bye => {
+            Event::Hello(_)
+            | Event::Started { .. }
+            | Event::Diagnosis { .. }
+            | Event::Settling { .. }
+            | Event::Bye => {
                 return Err("it sent an event that only the session sends".into());
             }
         };

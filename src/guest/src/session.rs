@@ -13,6 +13,7 @@ use kregress_wire::{Decoder, Event, Outcome, Plan, PlannedTest, Request, Workloa
 use rustix::process::Pid;
 
 use crate::child::{self, Launcher, Surroundings};
+use crate::last_look::LastLook;
 use crate::ports::Ports;
 use crate::{clock, diagnose, facts, kmsg, local, relay, tidy, workloads};
 
@@ -128,7 +129,14 @@ pub(crate) fn run(
             Place::Host(host) => host.refusal(test, info),
         },
     };
+    let last_look = LastLook::begin();
     run_tests(&plan.tests, &link, output.as_ref(), &current, &mut hands)?;
+    if matches!(place, Place::Machine) && !plan.tests.is_empty() {
+        last_look.take(&mut |limit| {
+            let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            link.send(&Event::Settling { limit_ms })
+        })?;
+    }
     link.send(&Event::Bye)?;
     link.settle(in_flight)?;
     Ok(())

@@ -66,6 +66,12 @@ pub enum Event {
         /// As [`crate::stacks`] has it, and words about what could not be had.
         text: String,
     },
+    /// No test runs any more; the kernel is given time to complain of what they
+    /// left behind. The host waits a little longer than the limit.
+    Settling {
+        /// At most this long, in milliseconds, on any machine.
+        limit_ms: u64,
+    },
     /// Every test of the plan has been reported; the guest powers off.
     Bye,
 }

@@ -15,6 +15,7 @@ use crate::model::{
 };
 use crate::report::{human, json::JsonEvents, junit, look::Look, progress::Progress};
 use crate::results::{self, Recorder};
+use crate::symbols::Symbolising;
 use crate::{chain, clock, config, interrupt, paths};
 
 /// Passes events on to several observers, each of which hears every event.
@@ -101,6 +102,7 @@ fn local_machine() -> Machine {
 pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> anyhow::Result<u8> {
     let Effort { boots, retries, quiet } = effort;
     let project = context.project()?;
+    config::check_expiry(&project.allow, clock::today()).map_err(usage)?;
     let (machine, wanted) = match on {
         On::Kernels(names) => {
             let specs = context.kernels(&project, names)?;
@@ -145,6 +147,7 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> a
         observers.push(&mut events);
     }
     let mut fan = Fan(observers);
+    let mut fan = Symbolising::new(&mut fan);
     fan.observe(&RunEvent::RunStarted(info.clone()))?;
     if let Some(reason) = fewer {
         fan.observe(&RunEvent::Notice(reason))?;
@@ -174,6 +177,7 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> a
         measurements.push(Measurement {
             kernel,
             cmdline: wanted.cmdline(),
+            allow: &project.allow,
             tests: &info.tests,
             boots,
             retries,

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::allow::RawAllow;
 use super::kernels::{self, RawKernel, RawMachine, RawProject};
 use super::paths::Base;
 use super::suite::{self, RawMetric, RawSuite, RawTest};
@@ -131,7 +132,7 @@ fn every_suite_and_fragment_of_the_repository_is_built_in() {
 fn switched_on() -> String {
     let line = |line: &str| match line.trim_start().strip_prefix('#') {
         Some(rest) if rest.starts_with("  ") || !rest.starts_with(' ') && !rest.is_empty() => {
-            format!("  {rest}\n")
+            format!("{}{rest}\n", &line[..line.len() - line.trim_start().len()])
         }
         _ => format!("{line}\n"),
     };
@@ -159,9 +160,11 @@ fn every_commented_entry_of_the_template_works() {
 #[test]
 fn the_template_shows_every_key() {
     let text = switched_on();
-    let keys = [keys_of::<RawProject>(), keys_of::<RawMachine>(), keys_of::<RawKernel>()].concat();
-    for key in keys {
-        let shown = text.lines().any(|line| line.trim_start().starts_with(&format!("{key}:")));
+    let keys =
+        [keys_of::<RawProject>(), keys_of::<RawMachine>(), keys_of::<RawKernel>(), keys_of::<RawAllow>()];
+    for key in keys.concat() {
+        let line_of_key = |line: &str| line.trim_start_matches([' ', '-']).starts_with(&format!("{key}:"));
+        let shown = text.lines().any(line_of_key);
         assert!(shown, "`{key}` is not in kregress.yaml");
     }
 }

@@ -422,6 +422,9 @@ fn example(key: &str) -> String {
         "workload" => "workload: netns/drain",
         "timeout" => "timeout: 30s",
         "name" => "name: drain_time",
+        "finding" => "finding: \"WARNING: net/core/dev.c:* at dev_close\"",
+        "reason" => "reason: fixed by abcdef, not yet in this tree",
+        "expires" => "expires: 2027-01-31",
         _ => return String::new(),
     };
     format!("like this: `{line}`")

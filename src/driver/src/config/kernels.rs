@@ -1,4 +1,5 @@
-//! `kregress.yaml`: kernels, the default kernel and the default machine.
+//! `kregress.yaml`: kernels, the default kernel, the default machine; what it
+//! allows is read by `allow`.
 //!
 //! Pure: from text to model. Whether a tree exists is seen when it is needed.
 
@@ -7,13 +8,14 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::allow::{self, RawAllow};
 use super::error::{ConfigError, PathError, Problem};
 use super::is_name;
 use super::machine::MachineOptions;
 use super::paths::Base;
 use super::value::{self, ValueError};
 use super::yaml::{Document, Entries, Path, Scalar};
-use crate::model::{FragmentName, KernelName, KernelSpec, Machine, Source};
+use crate::model::{AllowRule, FragmentName, KernelName, KernelSpec, Machine, Source};
 
 /// Merged where an entry names no fragments.
 pub(super) const DEFAULT_FRAGMENT: &str = "base";
@@ -29,6 +31,8 @@ pub(super) struct RawProject {
     machine: Option<RawMachine>,
     default_kernel: Option<String>,
     kernels: Entries<RawKernel>,
+    #[serde(default)]
+    allow: Vec<RawAllow>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,6 +70,7 @@ pub(super) struct ProjectFile {
     pub(super) kernels: Vec<KernelSpec>,
     pub(super) default_kernel: KernelName,
     pub(super) machine: Machine,
+    pub(super) allow: Vec<AllowRule>,
 }
 
 /// Reads `kregress.yaml`; `fragments` are the names of those that exist.
@@ -91,7 +96,8 @@ pub(super) fn parse(
         return Err(document.error(&Path::root().key("kernels"), problem));
     }
     let default_kernel = default_kernel(&document, raw.default_kernel, &kernels)?;
-    Ok(ProjectFile { kernels, default_kernel, machine: machine.over(Machine::default()) })
+    let allow = allow::rules(&document, &raw.allow)?;
+    Ok(ProjectFile { kernels, default_kernel, machine: machine.over(Machine::default()), allow })
 }
 
 fn machine(document: &Document<'_>, raw: &RawMachine) -> Result<MachineOptions, ConfigError> {

@@ -6,6 +6,7 @@
 //! boot or spawn. serde_yaml is named in `yaml` only, files are read in `files`
 //! only; the rest is pure.
 
+mod allow;
 mod embedded;
 mod error;
 mod files;
@@ -30,6 +31,7 @@ pub(crate) mod fixtures;
 
 use std::path::{Path, PathBuf};
 
+pub use allow::{Expired, check_expiry};
 pub use error::{ConfigError, PathError, Place, Problem};
 pub use fragments::{FragmentFile, Fragments};
 pub use machine::{MachineError, MachineOptions, machine_text};
@@ -40,7 +42,7 @@ pub use value::{
 };
 pub use workloads::Workloads;
 
-use crate::model::{KernelName, KernelSpec, Machine, Suite};
+use crate::model::{AllowRule, KernelName, KernelSpec, Machine, Suite};
 use paths::Base;
 
 /// Everything that the files say, checked.
@@ -52,6 +54,8 @@ pub struct Project {
     pub default_kernel: KernelName,
     /// The machine where nothing else is asked for.
     pub machine: Machine,
+    /// Findings that turn nothing red, in the order of the file.
+    pub allow: Vec<AllowRule>,
     /// In alphabetical order; the project's own hide built-in ones of the same name.
     pub suites: Vec<Suite>,
     /// What `fragments:` may name.
@@ -104,13 +108,13 @@ pub fn load(path: Option<&Path>, cwd: &Path) -> Result<Project, ConfigError> {
 
     let fragments = Fragments::load(project, cwd)?;
     let names: Vec<_> = fragments.names().map(str::to_owned).collect();
-    let kernels::ProjectFile { kernels, default_kernel, machine } = match &file {
+    let kernels::ProjectFile { kernels, default_kernel, machine, allow } = match &file {
         Some(file) => kernels::parse(&files::shown(file, cwd), &files::read(file, cwd)?, &base, &names)?,
         None => kernels::parse(BUILT_IN, embedded::CONFIG, &base, &names)?,
     };
     let suites = suite::load(project, cwd, &Workloads::guest())?;
     let cwd = cwd.to_owned();
-    Ok(Project { kernels, default_kernel, machine, suites, fragments, root, file, cwd, home })
+    Ok(Project { kernels, default_kernel, machine, allow, suites, fragments, root, file, cwd, home })
 }
 
 /// Whether a text can name a kernel, fragment, suite or test: it must stand on a

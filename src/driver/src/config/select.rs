@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::error::quoted;
 use super::nearest::{hint, list};
+use crate::model::pattern::fits as matches;
 use crate::model::{Suite, Test};
 
 /// The suite where nothing is asked for.
@@ -194,20 +195,6 @@ pub fn select(suites: &[Suite], wanted: &[String]) -> Result<Vec<Test>, SelectEr
         tests.extend(taken.filter(|test| seen.insert(&test.id)).cloned());
     }
     Ok(tests)
-}
-
-/// Whether a text fits a pattern in which `*` stands for any text.
-fn matches(pattern: &str, text: &str) -> bool {
-    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(head) else { return false };
-    let mut parts: Vec<_> = rest.split('*').collect();
-    let tail = parts.pop().unwrap_or_default();
-    // The leftmost place is as good as any for all but the last part.
-    for part in parts {
-        let Some(at) = text.find(part) else { return false };
-        text = &text[at + part.len()..];
-    }
-    text.ends_with(tail)
 }
 
 #[cfg(test)]

@@ -44,6 +44,9 @@ pub enum ValueError {
         quoted(.0)
     )]
     Timeout(String),
+    /// Not a day of the calendar.
+    #[error("{} is no day\nhint: year, month and day like this: `2027-01-31`", quoted(.0))]
+    Date(String),
     /// A word that is none of a fixed choice.
     #[error("unknown {what} {}{}", quoted(word), hint(word, &format!("{what}s"), known))]
     Word {
@@ -93,6 +96,17 @@ pub fn memory_text(bytes: u64) -> String {
 pub(super) fn cpus(text: &str) -> Result<u32, ValueError> {
     let cpus = number(text).and_then(|n| u32::try_from(n).ok()).filter(|n| CPUS.contains(n));
     cpus.ok_or_else(|| ValueError::Cpus(text.to_owned()))
+}
+
+/// Reads a day: `2027-01-31`.
+///
+/// # Errors
+///
+/// [`ValueError::Date`] for anything else, and for days that do not exist.
+pub(super) fn date(text: &str) -> Result<jiff::civil::Date, ValueError> {
+    let is_plain = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    let day = is_plain.then(|| text.parse().ok()).flatten();
+    day.ok_or_else(|| ValueError::Date(text.to_owned()))
 }
 
 /// Reads the name of an accelerator.

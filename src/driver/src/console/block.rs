@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::line::Caller;
 use super::rules::{CUT_OFF, Rule, Shape, Title, UNEXPLAINED};
 use super::stack::{self, Frame};
-use super::{Finding, FindingKind, title};
+use super::{Finding, FindingKind, Place, title};
 
 /// Lines after which a report without an end is taken as it is.
 const MAX_LINES: u32 = 600;
@@ -64,6 +64,8 @@ struct Report {
     /// Work function of the worker that prints.
     work: Option<String>,
     frames: Vec<String>,
+    /// Places of the frames, in their order.
+    places: Vec<Option<Place>>,
     trace: Trace,
     /// CPUs are asked to print their stacks.
     nmi: bool,
@@ -109,6 +111,9 @@ impl Block {
         let Phase::Collecting(report) = &self.phase else { return 0 };
         let optional = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
         let frames: usize = report.frames.iter().map(String::capacity).sum();
+        let place =
+            |place: &Place| place.symbol.capacity() + place.module.as_ref().map_or(0, String::capacity);
+        let frames = frames + report.places.iter().flatten().map(place).sum::<usize>();
         report.headline.capacity() + optional(&report.message) + optional(&report.work) + frames
     }
 
@@ -215,6 +220,7 @@ impl Report {
             message: None,
             work: None,
             frames: Vec::new(),
+            places: Vec::new(),
             trace,
             nmi: false,
             span,
@@ -273,7 +279,7 @@ impl Report {
         if let Some(function) = stack::instruction_pointer(text) {
             // Registers stand above the trace; the place is its first frame.
             if matches!(self.trace, Trace::Awaited | Trace::Bare | Trace::Marked) {
-                self.push_frame(function);
+                self.push_frame(function, stack::pointed_place(text));
             }
             return Step::Open;
         }
@@ -301,7 +307,7 @@ impl Report {
         match (stack::frame(text), self.trace) {
             (Some(frame), Trace::Bare | Trace::Marked) => {
                 if let Frame::Reliable(function) = frame {
-                    self.push_frame(function);
+                    self.push_frame(function, stack::frame_place(text));
                 }
                 Step::Open
             }
@@ -309,7 +315,7 @@ impl Report {
                 if matches!(self.shape(), Shape::Ruler | Shape::Frames) =>
             {
                 self.trace = Trace::Bare;
-                self.push_frame(function);
+                self.push_frame(function, stack::frame_place(text));
                 Step::Open
             }
             // Between marks there may be registers; without marks the first
@@ -346,20 +352,22 @@ impl Report {
         }
     }
 
-    fn push_frame(&mut self, function: &str) {
+    fn push_frame(&mut self, function: &str, place: Option<Place>) {
         if self.frames.len() < MAX_FRAMES {
             self.frames.push(function.to_owned());
+            self.places.push(place);
         }
     }
 
     fn finding(mut self) -> Finding {
-        stack::without_machinery(&mut self.frames);
+        let machinery = stack::without_machinery(&mut self.frames);
         let rule = self.rule.unwrap_or(&CUT_OFF);
         let headline = super::rules::without_subsystem(self.headline.trim());
         let title = title::of(rule.title, headline, self.message.as_deref(), &self.frames);
-        let title = match (&self.work, rule.kind, &self.message, self.rule) {
+        let is_of_worker = rule.kind == FindingKind::Hang || rule.pattern.starts_with("BUG: workqueue ");
+        let title = match (&self.work, is_of_worker, &self.message, self.rule) {
             // Which work a worker is stuck in is the first question.
-            (Some(work), FindingKind::Hang, ..) => format!("{title} (work {})", title::normalise(work)),
+            (Some(work), true, ..) => format!("{title} (work {})", title::normalise(work)),
             (_, _, Some(message), None) => format!("{title}: {}", title::normalise(message)),
             _ => title,
         };
@@ -367,7 +375,10 @@ impl Report {
             Title::Warn => warning_kind(headline, self.message.as_deref()),
             _ => rule.kind,
         };
-        Finding { kind, title, stack: self.frames, start: self.span.start, end: self.span.end }
+        let places = self.places.into_iter().skip(machinery);
+        let frames = places.map(|place| super::Frame { place, lines: Vec::new() }).collect();
+        let (stack, span) = (self.frames, self.span);
+        Finding { kind, title, stack, frames, start: span.start, end: span.end, allowed: None }
     }
 }
 
@@ -387,7 +398,12 @@ fn warning_kind(headline: &str, message: Option<&str>) -> FindingKind {
         ("lib/ref_tracker.c:", FindingKind::Leak),
         ("kernel/locking/", FindingKind::Lockdep),
         ("lib/list_debug.c:", FindingKind::Bug),
+        ("lib/debugobjects.c:", FindingKind::Bug),
     ];
+    // A reference that is given back twice is no leak.
+    if headline.contains(" ref_tracker_free+0x") {
+        return FindingKind::Bug;
+    }
     let find = |table: &[(&str, FindingKind)], text: Option<&str>| {
         let text = text?;
         table.iter().find(|(beginning, _)| text.starts_with(beginning)).map(|(_, kind)| *kind)

@@ -122,7 +122,7 @@ fn every_log_of_the_corpus_gives_what_its_header_says() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}hint: `{UPDATE}=1` rewrites the headers");
-    assert!(cases.len() >= 20, "the corpus is gone");
+    assert!(cases.len() >= 65, "the corpus is gone");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn the_corpus_has_every_kind_of_finding_and_logs_that_stay_silent() {
         silent += usize::from(findings == 0);
     }
     assert!(missing.is_empty(), "no log shows {missing:?}");
-    assert!(silent >= 3, "only {silent} logs are silent");
+    assert!(silent >= 4, "only {silent} logs are silent");
 }
 
 #[test]
@@ -170,4 +170,22 @@ fn every_finding_of_the_corpus_lies_within_its_log_and_in_one_section() {
             }
         }
     }
+}
+
+#[test]
+fn every_report_of_lockdep_but_of_rcu_usage_switches_it_off() {
+    let mut wrong = Vec::new();
+    for case in corpus() {
+        for item in scan(&case.log, usize::MAX) {
+            let Item::Finding(finding) = item else { continue };
+            let name = case.path.file_stem().expect("a name").to_string_lossy();
+            let lasts = name.starts_with("lockdep-") && !finding.title.contains("suspicious RCU usage");
+            if finding.kind == FindingKind::Lockdep
+                && super::switches_off(finding.kind, &finding.title) != lasts
+            {
+                wrong.push(finding.title);
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
 }

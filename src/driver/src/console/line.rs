@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use super::work;
+
 /// Longest piece of a line that is looked at, in bytes. The kernel's own limit
 /// for a line is below 1 KiB plus prefix; what is longer is no kernel message,
 /// but one may be glued to its end.
@@ -103,6 +105,7 @@ impl Splitter {
 /// Writes the readable part of `raw` to `text`: no escape sequences, no control
 /// characters, tabs as spaces, broken UTF-8 as replacement characters.
 fn clean(raw: &[u8], text: &mut String) {
+    work::looked_at(raw.len());
     text.clear();
     if raw.iter().all(|byte| matches!(byte, b' '..=b'~')) {
         // Nearly every line; the long way costs ten times as much.
@@ -190,7 +193,9 @@ fn level(text: &str) -> Option<&str> {
 /// `[   12.345678]`: seconds and six digits (`print_time()` in `printk.c`).
 fn stamp(text: &str) -> Option<&str> {
     // Twelve digits of seconds are thirty thousand years.
-    let seconds = text.strip_prefix('[')?.trim_start_matches(' ');
+    let inside = text.strip_prefix('[')?;
+    let seconds = inside.trim_start_matches(' ');
+    work::looked_at(inside.len() - seconds.len() + 20);
     let whole = seconds.bytes().take(13).take_while(u8::is_ascii_digit).count();
     let fraction = seconds.get(whole..)?.strip_prefix('.')?;
     let digits = fraction.bytes().take(7).take_while(u8::is_ascii_digit).count();
@@ -229,10 +234,13 @@ fn next_stamp(text: &str) -> Option<usize> {
     let begins = |at: usize| stamp(&text[at..]).is_some();
     // A level or a first stamp belongs to the piece itself.
     let skip = level(text).map_or(0, |after| text.len() - after.len()) + 1;
-    text.char_indices()
+    let found = text
+        .char_indices()
         .skip_while(|(at, _)| *at < skip)
         .find(|(at, c)| *c == '[' && begins(*at))
-        .map(|(at, _)| at)
+        .map(|(at, _)| at);
+    work::looked_at(found.unwrap_or(text.len()));
+    found
 }
 
 #[cfg(test)]

@@ -9,19 +9,24 @@ mod block;
 #[cfg(test)]
 mod corpus;
 mod line;
+mod place;
 mod rules;
 mod scanner;
 mod stack;
 #[cfg(test)]
 mod tests;
 mod title;
+mod work;
 
-pub use rules::allowances;
+pub use place::{Frame, Place, PlaceKind, SourceLine};
+pub use rules::{expected, never_allowed, switches_off, title_begins};
 pub use scanner::Scanner;
 
 /// Functions of a stack that make a fingerprint. With more, callers that have
 /// nothing to do with the bug tell equal bugs apart.
 const FINGERPRINT: usize = 5;
+
+use crate::model::Allowance;
 
 /// Something in the kernel log that must not be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,10 +38,14 @@ pub struct Finding {
     pub title: String,
     /// Function names of its stack, innermost first; may be empty.
     pub stack: Vec<String>,
+    /// More about each function of the stack, in its order.
+    pub frames: Vec<Frame>,
     /// Byte offset of its first line in the console log.
     pub start: u64,
     /// Byte offset behind its last line.
     pub end: u64,
+    /// Why it turns nothing red; the classifier itself allows nothing.
+    pub allowed: Option<Allowance>,
 }
 
 impl Finding {

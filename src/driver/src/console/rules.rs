@@ -5,7 +5,8 @@
 //! that a message which quotes another one is not mistaken for it. Does not
 //! know how the lines that follow are collected.
 
-use super::FindingKind;
+use super::{FindingKind, work};
+use crate::model::can_be_allowed;
 
 /// How a report ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +57,7 @@ pub(super) struct Rule {
 /// A line that is no finding although it resembles one, or the head of a stack
 /// trace that somebody asked for.
 #[derive(Debug)]
-pub(super) struct Allowed {
+pub(super) struct Expected {
     /// As in [`Rule`].
     pub(super) pattern: &'static str,
     /// Why it is harmless.
@@ -67,13 +68,13 @@ pub(super) struct Allowed {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Headline {
     Finding(&'static Rule),
-    Allowed,
+    Expected,
 }
 
 /// What the classifier passes over although it resembles a finding: pattern and
 /// reason, for documentation.
-pub fn allowances() -> impl Iterator<Item = (&'static str, &'static str)> {
-    ALLOWED.iter().map(|allowed| (allowed.pattern, allowed.reason))
+pub fn expected() -> impl Iterator<Item = (&'static str, &'static str)> {
+    EXPECTED.iter().map(|line| (line.pattern, line.reason))
 }
 
 /// Looks a message up in the tables.
@@ -81,8 +82,8 @@ pub(super) fn headline(text: &str) -> Option<Headline> {
     let text = without_subsystem(text.trim_start_matches(' '));
     let first = text.bytes().next()?;
     if BEGINNINGS[usize::from(first)] {
-        if ALLOWED.iter().any(|allowed| matches(allowed.pattern, text)) {
-            return Some(Headline::Allowed);
+        if EXPECTED.iter().any(|line| matches(line.pattern, text)) {
+            return Some(Headline::Expected);
         }
         let anchored = RULES.iter().filter(|rule| rule.pattern.as_bytes()[0] == first);
         if let Some(rule) = { anchored }.find(|rule| matches(rule.pattern, text)) {
@@ -108,8 +109,8 @@ static BEGINNINGS: [bool; 256] = {
         at += 1;
     }
     at = 0;
-    while at < ALLOWED.len() {
-        first[ALLOWED[at].pattern.as_bytes()[0] as usize] = true;
+    while at < EXPECTED.len() {
+        first[EXPECTED[at].pattern.as_bytes()[0] as usize] = true;
         at += 1;
     }
     first
@@ -119,12 +120,13 @@ static BEGINNINGS: [bool; 256] = {
 /// occurrence of what follows it, so the time is linear in the text.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
-    let mut rest = match parts.next().map(|head| text.strip_prefix(head)) {
-        Some(Some(rest)) => rest,
-        _ => return false,
-    };
+    let head = parts.next().unwrap_or_default();
+    work::looked_at(head.len().min(text.len()));
+    let Some(mut rest) = text.strip_prefix(head) else { return false };
     for part in parts {
-        match rest.find(part) {
+        let found = rest.find(part);
+        work::looked_at(found.map_or(rest.len(), |at| at + part.len()));
+        match found {
             Some(at) => rest = &rest[at + part.len()..],
             None => return false,
         }
@@ -132,12 +134,78 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
     true
 }
 
+/// Whether a title begins with a pattern of a user, in which `*` is any text.
+#[must_use]
+pub fn title_begins(pattern: &str, title: &str) -> bool {
+    matches(pattern, title)
+}
+
+/// Whether a finding means that a detector of the kernel is off from there to
+/// the end of the boot, so that what is not found any more proves nothing:
+/// because it gave up, or because it reports once (`debug_locks_off()` in
+/// kernel/locking/lockdep.c).
+#[must_use]
+pub fn switches_off(kind: FindingKind, title: &str) -> bool {
+    const ONCE: &[&str] = &[
+        "INFO: trying to register non-static key",
+        "WARNING: * lock order detected",
+        "WARNING: * still has locks held!",
+        "WARNING: Nested lock was not taken",
+        "WARNING: bad contention detected",
+        "WARNING: bad unlock balance detected",
+        "WARNING: chain_key collision",
+        "WARNING: held lock freed",
+        "WARNING: inconsistent lock state",
+        "WARNING: lock held when returning to user space",
+        "WARNING: possible ",
+        "WARNING: kernel/locking/*DEBUG_LOCKS_WARN_ON(",
+        "[ BUG: ",
+    ];
+    match kind {
+        // A hole in the log is over when the log goes on.
+        Blind => !title.contains("printk messages dropped"),
+        Lockdep => ONCE.iter().any(|pattern| matches(pattern, title)),
+        _ => false,
+    }
+}
+
+/// The class of findings that a user's pattern speaks of, where it tells that
+/// it can only be one of those that nobody may allow.
+#[must_use]
+pub fn never_allowed(pattern: &str) -> Option<FindingKind> {
+    let head = pattern.split('*').next().unwrap_or_default();
+    if head.is_empty() {
+        return None;
+    }
+    let never = |kind: FindingKind| !can_be_allowed(kind);
+    // Titles that the kernel's own line does not begin.
+    const OTHER: &[(&str, FindingKind)] = &[
+        ("the kernel started again", FindingKind::Reboot),
+        ("general protection fault", Oops),
+        ("double fault", Oops),
+    ];
+    if let Some((_, kind)) =
+        OTHER.iter().find(|(title, _)| title.starts_with(head) || head.starts_with(title))
+    {
+        return Some(*kind);
+    }
+    if let Some(Headline::Finding(rule)) = headline(head)
+        && never(rule.kind)
+    {
+        return Some(rule.kind);
+    }
+    let mut kinds =
+        RULES.iter().filter(|rule| rule.pattern.starts_with(head)).map(|rule| rule.kind).peekable();
+    let first = kinds.peek().copied()?;
+    kinds.all(never).then_some(first)
+}
+
 const fn rule(pattern: &'static str, kind: FindingKind, shape: Shape, title: Title) -> Rule {
     Rule { pattern, kind, shape, title }
 }
 
-const fn allowed(pattern: &'static str, reason: &'static str) -> Allowed {
-    Allowed { pattern, reason }
+const fn expected_line(pattern: &'static str, reason: &'static str) -> Expected {
+    Expected { pattern, reason }
 }
 
 /// Lines between the head of a report and its trace: registers, task, locks.
@@ -216,7 +284,8 @@ static RULES: &[Rule] = &[
     rule("BUG: using *in preemptible", Lockdep, SHORT, Located),
     rule("BUG: spinlock ", Lockdep, SHORT, Located),
     rule("BUG: rwlock ", Lockdep, SHORT, Located),
-    rule("BUG: workqueue leaked ", Lockdep, SHORT, Located),
+    // 6.1 says `leaked lock or atomic`, later ones `leaked atomic, lock or RCU`.
+    rule("BUG: workqueue leaked ", Lockdep, SHORT, Named("BUG: workqueue leaked a lock or atomic context")),
     // kernel/rcu, kernel/hung_task.c, kernel/watchdog.c, kernel/workqueue.c
     rule("INFO: *detected*stall", Hang, LONG, Until(" on CPUs/tasks")),
     rule("INFO: task *blocked*for more than ", Hang, SHORT, Located),
@@ -249,10 +318,10 @@ static RULES: &[Rule] = &[
     rule("ref_tracker: leaked reference", Leak, Frames, Located),
     rule("ref_tracker: * users at", Leak, Frames, Located),
     rule("ref_tracker: *couldn't get stats", Blind, Line, Plain),
-    rule("kmemleak: *new suspected memory leaks", Leak, Line, Plain),
     rule("kmemleak: Kernel memory leak detector disabled", Blind, Line, Plain),
     rule("kmemleak: Cannot ", Blind, Line, Plain),
     rule("unreferenced object 0x", Leak, Frames, Located),
+    rule("ODEBUG: Out of memory. ODEBUG disabled", Blind, Line, Plain),
     // net
     rule("IPv4: Attempt to release ", Bug, Line, Plain),
     rule("Attempt to release ", Bug, Line, Plain),
@@ -281,28 +350,41 @@ static FLOATING: &[Rule] = &[
 ];
 
 /// Checked before every anchored rule.
-static ALLOWED: &[Allowed] = &[
-    allowed("FAULT_INJECTION: forcing a failure", "a test asked for it; the trace says where"),
-    allowed("memcg-victim invoked oom-killer: ", "tcp-zerocopy/accounting lets a process exceed its cgroup"),
-    allowed(
+static EXPECTED: &[Expected] = &[
+    expected_line("FAULT_INJECTION: forcing a failure", "a test asked for it; the trace says where"),
+    expected_line(
+        "memcg-victim invoked oom-killer: ",
+        "tcp-zerocopy/accounting lets a process exceed its cgroup",
+    ),
+    expected_line(
         "Memory cgroup out of memory: Killed process * (memcg-victim) ",
         "tcp-zerocopy/accounting lets a process exceed its cgroup",
     ),
-    allowed("sysrq: ", "somebody asked for the state of tasks or CPUs"),
-    allowed("NMI backtrace for cpu ", "asked for by sysrq-l or a report that stands above it"),
-    allowed("Sending NMI from CPU ", "asked for by sysrq-l or a report that stands above it"),
-    allowed("task:* state:", "a line of sysrq-t or sysrq-w"),
-    allowed("Showing busy workqueues and worker pools", "sysrq-t, or part of a report that stands above it"),
-    allowed("Showing backtraces of running workers", "part of a report that stands above it"),
-    allowed("Showing all locks held in the system", "sysrq-d, or part of a report that stands above it"),
-    allowed("WARNING: kernel not compiled with ", "a CPU mitigation; says nothing of the network"),
-    allowed("WARNING: CPU does not support ", "a CPU mitigation; says nothing of the network"),
-    allowed("WARNING: Spectre-v2 mitigation is off", "boot with mitigations=off is our choice"),
-    allowed("WARNING: retbleed=", "a CPU mitigation; says nothing of the network"),
-    allowed("WARNING: ITS mitigation ", "a CPU mitigation; says nothing of the network"),
-    allowed("WARNING: BIOS bug: ", "the virtual machine's firmware, not the kernel"),
-    allowed("WARNING: polling idle and HT enabled", "idle=poll is our choice"),
-    allowed("WARNING: 'bootconfig' found on the kernel command line", "a command line, not the kernel"),
+    expected_line(
+        "kmemleak: * new suspected memory leaks",
+        "counts what the kernel left at its own start too; the guest copies the objects into the log",
+    ),
+    expected_line("sysrq: ", "somebody asked for the state of tasks or CPUs"),
+    expected_line("NMI backtrace for cpu ", "asked for by sysrq-l or a report that stands above it"),
+    expected_line("Sending NMI from CPU ", "asked for by sysrq-l or a report that stands above it"),
+    expected_line("task:* state:", "a line of sysrq-t or sysrq-w"),
+    expected_line(
+        "Showing busy workqueues and worker pools",
+        "sysrq-t, or part of a report that stands above it",
+    ),
+    expected_line("Showing backtraces of running workers", "part of a report that stands above it"),
+    expected_line(
+        "Showing all locks held in the system",
+        "sysrq-d, or part of a report that stands above it",
+    ),
+    expected_line("WARNING: kernel not compiled with ", "a CPU mitigation; says nothing of the network"),
+    expected_line("WARNING: CPU does not support ", "a CPU mitigation; says nothing of the network"),
+    expected_line("WARNING: Spectre-v2 mitigation is off", "boot with mitigations=off is our choice"),
+    expected_line("WARNING: retbleed=", "a CPU mitigation; says nothing of the network"),
+    expected_line("WARNING: ITS mitigation ", "a CPU mitigation; says nothing of the network"),
+    expected_line("WARNING: BIOS bug: ", "the virtual machine's firmware, not the kernel"),
+    expected_line("WARNING: polling idle and HT enabled", "idle=poll is our choice"),
+    expected_line("WARNING: 'bootconfig' found on the kernel command line", "a command line, not the kernel"),
 ];
 
 #[cfg(test)]
@@ -314,7 +396,7 @@ mod tests {
     fn pattern_of(text: &str) -> Option<&'static str> {
         match headline(text)? {
             Headline::Finding(rule) => Some(rule.pattern),
-            Headline::Allowed => Some("allowed"),
+            Headline::Expected => Some("expected"),
         }
     }
 
@@ -366,11 +448,30 @@ mod tests {
     }
 
     #[test]
-    fn what_we_asked_for_is_allowed() {
+    fn what_we_asked_for_is_expected() {
         for text in
             ["sysrq: Show Blocked State", "task:kworker/0:1 state:D stack:0", "WARNING: BIOS bug: CPU MTRRs"]
         {
-            assert_eq!(pattern_of(text), Some("allowed"), "{text}");
+            assert_eq!(pattern_of(text), Some("expected"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_can_only_mean_the_end_of_a_kernel_is_known() {
+        for (pattern, kind) in [
+            ("Kernel panic - not syncing: Fatal exception", FindingKind::Panic),
+            ("Kernel panic", FindingKind::Panic),
+            ("BUG: kernel NULL pointer dereference in *", FindingKind::Oops),
+            ("BUG: unable to handle", FindingKind::Oops),
+            ("general protection fault* in foo", FindingKind::Oops),
+            ("the kernel started", FindingKind::Reboot),
+            ("INFO: lockdep is turned off.", FindingKind::Blind),
+            ("ref_tracker: memory allocation failure", FindingKind::Blind),
+        ] {
+            assert_eq!(never_allowed(pattern), Some(kind), "{pattern}");
+        }
+        for pattern in ["BUG: ", "BUG: KASAN: ", "WARNING: ", "INFO: ", "* in foo", "something", ""] {
+            assert_eq!(never_allowed(pattern), None, "{pattern}");
         }
     }
 
@@ -384,9 +485,9 @@ mod tests {
     }
 
     #[test]
-    fn every_allowance_has_a_beginning_of_its_own() {
-        for allowed in ALLOWED {
-            assert!(!allowed.pattern.starts_with('*'), "`{}` would allow anything", allowed.pattern);
+    fn every_expected_line_has_a_beginning_of_its_own() {
+        for line in EXPECTED {
+            assert!(!line.pattern.starts_with('*'), "`{}` would expect anything", line.pattern);
         }
     }
 

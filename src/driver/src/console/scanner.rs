@@ -152,7 +152,7 @@ impl Log {
         }
         match headline(message) {
             Some(Headline::Finding(rule)) => self.headline(rule, own, caller, message, span),
-            Some(Headline::Allowed) if !is_collecting => self.allowed(own, caller, message),
+            Some(Headline::Expected) if !is_collecting => self.expected(own, caller, message),
             _ => self.other(own, caller, message, span),
         }
     }
@@ -178,7 +178,7 @@ impl Log {
 
     /// Opens what explains the traces to come, unless it is the stack of a CPU
     /// that a report under way asked for.
-    fn allowed(&mut self, own: Option<usize>, caller: Caller, text: &str) {
+    fn expected(&mut self, own: Option<usize>, caller: Caller, text: &str) {
         if let Some(own) = own {
             self.blocks.remove(own);
         }
@@ -190,7 +190,15 @@ impl Log {
 
     fn line_finding(&mut self, rule: &'static Rule, text: &str, span: &Range<u64>) {
         let title = title::of(rule.title, without_subsystem(text), None, &[]);
-        self.emit(Finding { kind: rule.kind, title, stack: vec![], start: span.start, end: span.end });
+        self.emit(Finding {
+            kind: rule.kind,
+            title,
+            stack: vec![],
+            frames: vec![],
+            start: span.start,
+            end: span.end,
+            allowed: None,
+        });
     }
 
     fn other(&mut self, own: Option<usize>, caller: Caller, text: &str, span: &Range<u64>) {
@@ -282,8 +290,10 @@ impl Log {
                 kind: FindingKind::Reboot,
                 title: "the kernel started again".to_owned(),
                 stack: vec![],
+                frames: vec![],
                 start: span.start,
                 end: span.end,
+                allowed: None,
             });
         }
     }

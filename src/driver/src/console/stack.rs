@@ -3,7 +3,8 @@
 //! Knows the formats of x86 and arm64 frames and which functions only carry a
 //! report to the log. Does not know where a trace begins or ends.
 
-use super::title;
+use super::place::{Place, PlaceKind};
+use super::{title, work};
 
 /// Longest function name that is kept, in bytes; `KSYM_NAME_LEN` is 512, names
 /// above this are only seen from mangled Rust.
@@ -40,6 +41,23 @@ pub(super) fn frame(text: &str) -> Option<Frame<'_>> {
     Some(if unreliable { Frame::Unreliable } else { Frame::Reliable(name) })
 }
 
+/// Where the code of a [`frame`] is.
+pub(super) fn frame_place(text: &str) -> Option<Place> {
+    let text = text.trim_start_matches(' ');
+    let text = text.strip_prefix("[<").map_or(Some(text), |after| Some(after.split_once(">]")?.1))?;
+    Place::parse(text.trim_start_matches(' '), PlaceKind::Return)
+}
+
+/// Where the code of an [`instruction_pointer`] is.
+pub(super) fn pointed_place(text: &str) -> Option<Place> {
+    let text = text.trim_start_matches(' ');
+    let place = match text.strip_prefix("RIP: ") {
+        Some(after) => after.split_once(':')?.1,
+        None => text.strip_prefix("pc : ")?,
+    };
+    Place::parse(place, PlaceKind::Exact)
+}
+
 /// The function in `RIP: 0010:foo+0x12/0x34` or `pc : foo+0x12/0x34`: where the
 /// kernel stood. `None` for a user space address and for a jump into nowhere.
 pub(super) fn instruction_pointer(text: &str) -> Option<&str> {
@@ -55,6 +73,7 @@ pub(super) fn instruction_pointer(text: &str) -> Option<&str> {
 /// compiler appended to it.
 pub(super) fn symbol(text: &str) -> Option<&str> {
     let end = text.find(|c: char| !is_symbol_char(c)).unwrap_or(text.len());
+    work::looked_at(end);
     let (name, rest) = text.split_at(end);
     let first = name.chars().next()?;
     let placed =
@@ -86,12 +105,11 @@ fn source_name(name: &str) -> &str {
 }
 
 /// Removes from the front what only printed the report. Leaves everything if
-/// nothing else is there.
-pub(super) fn without_machinery(stack: &mut Vec<String>) {
-    let first = stack.iter().position(|name| !is_machinery(name));
-    if let Some(first) = first {
-        stack.drain(..first);
-    }
+/// nothing else is there. Gives the number of functions that are gone.
+pub(super) fn without_machinery(stack: &mut Vec<String>) -> usize {
+    let first = stack.iter().position(|name| !is_machinery(name)).unwrap_or(0);
+    stack.drain(..first);
+    first
 }
 
 /// The stack from the first function that says something about the bug: not how
@@ -157,6 +175,7 @@ fn is_machinery(name: &str) -> bool {
         "check_prev_add",
         "check_prevs_add",
         "check_wait_context",
+        "debug_check_no_locks_freed",
         "lock_acquire",
         "lock_release",
         "mark_lock",
@@ -210,15 +229,20 @@ fn is_waiting(name: &str) -> bool {
         "__kmem_cache_alloc",
         "__mutex_lock",
         "__raw_spin_lock",
+        "__mutex_unlock",
         "__schedule",
         "_raw_read_lock",
+        "_raw_read_unlock",
         "_raw_spin_lock",
+        "_raw_spin_unlock",
         "_raw_write_lock",
+        "_raw_write_unlock",
         "down_read",
         "down_write",
         "kmalloc_",
         "kmem_cache_alloc",
         "mutex_lock",
+        "mutex_unlock",
         "preempt_schedule",
         "queued_spin_lock_",
         "native_queued_spin_lock_",
@@ -226,7 +250,8 @@ fn is_waiting(name: &str) -> bool {
         "schedule_",
         "wait_for_completion",
     ];
-    const NAMES: &[&str] = &["__wait_for_common", "io_schedule", "msleep", "schedule"];
+    const NAMES: &[&str] =
+        &["__cond_resched", "__wait_for_common", "io_schedule", "msleep", "schedule", "slab_free_hook"];
     PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
 }
 

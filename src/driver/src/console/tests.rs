@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::{Finding, FindingKind, Item, Marker, Scanner};
+use super::{Finding, FindingKind, Item, Marker, Scanner, work};
 
 fn scan(log: &str) -> Vec<Item> {
     let mut scanner = Scanner::new();
@@ -217,8 +217,10 @@ fn the_fingerprint_is_the_first_five_functions_that_matter() {
         kind: FindingKind::Hang,
         title: "hung".into(),
         stack: stack.map(str::to_owned).to_vec(),
+        frames: vec![],
         start: 0,
         end: 1,
+        allowed: None,
     };
     assert_eq!(finding.fingerprint(), "a:b:c:d:e");
     finding.stack.clear();
@@ -292,6 +294,77 @@ fn scan_in_chunks(log: &[u8], sizes: &[usize]) -> Vec<Item> {
     items
 }
 
+/// Bytes that the classifier may look at for each byte of the log: every rule
+/// that begins like a line looks at it, and every frame is looked at by several
+/// readers. The worst that was found is 22; a reader that looks at the rest of
+/// its line from each byte would need two thousand.
+const LOOKS_PER_BYTE: u64 = 50;
+
+/// For a log of nothing, and for the ends of lines.
+const LOOKS_PER_LOG: u64 = 1000;
+
+fn looks(log: &[u8]) -> u64 {
+    work::of(|| scan_in_chunks(log, &[4096])).0
+}
+
+/// Lines of a busy kernel, which mean nothing, in an order that a seed decides.
+fn noise(bytes: usize) -> String {
+    const LINES: &[&str] = &[
+        "veth0: entered promiscuous mode",
+        "IPv6: ADDRCONF(NETDEV_CHANGE): veth1: link becomes ready",
+        "br0: port 1(veth0) entered blocking state",
+        "TCP: request_sock_TCP: Possible SYN flooding on port 127.0.0.1:80. Sending cookies.",
+        "audit: type=1400 audit(1.1:2): apparmor=\"DENIED\" name=\"BUG: \" comm=\"WARNING: x\"",
+        "random: 7 urandom warning(s) missed due to ratelimiting",
+        "INFO: NMI handler (perf_event_nmi_handler) took too long to run: 1.102 msecs",
+    ];
+    let mut text = String::with_capacity(bytes + 200);
+    // Numerical Recipes' generator; any would do.
+    let mut state = 1_u32;
+    while text.len() < bytes {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let line = LINES[(state >> 16) as usize % LINES.len()];
+        text.push_str(&format!("[{:12.6}][ T{:4}] {line}\n", text.len() as f64 / 1e4, state >> 20));
+    }
+    text
+}
+
+#[test]
+fn a_warning_in_five_megabytes_of_noise_is_found_and_nothing_else() {
+    let (before, after) = (noise(4 << 20), noise(1 << 20));
+    let log = format!("{before}{WARN}{WARN_END}{after}");
+    assert!(log.len() > 5 << 20);
+    let items = scan(&log);
+    assert_eq!(outline(&items), ["warning"]);
+    assert_eq!(findings(&items)[0].start, before.len() as u64);
+    let looks = looks(log.as_bytes());
+    assert!(looks < LOOKS_PER_BYTE * log.len() as u64, "{looks}");
+}
+
+#[test]
+fn what_is_built_to_cost_time_costs_no_more_than_anything_else() {
+    for unit in [
+        "[",
+        "[ ",
+        "[0.000000]",
+        "[    1.000000] INFO: ",
+        "INFO: detected",
+        "[    1.000000] WARNING: CPU: PID: at \n",
+        "[    1.000000] BUG: *): \n",
+        "[    1.000000]  a.b.c.d+0x\n",
+        "\u{1b}[",
+        "\u{1b}]",
+        "kregress: ",
+        "\n",
+        "[    1.000000] ref_tracker: x has 1/2 users at\n[    1.000000]  f+0x1/0x2\n",
+    ] {
+        let log = unit.repeat(200_000 / unit.len());
+        let looks = looks(log.as_bytes());
+        let limit = LOOKS_PER_BYTE * log.len() as u64 + LOOKS_PER_LOG;
+        assert!(looks < limit, "{unit:?}: {} for each byte", looks / log.len() as u64);
+    }
+}
+
 proptest! {
     #[test]
     fn the_result_does_not_depend_on_the_chunks(
@@ -351,5 +424,13 @@ proptest! {
             let _ = scanner.drain();
             prop_assert!(scanner.held() < 1 << 20, "{} bytes held", scanner.held());
         }
+    }
+
+    #[test]
+    fn no_log_takes_more_than_linear_time(lines in prop::collection::vec(line(), 0..60), times in 1_usize..20) {
+        let log = lines.concat().repeat(times).into_bytes();
+        let looks = looks(&log);
+        let limit = LOOKS_PER_BYTE * log.len() as u64 + LOOKS_PER_LOG;
+        prop_assert!(looks <= limit, "{} for {} bytes", looks, log.len());
     }
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::rules::Title;
-use super::stack;
+use super::{stack, work};
 
 /// Longest title in bytes, from experience with report tables.
 const MAX_TITLE: usize = 300;
@@ -23,6 +23,7 @@ pub(super) fn of(rule: Title, headline: &str, message: Option<&str>, stack: &[St
 
 /// Rewrites a line of the log as a title.
 pub(super) fn normalise(text: &str) -> String {
+    work::looked_at(text.len());
     let mut title = String::new();
     for word in without_taint(text).split_whitespace() {
         let (end, space) = (title.len(), if title.is_empty() { "" } else { " " });

@@ -6,7 +6,7 @@
 //! entry changes afterwards.
 //!
 //! ```text
-//! store/KEY/meta.json  vmlinux  bzImage  config  build.log  lib/modules/RELEASE/
+//! store/KEY/meta.json  vmlinux  vmlinux.debug  bzImage  config  build.log  lib/modules/RELEASE/
 //! requests/REQUEST.json
 //! ```
 

@@ -7,13 +7,15 @@ use kregress_wire::{Event, Hello};
 use super::qmp::{Answer, Query};
 use super::record::Judged;
 use crate::console::Finding;
-use crate::model::{BootEnd, Evidence};
+use crate::model::{BootEnd, Evidence, TestId};
 
 /// A test as the session needs it.
 #[derive(Debug, Clone)]
 pub struct SessionTest {
     /// Number in the plan.
     pub id: u32,
+    /// Its name, for rules that allow findings.
+    pub name: TestId,
     /// Time limit, already scaled.
     pub timeout: Duration,
     /// Metrics that the workload may report.

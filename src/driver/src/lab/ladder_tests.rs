@@ -28,6 +28,8 @@ fn panic(title: &str, stack: &[&str]) -> Finding {
         kind: FindingKind::Panic,
         title: title.to_owned(),
         stack: stack.iter().map(|function| (*function).to_owned()).collect(),
+        frames: Vec::new(),
+        allowed: None,
         start: 0,
         end: 1,
     }

@@ -11,7 +11,8 @@ use super::exchange::{Action, SessionTest};
 use super::machine::Lab;
 use super::session::Session;
 use crate::model::{
-    Backend, BootEnd, BootFault, BootId, BootInfo, Observer, RunEvent, TestResult, TroubleKind, Verdict,
+    Allowances, Backend, BootEnd, BootFault, BootId, BootInfo, Observer, RunEvent, TestResult, TroubleKind,
+    Verdict,
 };
 use crate::results::BootDir;
 use crate::{chain, interrupt};
@@ -91,6 +92,7 @@ fn session_tests(measurement: &Measurement<'_>, plan: &Plan, slowdown: f64) -> V
         let required = test.metrics.iter().map(|metric| metric.name.to_owned());
         SessionTest {
             id: planned.id,
+            name: test.id.clone(),
             timeout: test.timeout.mul_f64(slowdown.max(1.0)),
             known_metrics: workload
                 .map(|workload| workload.info.metrics.iter().map(|metric| metric.name.to_owned()).collect())
@@ -178,7 +180,8 @@ fn try_launch(
         plan.nonce.clone(),
         session_tests(measurement, &plan, slowdown),
         lab.limits(measurement),
-    );
+    )
+    .allowing(Allowances::of_kernel(measurement.allow, &measurement.kernel.info.name.0));
     let mut end = BootEnd::Lost { reason: "the boot ended without a word".to_owned() };
     let outcome = lab.carry_out(prepared, &mut session, &mut |at, action| {
         let test = |id: u32| measurement.tests[id as usize].id.clone();

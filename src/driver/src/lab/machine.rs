@@ -273,6 +273,7 @@ impl Lab {
         let measurement = Measurement {
             kernel,
             cmdline: &[],
+            allow: &[],
             tests: &[],
             boots: 1,
             retries: 0,

@@ -53,7 +53,8 @@ use crate::guest::accel::{self, Decision};
 use crate::interrupt;
 use crate::kernel::Kernel;
 use crate::model::{
-    BootId, KernelName, Machine, Observer, RunEvent, Test, TestResult, Trouble, TroubleKind, Turn, Verdict,
+    AllowRule, BootId, KernelName, Machine, Observer, RunEvent, Test, TestResult, Trouble, TroubleKind, Turn,
+    Verdict,
 };
 
 /// What to measure on one kernel.
@@ -63,6 +64,8 @@ pub struct Measurement<'a> {
     pub kernel: &'a Kernel,
     /// Added to its command line.
     pub cmdline: &'a [String],
+    /// Findings that turn nothing red.
+    pub allow: &'a [AllowRule],
     /// Tests in order.
     pub tests: &'a [Test],
     /// How often each is measured, every time in another boot.

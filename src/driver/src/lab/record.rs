@@ -7,7 +7,7 @@ use std::time::Duration;
 use kregress_wire::{Breakdown, Outcome};
 
 use super::exchange::SessionTest;
-use super::verdict::verdict;
+use super::verdict::{valid, verdict};
 use crate::console::Finding;
 use crate::model::{Evidence, Verdict};
 
@@ -101,6 +101,8 @@ pub(super) struct Record {
     pub(super) findings: Vec<Finding>,
     pub(super) evidence: Vec<Evidence>,
     pub(super) log: Tail,
+    /// A detector of the kernel was off when it began; the finding that says so.
+    pub(super) blinded: Option<String>,
     /// The end marker stood in the kernel log.
     pub(super) console_ended: bool,
 }
@@ -118,6 +120,7 @@ impl Record {
             findings: Vec::new(),
             evidence: Vec::new(),
             log: Tail::default(),
+            blinded: None,
             console_ended: false,
         }
     }
@@ -200,6 +203,7 @@ impl Record {
         let State::Reported { since, at, outcome } = &self.state else { return None };
         let elapsed = at.saturating_sub(*since);
         let verdict = verdict(outcome, &self.findings, &self.test.required_metrics, &self.samples);
+        let verdict = valid(verdict, self.blinded.as_deref());
         self.state = State::Judged;
         Some(self.judged(elapsed, verdict))
     }

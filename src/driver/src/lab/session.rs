@@ -10,15 +10,17 @@ use std::time::Duration;
 
 use kregress_wire::{Decoder, Event, Nonce, PROTOCOL};
 
+mod blind;
 mod ending;
 
+use self::blind::Blinded;
 use super::console_text::ConsoleText;
 use super::exchange::{Action, Input, SessionTest};
 use super::ladder::{Ladder, Next, Order, Subject};
 use super::record::Record;
 use super::watchdog::{Limits, Watchdog};
 use crate::console::{Finding, Item, Marker, Scanner};
-use crate::model::{Trouble, TroubleKind, Verdict};
+use crate::model::{Allowances, Trouble, TroubleKind, Verdict};
 
 /// Why a guest that has not said goodbye comes to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,10 @@ enum Cause {
     Protocol(String),
     Host(String),
     Interrupted,
+    /// A detector of the kernel is off, and other tests are to come.
+    Blinded {
+        title: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +64,7 @@ pub struct Session {
     nonce: Nonce,
     records: Vec<Record>,
     limits: Limits,
+    allowances: Allowances,
     watchdog: Watchdog,
     phase: Phase,
     running: Option<usize>,
@@ -69,6 +76,10 @@ pub struct Session {
     /// There from the moment at which a limit passed.
     ladder: Option<Ladder>,
     last_words: Option<String>,
+    /// A detector of the kernel is off since this finding.
+    blinded: Option<Blinded>,
+    /// How often the kernel was given time to settle.
+    settled: u32,
     /// What ended the kernel.
     fatal: Option<Finding>,
     /// The last report before it, in which its cause may lie.
@@ -101,6 +112,7 @@ impl Session {
             records: tests.into_iter().map(Record::new).collect(),
             watchdog: Watchdog::new(limits.boot),
             limits,
+            allowances: Allowances::default(),
             phase: Phase::Booting,
             running: None,
             console_test: None,
@@ -108,6 +120,8 @@ impl Session {
             cause: None,
             ladder: None,
             last_words: None,
+            blinded: None,
+            settled: 0,
             fatal: None,
             recent: None,
             decoder: Decoder::new(),
@@ -119,11 +133,18 @@ impl Session {
         }
     }
 
+    /// The same, with findings that turn nothing red.
+    #[must_use]
+    pub fn allowing(self, allowances: Allowances) -> Self {
+        Self { allowances, ..self }
+    }
+
     /// When the session wants a [`Input::Tick`] at the latest.
     #[must_use]
     pub fn deadline(&self) -> Duration {
         let patience = self.console_patience();
-        let judging = self.records.iter().filter_map(|record| record.wait_for_console(patience));
+        let judging = self.records.iter().filter(|record| !self.runs_again(record));
+        let judging = judging.filter_map(|record| record.wait_for_console(patience));
         judging.chain([self.watchdog.deadline()]).min().unwrap_or(Duration::MAX)
     }
 
@@ -281,6 +302,7 @@ impl Session {
                     self.climb(at, next);
                 }
             }
+            Event::Settling { limit_ms } => self.settling(at, Duration::from_millis(limit_ms))?,
             Event::Bye => {
                 if let Some(at) = self.running {
                     let test = self.records[at].test.id;
@@ -304,6 +326,10 @@ impl Session {
                     // What the kernel survived so far did not end it.
                     (self.fatal, self.recent) = (None, None);
                     self.console_test = self.records.iter().position(|record| record.test.id == id);
+                    let blinded = self.blinded.as_ref().map(|blinded| blinded.title.clone());
+                    if let Some(at) = self.console_test {
+                        self.records[at].blinded = blinded;
+                    }
                 }
                 Item::Marker(Marker::End { id, at, .. }) => {
                     self.log_console(at);
@@ -345,15 +371,19 @@ impl Session {
         }
     }
 
-    fn finding(&mut self, finding: Finding) {
+    fn finding(&mut self, mut finding: Finding) {
         if self.ladder.as_mut().is_some_and(|ladder| ladder.is_ours(&finding)) {
             return;
         }
         self.note_cause(&finding);
         let by_time = self.running.filter(|_| self.console_marks == Marks::Missing);
-        match self.console_test.or(by_time) {
-            Some(at) if !self.records[at].is_judged() => self.records[at].findings.push(finding),
-            _ => self.actions.push(Action::BootFinding(finding)),
+        let owner = self.console_test.or(by_time).filter(|at| !self.records[*at].is_judged());
+        self.note_blindness(&finding, owner);
+        let test = owner.map(|at| &self.records[at].test.name);
+        finding.allowed = self.allowances.find(&finding, test).cloned();
+        match owner {
+            Some(at) => self.records[at].findings.push(finding),
+            None => self.actions.push(Action::BootFinding(finding)),
         }
     }
 
@@ -362,7 +392,7 @@ impl Session {
         let patience = self.console_patience();
         for index in 0..self.records.len() {
             let record = &self.records[index];
-            if !record.is_reported() || self.late == Some(index) {
+            if !record.is_reported() || self.late == Some(index) || self.runs_again(record) {
                 continue;
             }
             let waited = record.wait_for_console(patience).is_none_or(|until| until <= at);
@@ -376,6 +406,7 @@ impl Session {
                 }
                 let judged = self.records[index].judge();
                 self.actions.extend(judged.map(|judged| Action::Judged(Box::new(judged))));
+                self.end_if_blinded(at);
             }
         }
     }
@@ -486,7 +517,8 @@ impl Session {
         let rest = self.console_text.end();
         self.log_console(rest);
         self.judge_reported(at);
-        let running = self.running.take().or(self.late.take());
+        // What was cut off by us, and by no fault of its own, runs again.
+        let running = self.running.take().or(self.late.take()).filter(|_| !self.was_cut_off());
         let (verdict, end) = (running.map(|index| self.verdict_of_the_dead(index)), self.end());
         let evidence = self.ladder.take().map(Ladder::into_evidence).unwrap_or_default();
         match (running, verdict) {

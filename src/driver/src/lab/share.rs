@@ -99,6 +99,9 @@ fn cut(
             _ => shares.push(Share { tests: vec![at], purpose: whole.purpose, estimate: takes }),
         }
     }
+    for share in &mut shares {
+        share.purpose = purpose_of(tests, &share.tests);
+    }
     shares
 }
 

@@ -43,6 +43,7 @@ pub(super) fn verdict(
     if let Outcome::Fail { message } = outcome {
         return fail(message);
     }
+    let findings: Vec<_> = findings.iter().filter(|finding| finding.allowed.is_none()).collect();
     let valid: Vec<_> = findings.iter().filter(|finding| finding.kind != FindingKind::Blind).collect();
     if let Some(first) = valid.first() {
         let more = match valid.len() {
@@ -55,10 +56,7 @@ pub(super) fn verdict(
         });
     }
     if let Some(blind) = findings.first() {
-        return trouble(format!(
-            "the result is not valid, a detector of the kernel gave up: {}",
-            blind.title
-        ));
+        return invalid(&blind.title);
     }
     match outcome {
         Outcome::Pass { checks: 0 } => {
@@ -74,4 +72,18 @@ pub(super) fn verdict(
         Outcome::Error { message } => trouble(message.clone()),
         Outcome::Fail { message } => fail(message),
     }
+}
+
+/// The verdict of a test that began with a detector of the kernel switched off:
+/// that nothing was found in it proves nothing.
+pub(super) fn valid(verdict: Verdict, blinded: Option<&str>) -> Verdict {
+    match (verdict, blinded) {
+        (Verdict::Pass { .. }, Some(title)) => invalid(title),
+        (verdict, _) => verdict,
+    }
+}
+
+fn invalid(title: &str) -> Verdict {
+    let message = format!("the result is not valid, a detector of the kernel gave up: {title}");
+    Verdict::Error(Trouble { kind: TroubleKind::Workload, message })
 }

@@ -4,14 +4,17 @@
 //! No serialisation and no I/O: what is read from YAML is turned into these in
 //! `config`, what is written to disk is made from these in `results`.
 
+mod allow;
 mod detector;
 mod event;
 mod evidence;
 mod kernel;
 mod machine;
+pub(crate) mod pattern;
 mod suite;
 mod verdict;
 
+pub use allow::{AllowRule, Allowance, Allowances, can_be_allowed};
 pub use detector::Detector;
 pub use event::{
     BootEnd, BootFault, BootId, BootInfo, BuildEvent, KernelInfo, Observer, RunEvent, RunId, RunInfo,

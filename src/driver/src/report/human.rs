@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use super::cases::{Case, Measure, cases, measures};
 use super::look::{FAINT, HEADING, Look, verdict_style};
-use super::{breakdown, columns, quantity, text_safety, troubles};
+use super::{allowed, breakdown, columns, quantity, text_safety, troubles};
 use crate::model::{Accel, Verdict};
 use crate::results::format::{Run, State};
 use crate::results::{Counts, Health, JUNIT_FILE, Summary, health};
@@ -29,12 +29,22 @@ pub fn write(run: &Run, look: Look, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     troubles::write(run, &cases, look, out)?;
+    let allowed = allowed::of_run(run);
+    for finding in allowed.iter().take(ALLOWED) {
+        let line = columns::fit(&format!("allowed: {}", finding.text()), look.width);
+        writeln!(out, "{}", look.paint(FAINT, line))?;
+    }
+    if allowed.len() > ALLOWED {
+        writeln!(out, "... and {} more allowed findings", allowed.len() - ALLOWED)?;
+    }
     for notice in &run.notices {
         write_wrapped("note: ", &text_safety::body(notice), look, out)?;
     }
     write_end(run, &cases, look, out)
 }
 
+/// Allowed findings that are told of.
+const ALLOWED: usize = 10;
 /// Where metrics begin: behind the verdict.
 const INDENT: usize = 10;
 /// Columns that a metric's name has at least.

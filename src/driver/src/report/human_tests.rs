@@ -258,3 +258,28 @@ fn a_guest_cannot_write_to_the_terminal_through_the_table() {
     assert!(!text.contains("##[") && !text.contains('\u{202e}'), "{text}");
     assert!(!text.split_whitespace().any(|word| word.starts_with("::")), "{text}");
 }
+
+#[test]
+fn what_was_allowed_is_told_in_one_line_and_turns_nothing_red() {
+    let mut events = testing::whole_run(&["stable"], &["smoke/a"], 1);
+    let found = |finding| RunEvent::BootFinding { boot: crate::model::BootId(1), finding };
+    let at = events.len() - 2;
+    events.insert(at, found(testing::allowed("WARNING: net/core/dev.c:123 at dev_close")));
+    events.insert(at, found(testing::allowed("WARNING: net/core/dev.c:123 at dev_close")));
+    let text = text(&run_of(&events));
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("allowed: ")).collect();
+    assert_eq!(lines, ["allowed: WARNING: net/core/dev.c:123 at dev_close on stable, 2 times: fixed by …"]);
+    assert!(text.contains("1 passed") && !text.contains("FAIL"), "{text}");
+}
+
+#[test]
+fn a_stack_has_its_lines_and_what_was_inlined() {
+    let mut events = testing::started(&["stable"], &["smoke/a"], 1);
+    let mut result = testing::fail("smoke/a", "stable", 1, "WARNING: x");
+    result.findings = vec![testing::traced("WARNING: x")];
+    events.extend([testing::boot(1, "stable"), RunEvent::TestFinished(result)]);
+    let text = text(&run_of(&events));
+    let stack = "\n      netdev_freemem net/core/dev.c:11 (inlined)\n      \
+                 free_netdev net/core/dev.c:11044\n      cleanup_net\n";
+    assert!(text.contains(stack), "{text}");
+}

@@ -18,7 +18,7 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesCData, BytesStart, Event};
 
 use super::cases::{Case, Over, cases, measures, verdict_text};
-use super::{repeat, text_safety};
+use super::{allowed, repeat, text_safety};
 use crate::model::Verdict;
 use crate::results::format::{Evidence, Run, TestResult};
 use crate::results::{self, Blame, Counts, Health, JUNIT_FILE, ResultsError, Standing, Turn, health};
@@ -171,12 +171,12 @@ fn told(run: &Run, case: &Case<'_>) -> String {
 fn told_of(run: &Run, result: &TestResult) -> String {
     let (kind, message) = verdict_text(&result.verdict);
     let mut text = format!("{}: {kind}\n{}\n", place(run, result), message.trim_end());
-    for finding in &result.findings {
+    for finding in result.findings.iter().filter(|finding| finding.allowed.is_none()) {
         // The message often is the title of the first finding.
         if !message.starts_with(&finding.title) {
             text.push_str(&format!("{}: {}\n", finding.kind.name(), finding.title));
         }
-        text.extend(finding.stack.iter().map(|function| format!("    {function}\n")));
+        text.extend(finding.trace().iter().map(|function| format!("    {function}\n")));
     }
     text.push_str(&titles(&result.evidence));
     if let Some(boot) = result.boot.and_then(|id| run.boot(id)) {
@@ -248,7 +248,7 @@ fn place(run: &Run, result: &TestResult) -> String {
     place + &attempt
 }
 
-/// Metrics, and the logs of the boots that went wrong.
+/// Metrics, what was allowed, and the logs of the boots that went wrong.
 fn output(run: &Run, case: &Case<'_>) -> String {
     let mut text = String::new();
     for measure in measures(run, case) {
@@ -260,6 +260,7 @@ fn output(run: &Run, case: &Case<'_>) -> String {
             measure.metric.name, measure.accel
         ));
     }
+    text.extend(case.results.iter().map(|result| allowed::lines(&result.findings)));
     if case.standing() == Standing::Pass {
         return text;
     }
@@ -304,8 +305,11 @@ fn health_case(run: &Run, health: &Health, class: &str) -> TestCase {
         builder.set_trace(&text_safety::body(text));
     }
     let boots = run.boots.iter().filter(|boot| boot.launch.kernel == health.kernel);
-    let output: String =
-        boots.map(|boot| whole(&format!("boot {}", boot.launch.id), &boot.evidence)).collect();
+    let output: String = boots
+        .map(|boot| {
+            allowed::lines(&boot.findings) + &whole(&format!("boot {}", boot.launch.id), &boot.evidence)
+        })
+        .collect();
     if !output.is_empty() {
         builder.set_system_out(&text_safety::output(output));
     }

@@ -371,8 +371,10 @@ fn hostile(texts: &[String]) -> Run {
             kind: FindingKind::Oops,
             title: text(),
             stack: vec![text(), text()],
+            frames: vec![],
             start: 0,
             end: 1,
+            allowed: None,
         }];
         result.log = text();
         // Names may collide; then one of them has all its verdicts.
@@ -415,4 +417,23 @@ fn the_hostile_record_of_the_repository_is_read_and_its_report_is_xml() {
     assert_eq!(run.state, State::Finished);
     checked(&parse(&xml(&run)), &run);
     assert_eq!(counts(&run), Counts { pass: 5, fail: 3, skip: 2, error: 2, flaky: 0 });
+}
+
+#[test]
+fn what_was_allowed_is_in_the_output_of_a_pass() {
+    let mut events = testing::started(&["stable"], &["smoke/a"], 1);
+    let mut result = testing::pass("smoke/a", "stable", 1);
+    result.findings.push(testing::allowed("WARNING: x"));
+    let outside =
+        RunEvent::BootFinding { boot: crate::model::BootId(1), finding: testing::allowed("BUG: y") };
+    events.extend([testing::boot(1, "stable"), outside, RunEvent::TestFinished(result)]);
+    events.push(testing::ended(1, crate::model::BootEnd::Clean));
+    let mut bytes = Vec::new();
+    write(&fold(&events).close(State::Finished), &mut bytes).expect("a report");
+    let xml = String::from_utf8(bytes).expect("utf-8");
+    for title in ["WARNING: x", "BUG: y"] {
+        let line = format!("allowed: {title}: fixed by abcdef, not yet in this tree (until 2027-01-31)");
+        assert!(xml.contains(&line), "{xml}");
+    }
+    assert!(xml.contains("failures=\"0\"") && !xml.contains("<failure"), "{xml}");
 }

@@ -5,6 +5,7 @@
 //! Text that comes from a kernel or guest goes through [`text_safety`] here,
 //! whatever it went through before.
 
+mod allowed;
 mod breakdown;
 mod cases;
 mod columns;

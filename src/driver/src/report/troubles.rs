@@ -97,7 +97,7 @@ fn write_group(run: &Run, group: &Group<'_>, look: Look, out: &mut dyn Write) ->
     writeln!(out, "{} {test}", look.paint(style, word))?;
     write_line(&format!("{kind} on {kernel}{boots}"), look, out)?;
     write_lines(&text_safety::body(message), MESSAGE_LINES, look, out)?;
-    for finding in result.findings.iter().take(FINDINGS) {
+    for finding in result.findings.iter().filter(|finding| finding.allowed.is_none()).take(FINDINGS) {
         // The message often is the title of the first finding.
         if text_safety::title(message) != text_safety::title(&finding.title) {
             write_line(&text_safety::title(&finding.title), look, out)?;
@@ -183,7 +183,7 @@ fn write_evidence(evidence: &[Evidence], look: Look, out: &mut dyn Write) -> io:
 }
 
 fn write_stack(finding: &Finding, look: Look, out: &mut dyn Write) -> io::Result<()> {
-    write_frames(&finding.stack, look, out)
+    write_frames(&finding.trace(), look, out)
 }
 
 fn write_frames(stack: &[String], look: Look, out: &mut dyn Write) -> io::Result<()> {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use kregress_wire::{Breakdown, BreakdownRow};
 
 use super::format::{
-    Boot, BootEnd, Event, Evidence, Finding, Guest, Kernel, Launch, Machine, Metric, Plan, Test, TestResult,
+    Allowance, Boot, BootEnd, Event, Evidence, Finding, Frame, Guest, Kernel, Launch, Machine, Metric, Plan,
+    SourceLine, Test, TestResult,
 };
 use crate::{console, model};
 
@@ -172,13 +173,35 @@ fn finding(finding: &console::Finding) -> Finding {
         kind: finding.kind,
         title: head(&finding.title),
         stack: finding.stack.iter().map(|function| head(function)).collect(),
+        frames: frames(&finding.frames),
         start: finding.start,
         end: finding.end,
+        allowed: finding.allowed.as_ref().map(|allowance| Allowance {
+            reason: head(&allowance.reason),
+            expires: allowance.expires.to_string(),
+        }),
     }
 }
 
 fn evidence(evidence: &model::Evidence) -> Evidence {
     Evidence { source: evidence.source, text: cut(&evidence.text, EVIDENCE_LIMIT) }
+}
+
+/// Empty if nothing is known of any of them.
+fn frames(frames: &[console::Frame]) -> Vec<Frame> {
+    if frames.iter().all(|frame| frame.place.is_none() && frame.lines.is_empty()) {
+        return Vec::new();
+    }
+    let line = |line: &console::SourceLine| SourceLine {
+        function: head(&line.function),
+        file: head(&line.file),
+        line: line.line,
+    };
+    let frame = |frame: &console::Frame| Frame {
+        at: frame.place.as_ref().map(ToString::to_string),
+        lines: frame.lines.iter().map(line).collect(),
+    };
+    frames.iter().map(frame).collect()
 }
 
 fn boot_end(end: &model::BootEnd) -> BootEnd {

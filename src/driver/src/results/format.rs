@@ -197,10 +197,69 @@ pub struct Finding {
     pub title: String,
     /// Function names of its stack, innermost first.
     pub stack: Vec<String>,
+    /// More about each of them, in the same order; empty where nothing is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frames: Vec<Frame>,
     /// Byte offset of its first line in the boot's console log.
     pub start: u64,
     /// Byte offset behind its last line.
     pub end: u64,
+    /// Why it turns nothing red; none of a finding that does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<Allowance>,
+}
+
+/// A frame of a stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frame {
+    /// As the kernel printed it: `function+0x12/0x34 [module]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// Lines of the source, the innermost inlined function first; empty without
+    /// debug information.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<SourceLine>,
+}
+
+/// A line of the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceLine {
+    /// The function that the line is of.
+    pub function: String,
+    /// Relative to the kernel tree.
+    pub file: String,
+    /// From 1.
+    pub line: u32,
+}
+
+impl Finding {
+    /// The stack for people, innermost first: `function file:line` where the
+    /// line is known, with a line for each function that was inlined.
+    #[must_use]
+    pub fn trace(&self) -> Vec<String> {
+        let mut trace = Vec::new();
+        for (at, function) in self.stack.iter().enumerate() {
+            let lines = self.frames.get(at).map(|frame| frame.lines.as_slice()).unwrap_or_default();
+            match lines {
+                [] => trace.push(function.clone()),
+                [inlined @ .., last] => {
+                    let text = |line: &SourceLine| format!("{} {}:{}", line.function, line.file, line.line);
+                    trace.extend(inlined.iter().map(|line| format!("{} (inlined)", text(line))));
+                    trace.push(text(last));
+                }
+            }
+        }
+        trace
+    }
+}
+
+/// A rule of the project file that allows a finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allowance {
+    /// Why.
+    pub reason: String,
+    /// Last day, `2027-01-31`, UTC.
+    pub expires: String,
 }
 
 /// A step of looking at a guest over its limit.

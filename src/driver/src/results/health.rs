@@ -2,6 +2,7 @@
 //! every test, and boots that did not end as they should. Pure.
 
 use super::format::{Boot, BootEnd, Finding, Run, State};
+use crate::console;
 use crate::model::{BootFault, Verdict};
 
 /// Who is at fault.
@@ -26,7 +27,7 @@ pub struct HealthProblem {
     pub told_by: Option<String>,
     /// One line, or more of which the first is a title.
     pub message: String,
-    /// Function names of the stack, innermost first.
+    /// The stack, innermost first, as [`Finding::trace`] has it.
     pub stack: Vec<String>,
 }
 
@@ -72,7 +73,7 @@ fn of_kernel(run: &Run, kernel: &str) -> Health {
     }
     for boot in boots {
         let mut end = bad_end(run, boot);
-        let mut findings: Vec<&Finding> = boot.findings.iter().collect();
+        let mut findings: Vec<&Finding> = unallowed(&boot.findings).collect();
         // What kept a kernel from coming up is told first, and once.
         if let Some(BootEnd::NotBooted { reason, fault: BootFault::Kernel }) = &boot.end
             && let Some(mut problem) = end.take()
@@ -88,11 +89,23 @@ fn of_kernel(run: &Run, kernel: &str) -> Health {
             boot: Some(boot.launch.id),
             told_by: None,
             message: finding.title.clone(),
-            stack: finding.stack.clone(),
+            stack: finding.trace(),
         }));
         problems.extend(end);
     }
     Health { kernel: kernel.to_owned(), problems }
+}
+
+fn unallowed(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
+    findings.iter().filter(|finding| finding.allowed.is_none())
+}
+
+/// Whether a detector of the kernel was off: such a boot is ended for a fresh
+/// one, and the finding itself was told or allowed.
+fn is_blinded(run: &Run, boot: &Boot) -> bool {
+    let of_tests = run.results.iter().filter(|result| result.boot == Some(boot.launch.id));
+    let mut findings = of_tests.flat_map(|result| &result.findings).chain(&boot.findings);
+    findings.any(|finding| console::switches_off(finding.kind, &finding.title))
 }
 
 fn harness(kind: &'static str, boot: Option<u32>, message: String) -> HealthProblem {
@@ -125,6 +138,7 @@ fn bad_end(run: &Run, boot: &Boot) -> Option<HealthProblem> {
         }
         // A limit that passed is the verdict of the test that passed it.
         Some(BootEnd::Killed { .. }) if told_by.is_some() || run.state == State::Interrupted => None,
+        Some(BootEnd::Killed { .. }) if is_blinded(run, boot) => None,
         Some(BootEnd::Killed { reason }) => {
             problem(Blame::Harness, "host", &format!("was killed: {reason}"), None)
         }
@@ -157,6 +171,7 @@ fn bad_end(run: &Run, boot: &Boot) -> Option<HealthProblem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::console::FindingKind;
     use crate::model::{self, RunEvent, TroubleKind};
     use crate::results::testing::{self, fold};
 
@@ -188,6 +203,32 @@ mod tests {
             testing::ended(1, model::BootEnd::Clean),
         ]);
         assert_eq!(texts(&events), "Kernel warning: WARNING: possible circular locking dependency detected");
+    }
+
+    #[test]
+    fn an_allowed_finding_makes_no_kernel_ill() {
+        let mut events = testing::started(&["stable"], &["smoke/a"], 1);
+        events.extend([
+            testing::boot(1, "stable"),
+            RunEvent::BootFinding { boot: model::BootId(1), finding: testing::allowed("WARNING: x") },
+            testing::ended(1, model::BootEnd::Clean),
+        ]);
+        assert_eq!(texts(&events), "");
+    }
+
+    #[test]
+    fn a_boot_that_was_ended_because_a_detector_was_off_is_no_trouble_of_its_own() {
+        let mut events = testing::started(&["stable"], &["smoke/a"], 1);
+        let mut finding = testing::allowed("WARNING: possible recursive locking detected in foo");
+        finding.kind = FindingKind::Lockdep;
+        let mut result = testing::pass("smoke/a", "stable", 1);
+        result.findings.push(finding);
+        events.extend([
+            testing::boot(1, "stable"),
+            RunEvent::TestFinished(result),
+            testing::ended(1, model::BootEnd::Killed { reason: "ended for a fresh boot".into() }),
+        ]);
+        assert_eq!(texts(&events), "");
     }
 
     #[test]

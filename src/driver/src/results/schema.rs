@@ -101,6 +101,8 @@ fn everything() -> Vec<RunEvent> {
         result.findings.push(testing::finding("WARNING: x"));
         let text = "the agent answered: rcu_barrier < cleanup_net".to_owned();
         result.evidence = EvidenceSource::ALL.map(|source| Evidence { source, text: text.clone() }).to_vec();
+        result.findings.push(testing::allowed("WARNING: y"));
+        result.findings.push(testing::traced("WARNING: z"));
         events.push(RunEvent::TestFinished(result));
     }
     events.push(testing::boot_finding(1, "BUG: y"));

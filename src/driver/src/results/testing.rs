@@ -9,7 +9,7 @@ use kregress_wire::{Better, Hello, Kind, MetricInfo, Nonce, Unit, Value};
 use super::convert;
 use super::fold::Fold;
 use super::format::{Line, VERSION};
-use crate::console::{Finding, FindingKind};
+use crate::console::{Finding, FindingKind, Frame, Place, PlaceKind, SourceLine};
 use crate::model::{
     Accel, BootEnd, BootId, BootInfo, BuildEvent, Failure, FailureKind, KernelInfo, KernelName, Machine,
     RunEvent, RunId, RunInfo, SuiteName, Test, TestId, TestResult, Trouble, TroubleKind, Turn, Verdict,
@@ -181,9 +181,29 @@ pub(crate) fn finding(title: &str) -> Finding {
         kind: FindingKind::Warning,
         title: title.to_owned(),
         stack: ["free_netdev", "cleanup_net"].map(str::to_owned).to_vec(),
+        frames: vec![],
         start: 100,
         end: 900,
+        allowed: None,
     }
+}
+
+/// A finding of which the lines are known.
+pub(crate) fn traced(title: &str) -> Finding {
+    let line = |function: &str, line| SourceLine {
+        function: function.to_owned(),
+        file: "net/core/dev.c".to_owned(),
+        line,
+    };
+    let place = Place::parse("free_netdev+0x1f0/0x210", PlaceKind::Return);
+    let inner = Frame { place, lines: vec![line("netdev_freemem", 11), line("free_netdev", 11044)] };
+    Finding { frames: vec![inner, Frame::default()], ..finding(title) }
+}
+
+pub(crate) fn allowed(title: &str) -> Finding {
+    let expires = jiff::civil::date(2027, 1, 31);
+    let reason = "fixed by abcdef, not yet in this tree".to_owned();
+    Finding { allowed: Some(crate::model::Allowance { reason, expires }), ..finding(title) }
 }
 
 pub(crate) fn boot_finding(boot: u32, title: &str) -> RunEvent {

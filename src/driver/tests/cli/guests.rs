@@ -82,7 +82,7 @@ fn a_frame_of_a_gigabyte_is_an_error_and_not_waited_for() {
 fn a_frame_that_holds_no_message_is_an_error() {
     insta::assert_snapshot!(run(Behaviour::StrangeMessage, 3).2, @r"
     1 t/first pass
-    1 t/middle error: protocol: the guest broke the protocol: frame N is not a message: unknown variant `promise`, expected one of `hello`, `started`, `samples`, `note`, `breakdown`, `progress`, `finished`, `diagnosis`, `bye` at line 1 column 10
+    1 t/middle error: protocol: the guest broke the protocol: frame N is not a message: unknown variant `promise`, expected one of `hello`, `started`, `samples`, `note`, `breakdown`, `progress`, `finished`, `diagnosis`, `settling`, `bye` at line 1 column 10
     2 t/last pass
     ");
 }

@@ -160,8 +160,48 @@ fn a_warning_between_the_markers_of_a_test_fails_that_test_and_no_other() {
         let kind = if splat == Splat::HungTask { "hang" } else { "finding" };
         assert_eq!((&result["verdict"], &result["kind"]), (&"fail".into(), &kind.into()), "{splat:?}");
         assert_eq!(list(&result["findings"]).len(), 1, "{splat:?}: {result}");
-        assert_eq!(list(&record.json["boots"]).len(), 1, "{splat:?}");
+        // Lockdep reports once and is off from then on.
+        let boots = if matches!(splat, Splat::Lockdep) { 2 } else { 1 };
+        assert_eq!(list(&record.json["boots"]).len(), boots, "{splat:?}");
     }
+}
+
+/// Adds a rule to the project of a rig.
+fn allow(rig: &Rig, finding: &str, expires: &str) {
+    let path = rig.path("project/kregress.yaml");
+    let text = std::fs::read_to_string(&path).expect("the project file");
+    let rule = format!("allow:\n  - {{finding: '{finding}', reason: known, expires: {expires}}}\n");
+    std::fs::write(&path, text + &rule).expect("written");
+}
+
+#[test]
+fn an_allowed_warning_stays_in_the_results_and_fails_nothing() {
+    let rig = middle(Behaviour::Splat(Splat::Warning));
+    allow(&rig, "WARNING: ", "9999-12-31");
+    let seen = rig.kregress(&["run", "t"]).exits(0);
+    let record = seen.record();
+    let result = record.result("t/middle");
+    assert_eq!(result["verdict"], "pass");
+    assert_eq!(result["findings"][0]["allowed"]["reason"], "known", "{result}");
+    assert!(seen.stdout().contains("\nallowed: WARNING: "), "{}", seen.stdout());
+}
+
+#[test]
+fn an_expired_rule_ends_a_run_before_anything_boots_and_nothing_else() {
+    let rig = middle(Behaviour::Pass);
+    rig.kregress(&["run", "t"]).exits(0);
+    allow(&rig, "WARNING: ", "2020-01-31");
+    let seen = rig.kregress(&["run", "t"]).exits(2);
+    let message = seen.stderr();
+    let (_, rest) = message.split_once("error: kregress.yaml:").expect("a place");
+    let (_, rest) = rest.split_once(": ").expect("a line");
+    insta::assert_snapshot!(rest, @r"
+    the allowance of `WARNING: ` expired on 2020-01-31: known
+    hint: look whether the kernel still does it, then remove the rule or move its date
+    ");
+    assert_eq!(rig.runs().len(), 1);
+    rig.kregress(&["report"]).exits(0);
+    rig.kregress(&["list", "tests"]).exits(0);
 }
 
 #[test]
@@ -206,6 +246,10 @@ fn a_panic_fails_the_test_that_ran_and_the_rest_runs_in_another_boot() {
                 --machine accel=tcg,backend=qemu,cpus=2,memory=512M
 
     note: fake: TCG as asked for
+    note: stack traces of kernel fake have no source lines: there is no debug
+          information
+          hint: build the kernel with the fragment `debuginfo`, or put its
+          unstripped `vmlinux` beside the image
     2 passed, 1 failed
     3 tests, in [TIME]
     results: [DIR]/project/results/[RUN]

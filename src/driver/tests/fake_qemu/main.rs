@@ -35,6 +35,7 @@ fn outline(run: &Run) -> Vec<String> {
             Outcome::Skip { .. } => format!("skip {test}"),
             Outcome::Error { .. } => format!("error {test}"),
         }),
+        Event::Settling { .. } => Some("settling".to_owned()),
         Event::Bye => Some("bye".to_owned()),
         Event::Diagnosis { .. } => Some("diagnosis".to_owned()),
         Event::Samples { .. } | Event::Note { .. } | Event::Breakdown { .. } | Event::Progress { .. } => None,

@@ -8,7 +8,7 @@ use super::{config, kernel, suite, test};
 fn an_unknown_key_of_the_project_names_its_neighbour() {
     assert_snapshot!(config("version: 1\nkernel:\n  a: {git: x}\n"), @r"
     kregress.yaml:2:1: unknown key `kernel`
-    hint: did you mean `kernels`? known keys: `version`, `machine`, `default-kernel`, `kernels`
+    hint: did you mean `kernels`? known keys: `version`, `machine`, `default-kernel`, `kernels`, `allow`
     ");
 }
 

@@ -299,7 +299,7 @@ impl<'a> Build<'a> {
             Strip::Debug if from.exists() => {
                 let cmd = self.env.tools.cmd("strip").arg("--strip-debug").arg("-o").arg(&to).arg(&from);
                 cmd.read()?;
-                Ok(())
+                copy_made(&from, &entry.join(DEBUG_INFO), log)
             }
             Strip::Debug => Err(KernelProblem::Unmade { path: from, log: log.path().to_owned() }),
         }
@@ -370,6 +370,10 @@ impl<'a> Build<'a> {
         }
     }
 }
+
+/// `vmlinux` with its debug information, beside the one that is booted: for the
+/// lines of stack traces.
+const DEBUG_INFO: &str = "vmlinux.debug";
 
 /// What is taken out of `vmlinux`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -400,12 +400,14 @@ fn modules_are_stored_without_links_into_the_build() {
 }
 
 #[test]
-fn debug_information_stays_out_of_the_store() {
+fn debug_information_stays_beside_the_image_that_is_booted() {
     let fixture = Fixture::new();
     fixture.tool("olddefconfig", "echo CONFIG_DEBUG_INFO=y >>\"$out/.config\"");
     fixture.tool("strip", "test \"$1\" = --strip-debug && cp \"$4\" \"$3\" && echo stripped >>\"$3\"");
     let kernel = get(&fixture, &plain(&fixture)).expect("kernel");
-    assert!(fs::read(kernel.image).expect("image").ends_with(b"stripped\n"));
+    let image = fs::read(&kernel.image).expect("image");
+    let debug = fs::read(kernel.image.with_extension("debug")).expect("debug information");
+    assert_eq!(image, [debug.as_slice(), b"stripped\n"].concat());
 }
 
 #[test]

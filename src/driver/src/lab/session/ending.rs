@@ -81,7 +81,7 @@ impl Session {
                 trouble(TroubleKind::Interrupted, "interrupted by the user".to_owned())
             }
             Some(Cause::Lost { status }) => lost(status.as_deref()),
-            Some(Cause::BootTimeout | Cause::Silence) | None => lost(None),
+            Some(Cause::BootTimeout | Cause::Silence | Cause::Blinded { .. }) | None => lost(None),
         }
     }
 
@@ -130,6 +130,11 @@ impl Session {
                 return BootEnd::Killed { reason: "interrupted by the user".to_owned() };
             }
             Some(Cause::Host(reason)) => return BootEnd::Killed { reason: reason.clone() },
+            Some(Cause::Blinded { title }) if self.fatal.is_none() => {
+                let reason = format!("ended for a fresh boot, a detector of the kernel was off: {title}");
+                return BootEnd::Killed { reason };
+            }
+            Some(Cause::Blinded { .. }) => None,
             Some(Cause::Lost { status: Some(status) }) if !said_hello => {
                 Some(format!("the machine ended before the hello of its guest: {status}"))
             }
