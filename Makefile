@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint rings boots junit faults deps test-deps virtme-ng bench clean
+.PHONY: run test lint rings boots junit fuzz faults deps test-deps virtme-ng bench clean
 
 # Builds kregress and the default kernel, boots it, runs the smoke suite.
 run: deps
@@ -12,7 +12,7 @@ run: deps
 	$${CARGO_TARGET_DIR:-target}/release/kregress run $(ARGS)
 
 # Everything that CI runs.
-test: test-deps virtme-ng lint rings boots junit
+test: test-deps virtme-ng lint rings fuzz boots junit
 
 lint:
 	$(CARGO) fmt --all --check
@@ -21,6 +21,11 @@ lint:
 # Pure tests, and the whole command line against a fake QEMU: no kernel needed.
 rings:
 	$(CARGO) test --workspace --locked
+
+# Random bytes for what reads the guest, a minute for each target; `scripts/fuzz 3600
+# console` goes on longer.
+fuzz: test-deps
+	scripts/fuzz 60
 
 # Real kernels under TCG, on both backends; the store keeps what is built.
 boots: test-deps virtme-ng
@@ -46,7 +51,7 @@ deps:
 	@scripts/install-deps
 
 test-deps:
-	@scripts/install-deps git nodejs npm
+	@scripts/install-deps git nodejs npm g++
 
 # virtme-ng in a virtual environment of kregress's own, for the second backend.
 virtme-ng: deps

@@ -93,7 +93,7 @@ mod tests {
             seed: 0,
         };
         let nonce = Nonce::from_bytes([7; 16]);
-        Plan { protocol: PROTOCOL, nonce, seed: 1, tests: ids.iter().map(test).collect() }
+        Plan { protocol: PROTOCOL, nonce, seed: 1, patience_ms: 1000, tests: ids.iter().map(test).collect() }
     }
 
     fn check(plan: &Plan) -> Result<Plan, String> {
@@ -116,7 +116,7 @@ mod tests {
     fn another_protocol_is_told_before_its_unknown_fields() {
         let json = format!(r#"{{"protocol": {}, "novelty": true}}"#, PROTOCOL + 1);
         let error = parse(json.as_bytes(), Path::new("/p.json")).expect_err("another protocol");
-        assert!(error.to_string().starts_with("the plan speaks protocol 2, this guest speaks 1"), "{error}");
+        assert!(error.to_string().starts_with("the plan speaks protocol 3, this guest speaks 2"), "{error}");
     }
 
     #[test]

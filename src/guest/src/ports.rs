@@ -18,10 +18,6 @@ use crate::clock;
 
 const CLASS: &str = "/sys/class/virtio-ports";
 
-/// How long ports may take to appear: devices are probed in the background.
-/// Under TCG on a busy host it took 0.1 s; a debug kernel is ten times slower.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
-
 /// The channels to the host.
 #[derive(Debug)]
 pub(crate) struct Ports {

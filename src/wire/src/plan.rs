@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +20,19 @@ pub struct Plan {
     pub nonce: Nonce,
     /// Seed of the run; tests carry their own, derived from it.
     pub seed: u64,
+    /// How long the guest waits for its channels to appear, in milliseconds: less
+    /// than the host waits for its hello, so that it can say what is missing.
+    pub patience_ms: u64,
     /// In the order of execution.
     pub tests: Vec<PlannedTest>,
+}
+
+impl Plan {
+    /// How long the guest waits for its channels to appear.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience_ms)
+    }
 }
 
 /// One test as the guest needs it.
@@ -128,7 +140,13 @@ mod tests {
 
     #[test]
     fn an_unknown_key_in_a_plan_is_refused() {
-        let plan = Plan { protocol: 1, nonce: Nonce::from_bytes([0; 16]), seed: 7, tests: vec![] };
+        let plan = Plan {
+            protocol: 1,
+            nonce: Nonce::from_bytes([0; 16]),
+            seed: 7,
+            patience_ms: 1000,
+            tests: vec![],
+        };
         let mut json = serde_json::to_value(&plan).expect("serialise");
         json["surprise"] = 1.into();
         let error = serde_json::from_value::<Plan>(json).expect_err("unknown key");

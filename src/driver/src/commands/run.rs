@@ -149,8 +149,9 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> a
     let mut fan = Fan(observers);
     let mut fan = Symbolising::new(&mut fan);
     fan.observe(&RunEvent::RunStarted(info.clone()))?;
-    if let Some(reason) = fewer {
-        fan.observe(&RunEvent::Notice(reason))?;
+    let unquiet = if quiet == Quiet::Alone { lab::unquiet() } else { None };
+    for notice in fewer.into_iter().chain(unquiet) {
+        fan.observe(&RunEvent::Notice(notice))?;
     }
 
     let env = context.build_env(&project)?;

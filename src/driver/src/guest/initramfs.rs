@@ -192,7 +192,13 @@ mod tests {
     use super::*;
 
     fn image() -> Vec<u8> {
-        let plan = Plan { protocol: 1, nonce: Nonce::from_bytes([7; 16]), seed: 1, tests: vec![] };
+        let plan = Plan {
+            protocol: 1,
+            nonce: Nonce::from_bytes([7; 16]),
+            seed: 1,
+            patience_ms: 1000,
+            tests: vec![],
+        };
         let init = std::env::current_exe().expect("own path");
         let mut out = Vec::new();
         write(&Contents { init: &init, modules: &Selection::default(), plan: &plan }, &mut out)

@@ -70,7 +70,7 @@ pub struct Launch<'a> {
 /// misses the kernel's test of the timer interrupt, which then complains of the
 /// BIOS. The sysctl makes a leaked device reference shout after a second rather
 /// than ten.
-pub(super) const CMDLINE: [&str; 11] = [
+pub(super) const CMDLINE: [&str; 10] = [
     "oops=panic",
     "nokaslr",
     "mitigations=off",
@@ -79,7 +79,6 @@ pub(super) const CMDLINE: [&str; 11] = [
     "printk.devkmsg=on",
     "softlockup_panic=1",
     "unknown_nmi_panic=1",
-    "sysctl.kernel.hung_task_timeout_secs=60",
     "sysctl.net.core.netdev_unregister_timeout_secs=1",
     // Tunnel drivers would put nine devices into every namespace: dressing, not the body.
     "sysctl.net.core.fb_tunnels_only_for_init_net=1",
@@ -140,9 +139,11 @@ pub fn command(launch: &Launch<'_>) -> Cmd {
         // Never native: there is no QEMU then.
         Accel::Tcg | Accel::Native => ("tcg", "max"),
     };
-    let fixed = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "kregress"];
+    let fixed = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"];
     Cmd::new(launch.qemu)
         .args(fixed)
+        // Threads with names can be told apart and pinned.
+        .args(["-name", "kregress,debug-threads=on"])
         .args(["-machine", "pc", "-accel", accel, "-cpu", cpu])
         .args(["-smp".to_owned(), launch.cpus.to_string(), "-m".to_owned(), format!("{mebibytes}M")])
         .args(["-kernel".as_ref(), launch.kernel.as_os_str(), "-initrd".as_ref(), launch.initrd.as_os_str()])
@@ -188,7 +189,7 @@ mod tests {
         none
         -no-reboot
         -name
-        kregress
+        kregress,debug-threads=on
         -machine
         pc
         -accel
@@ -204,7 +205,7 @@ mod tests {
         -initrd
         /run/initrd
         -append
-        console=ttyS0 loglevel=8 panic=-1 oops=panic nokaslr mitigations=off slab_nomerge no_timer_check printk.devkmsg=on softlockup_panic=1 unknown_nmi_panic=1 sysctl.kernel.hung_task_timeout_secs=60 sysctl.net.core.netdev_unregister_timeout_secs=1 sysctl.net.core.fb_tunnels_only_for_init_net=1 quiet
+        console=ttyS0 loglevel=8 panic=-1 oops=panic nokaslr mitigations=off slab_nomerge no_timer_check printk.devkmsg=on softlockup_panic=1 unknown_nmi_panic=1 sysctl.net.core.netdev_unregister_timeout_secs=1 sysctl.net.core.fb_tunnels_only_for_init_net=1 quiet
         -chardev
         socket,id=kregress-console,path=/s,,1/console
         -serial

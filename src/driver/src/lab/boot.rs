@@ -15,6 +15,7 @@ use kregress_wire::{Event, Request, Writer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::exchange::{Action, Input};
+use super::pin;
 use super::qmp::{Answer, Monitor, Query};
 use super::session::Session;
 use crate::exec::{Cmd, ExecError, Running};
@@ -131,6 +132,15 @@ struct Channel {
     stream: UnixStream,
 }
 
+/// Where the threads of a machine run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seat {
+    /// Wherever the host puts them.
+    Any,
+    /// So many virtual CPUs have processors of their own.
+    Own(u32),
+}
+
 /// A machine that is running, with its channels and logs.
 pub(super) struct Boot {
     machine: Running,
@@ -145,8 +155,40 @@ pub(super) struct Boot {
     output_log: CappedLog,
     event_log: CappedLog,
     machine_log: PathBuf,
-    started: Instant,
+    time: HeardTime,
+    seat: Seat,
     exited: bool,
+}
+
+/// Time in which the machine was listened to. While we were stopped, or the whole
+/// host was, it may have said much that is still to be heard: such time counts
+/// against nobody's limit.
+#[derive(Debug)]
+struct HeardTime {
+    counted: Duration,
+    last: Instant,
+}
+
+impl HeardTime {
+    /// Longest time between two looks that is counted. From experience: a host that
+    /// is badly loaded keeps us away for some tenths of a second.
+    const LONGEST: Duration = Duration::from_secs(2);
+
+    fn begin() -> Self {
+        Self { counted: Duration::ZERO, last: clock::now() }
+    }
+
+    fn now(&self) -> Duration {
+        self.counted + clock::now().saturating_duration_since(self.last).min(Self::LONGEST)
+    }
+
+    /// Takes another look at the clock; what was not counted, if that was much.
+    fn look(&mut self) -> Option<Duration> {
+        let now = clock::now();
+        let gap = now.saturating_duration_since(self.last);
+        (self.counted, self.last) = (self.counted + gap.min(Self::LONGEST), now);
+        gap.checked_sub(Self::LONGEST).filter(|lost| !lost.is_zero())
+    }
 }
 
 impl Boot {
@@ -155,14 +197,19 @@ impl Boot {
     /// # Errors
     ///
     /// Fails when a log cannot be made or the program cannot be started.
-    pub(super) fn start(command: &Cmd, listeners: Listeners, dir: &BootDir) -> Result<Self, BootError> {
+    pub(super) fn start(
+        command: &Cmd,
+        listeners: Listeners,
+        dir: &BootDir,
+        seat: Seat,
+    ) -> Result<Self, BootError> {
         let machine_log = dir.machine();
         let create_error = |source| BootError::Create { path: machine_log.clone(), source };
         let log = File::create(&machine_log).map_err(create_error)?;
         let console_log = CappedLog::create(dir.console())?;
         let output_log = CappedLog::create(dir.output())?;
         let event_log = CappedLog::create(dir.events())?;
-        let started = clock::now();
+        let time = HeardTime::begin();
         let machine = command.start(&log)?;
         let Listeners { control, output, console, monitor } = listeners;
         Ok(Self {
@@ -177,15 +224,25 @@ impl Boot {
             output_log,
             event_log,
             machine_log,
-            started,
+            time,
+            seat,
             exited: false,
         })
     }
 
-    /// Time since the start of the machine.
+    /// Time since the start of the machine in which it was listened to.
     #[must_use]
     pub(super) fn elapsed(&self) -> Duration {
-        clock::now().saturating_duration_since(self.started)
+        self.time.now()
+    }
+
+    /// Pins the machine if it is to have processors of its own.
+    fn take_seat(&self) -> Option<String> {
+        let Seat::Own(cpus) = self.seat else { return None };
+        Some(match pin::pin(self.machine.pid(), cpus) {
+            Ok(done) => done,
+            Err(reason) => format!("it could not be pinned: {reason}"),
+        })
     }
 
     /// Feeds the session until it ends; every action but those that are for the
@@ -220,6 +277,9 @@ impl Boot {
                         }
                     }
                     action => {
+                        // All threads of the virtual CPUs are there now.
+                        let seat = matches!(action, Action::Hello(_)).then(|| self.take_seat()).flatten();
+                        queue.extend(seat.map(Action::Notice));
                         ended |= matches!(action, Action::Ended(_));
                         if let Err(error) = act(self.elapsed(), action)
                             && trouble.is_none()
@@ -241,6 +301,13 @@ impl Boot {
                 asked_to_stop = true;
                 queue.extend(session.step(self.elapsed(), Input::Interrupt));
                 continue;
+            }
+            if let Some(lost) = self.time.look() {
+                let text = format!(
+                    "{} s in which nothing could be heard are not counted: kregress or the host stood still",
+                    lost.as_secs()
+                );
+                queue.push(Action::Notice(text));
             }
             let wait = session.deadline().saturating_sub(self.elapsed()).min(LOOK);
             for heard in self.listen(wait)? {

@@ -6,10 +6,13 @@ use std::time::Duration;
 use kregress_wire::{Nonce, PROTOCOL, Plan, PlannedTest};
 
 use super::Measurement;
+use super::boot::Seat;
 use super::errands::{Ended, Errand, How};
 use super::exchange::{Action, SessionTest};
 use super::machine::Lab;
 use super::session::Session;
+use super::slots::{Purpose, Quiet};
+use super::watchdog::Limits;
 use crate::model::{
     Allowances, Backend, BootEnd, BootFault, BootId, BootInfo, Observer, RunEvent, TestResult, TroubleKind,
     Verdict,
@@ -72,7 +75,9 @@ fn plan(measurement: &Measurement<'_>, tests: &[usize], nonce: Nonce, slowdown: 
             seed: seed_of(measurement.seed, &test.id.to_string()),
         }
     });
-    Plan { protocol: PROTOCOL, nonce, seed: measurement.seed, tests: tests.collect() }
+    // What it lacks is told best by the guest itself, before our limit passes.
+    let patience_ms = u64::try_from(Limits::scaled(slowdown).boot.as_millis() * 2 / 3).unwrap_or(u64::MAX);
+    Plan { protocol: PROTOCOL, nonce, seed: measurement.seed, patience_ms, tests: tests.collect() }
 }
 
 /// Seed of one test: a function of the run's seed and the test's name, so that
@@ -131,10 +136,15 @@ pub(super) fn launch(
     errand: &Errand,
     id: BootId,
     ear: &Ear<'_>,
+    quiet: Quiet,
 ) -> Ended {
     let mut left = errand.tests.clone();
     let mut missed = Vec::new();
-    let (boot, how) = match try_launch(lab, measurement, errand, id, ear, &mut left, &mut missed) {
+    let seat = match (quiet, errand.need.purpose) {
+        (Quiet::Alone, Purpose::Timing) => Seat::Own(measurement.machine.cpus),
+        _ => Seat::Any,
+    };
+    let (boot, how) = match try_launch(lab, measurement, errand, (id, seat), ear, &mut left, &mut missed) {
         Ok(how) => (Some(id), how),
         Err(reason) => (None, How::Impossible(reason)),
     };
@@ -153,7 +163,7 @@ fn try_launch(
     lab: &Lab,
     measurement: &Measurement<'_>,
     errand: &Errand,
-    id: BootId,
+    (id, seat): (BootId, Seat),
     ear: &Ear<'_>,
     left: &mut Vec<usize>,
     missed: &mut Vec<usize>,
@@ -183,7 +193,7 @@ fn try_launch(
     )
     .allowing(Allowances::of_kernel(measurement.allow, &measurement.kernel.info.name.0));
     let mut end = BootEnd::Lost { reason: "the boot ended without a word".to_owned() };
-    let outcome = lab.carry_out(prepared, &mut session, &mut |at, action| {
+    let outcome = lab.carry_out(prepared, seat, &mut session, &mut |at, action| {
         let test = |id: u32| measurement.tests[id as usize].id.clone();
         let event = match action {
             Action::Hello(hello) => RunEvent::BootReady { boot: id, hello: *hello, exec_to_hello: at },

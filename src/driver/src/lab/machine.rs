@@ -10,7 +10,7 @@ use std::time::Duration;
 use kregress_wire::{Nonce, PROTOCOL, Plan};
 
 use super::Measurement;
-use super::boot::{Boot, BootError, Listeners};
+use super::boot::{Boot, BootError, Listeners, Seat};
 use super::exchange::Action;
 use super::scratch::Scratch;
 use super::session::Session;
@@ -164,8 +164,11 @@ impl Lab {
         let kernel = measurement.kernel;
         let accel = measurement.decision.accel;
         let of_detectors = kernel.info.detectors.iter().flat_map(|detector| detector.cmdline());
+        let of_detectors = of_detectors.map(|word| (*word).to_owned());
+        let of_limits = hung_task(self.limits(measurement).no_output);
+        // What the entry says comes last and counts.
         let cmdline: Vec<String> =
-            of_detectors.map(|word| (*word).to_owned()).chain(measurement.cmdline.iter().cloned()).collect();
+            of_limits.into_iter().chain(of_detectors).chain(measurement.cmdline.iter().cloned()).collect();
         let command = match backend {
             Backend::Qemu => {
                 let initrd = scratch.path().join("initrd");
@@ -228,11 +231,12 @@ impl Lab {
     pub(super) fn carry_out(
         &self,
         prepared: Prepared,
+        seat: Seat,
         session: &mut Session,
         act: &mut dyn FnMut(Duration, Action) -> anyhow::Result<()>,
     ) -> Result<Duration, BootError> {
         let Prepared { command, listeners, dir, scratch } = prepared;
-        let result = Boot::start(&command, listeners, &dir)?.run(session, act);
+        let result = Boot::start(&command, listeners, &dir, seat)?.run(session, act);
         drop(scratch);
         result
     }
@@ -282,7 +286,8 @@ impl Lab {
             seed: 0,
             run_dir: logs.path(),
         };
-        let plan = Plan { protocol: PROTOCOL, nonce: self.nonce(), seed: 0, tests: Vec::new() };
+        let patience_ms = u64::try_from(CANARY_LIMIT.as_millis()).unwrap_or(u64::MAX);
+        let plan = Plan { protocol: PROTOCOL, nonce: self.nonce(), seed: 0, patience_ms, tests: Vec::new() };
         let dir = BootDir::new(logs.path(), BootId(0));
         let prepared = self.prepare(&measurement, &plan, &dir)?;
         // A canary that does not sing is buried at once: KVM is known not to work.
@@ -295,7 +300,7 @@ impl Lab {
         };
         let mut session = Session::new(plan.nonce.clone(), Vec::new(), limits);
         let (mut hello, mut end) = (None, None);
-        self.carry_out(prepared, &mut session, &mut |at, action| {
+        self.carry_out(prepared, Seat::Any, &mut session, &mut |at, action| {
             match action {
                 Action::Hello(_) => hello = Some(at),
                 Action::Ended(how) => end = Some(how),
@@ -312,6 +317,17 @@ impl Lab {
             (None, _) => Canary::Died { reason: "it ended before it said hello".to_owned() },
         })
     }
+}
+
+/// Has the kernel complain of a task that is stuck before we lose patience: the
+/// limit of silence is the longest that a task may sleep where nothing wakes it.
+/// `khungtaskd` looks every so many seconds (kernel/hung_task.c).
+fn hung_task(no_output: Duration) -> [String; 2] {
+    let timeout = (no_output.as_secs() * 6 / 10).max(1);
+    [
+        format!("sysctl.kernel.hung_task_timeout_secs={timeout}"),
+        format!("sysctl.kernel.hung_task_check_interval_secs={}", (timeout / 4).max(1)),
+    ]
 }
 
 /// Kernel modules that the workloads of a plan name.

@@ -19,6 +19,7 @@ mod exchange;
 mod ladder;
 mod launch;
 mod machine;
+mod pin;
 mod qmp;
 mod record;
 mod registers;
@@ -40,6 +41,7 @@ use std::time::Duration;
 
 pub use exchange::{Action, Input, SessionTest};
 pub use machine::{Lab, LabError};
+pub use pin::unquiet;
 pub use qmp::{Answer, Query};
 pub use record::Judged;
 pub use session::Session;
@@ -110,6 +112,7 @@ pub fn measure(
     let mut learner = Learner::new(observer, measurements, durations);
     let ear = Ear::new(&mut learner);
     let floor = Floor {
+        quiet: slots.quiet,
         state: Mutex::new(State { errands: Errands::new(&wanted, slots), boots: 0 }),
         news: Condvar::new(),
     };
@@ -143,6 +146,8 @@ fn wanted(measurement: &Measurement<'_>, durations: &Durations, slots: &Slots) -
 
 /// What the threads that boot share.
 struct Floor {
+    /// What boots that measure times are granted.
+    quiet: Quiet,
     state: Mutex<State>,
     /// Something ended.
     news: Condvar,
@@ -181,7 +186,7 @@ impl Floor {
             state.boots += 1;
             let id = BootId(state.boots);
             drop(state);
-            let ended = launch::launch(lab, &measurements[errand.measurement], &errand, id, ear);
+            let ended = launch::launch(lab, &measurements[errand.measurement], &errand, id, ear, self.quiet);
             let given_up = self.state().errands.ended(ticket, errand, ended);
             tell_given_up(&given_up, measurements, ear);
             self.news.notify_all();

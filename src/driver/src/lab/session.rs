@@ -19,7 +19,7 @@ use super::exchange::{Action, Input, SessionTest};
 use super::ladder::{Ladder, Next, Order, Subject};
 use super::record::Record;
 use super::watchdog::{Limits, Watchdog};
-use crate::console::{Finding, Item, Marker, Scanner};
+use crate::console::{Finding, FindingKind, Item, Marker, Scanner};
 use crate::model::{Allowances, Trouble, TroubleKind, Verdict};
 
 /// Why a guest that has not said goodbye comes to its end.
@@ -66,6 +66,8 @@ pub struct Session {
     limits: Limits,
     allowances: Allowances,
     watchdog: Watchdog,
+    /// Time of the input that is being taken.
+    now: Duration,
     phase: Phase,
     running: Option<usize>,
     /// Test whose markers enclose the current place in the kernel log.
@@ -103,6 +105,13 @@ enum Marks {
     Missing,
 }
 
+/// Whether the kernel says that something does not get on: one of its detectors of
+/// hangs, or a device that is not given back (`netdev_wait_allrefs_any`,
+/// net/core/dev.c).
+fn is_complaint(finding: &Finding) -> bool {
+    finding.kind == FindingKind::Hang || finding.title.starts_with("unregister_netdevice: waiting for ")
+}
+
 impl Session {
     /// Starts to wait for a hello with `nonce`; time 0 is the start of QEMU.
     #[must_use]
@@ -111,6 +120,7 @@ impl Session {
             nonce,
             records: tests.into_iter().map(Record::new).collect(),
             watchdog: Watchdog::new(limits.boot),
+            now: Duration::ZERO,
             limits,
             allowances: Allowances::default(),
             phase: Phase::Booting,
@@ -154,6 +164,7 @@ impl Session {
         if self.phase == Phase::Ended {
             return Vec::new();
         }
+        self.now = at;
         match input {
             Input::Control(bytes) => self.control(at, bytes),
             Input::Console(bytes) => {
@@ -379,6 +390,9 @@ impl Session {
         let by_time = self.running.filter(|_| self.console_marks == Marks::Missing);
         let owner = self.console_test.or(by_time).filter(|at| !self.records[*at].is_judged());
         self.note_blindness(&finding, owner);
+        if owner.is_some() && owner == self.running && is_complaint(&finding) {
+            self.watchdog.complaint(self.now);
+        }
         let test = owner.map(|at| &self.records[at].test.name);
         finding.allowed = self.allowances.find(&finding, test).cloned();
         match owner {

@@ -37,7 +37,7 @@ impl Limits {
         let seconds = |base: f64| Duration::from_secs_f64(base * slowdown.max(1.0));
         Self {
             boot: seconds(15.0),
-            no_output: seconds(15.0),
+            no_output: seconds(20.0),
             // The agent may watch a worker for 1.5 s of it.
             diagnosis: seconds(3.0),
             // QEMU itself is as fast as ever.
@@ -52,6 +52,11 @@ impl Limits {
     }
 }
 
+/// How long a test may still end well after the kernel has complained that
+/// something of it makes no progress: the kernel has waited long before it spoke.
+/// Not scaled, for the test is red in any case.
+pub(super) const AFTER_COMPLAINT: Duration = Duration::from_secs(4);
+
 /// The timers of one session.
 #[derive(Debug, Clone)]
 pub(super) struct Watchdog {
@@ -62,11 +67,19 @@ pub(super) struct Watchdog {
     silence: Option<Duration>,
     last_sign: Duration,
     hello: bool,
+    complained: bool,
 }
 
 impl Watchdog {
     pub(super) fn new(boot: Duration) -> Self {
-        Self { until: boot, limit: boot, silence: None, last_sign: Duration::ZERO, hello: false }
+        Self {
+            until: boot,
+            limit: boot,
+            silence: None,
+            last_sign: Duration::ZERO,
+            hello: false,
+            complained: false,
+        }
     }
 
     pub(super) fn sign_of_life(&mut self, at: Duration) {
@@ -75,7 +88,7 @@ impl Watchdog {
 
     /// One test runs: its own limit and the limit of silence hold together.
     pub(super) fn test(&mut self, at: Duration, limit: Duration, silence: Duration) {
-        self.last_sign = at;
+        (self.last_sign, self.complained) = (at, false);
         (self.until, self.limit, self.silence) = (at + limit, limit, Some(silence));
     }
 
@@ -90,8 +103,16 @@ impl Watchdog {
         self.one_limit(at, limit);
     }
 
+    /// The kernel said that something is stuck while a test runs.
+    pub(super) fn complaint(&mut self, at: Duration) {
+        if self.silence.is_some() && at + AFTER_COMPLAINT < self.deadline() {
+            (self.until, self.limit, self.complained) = (at + AFTER_COMPLAINT, AFTER_COMPLAINT, true);
+        }
+    }
+
     /// A phase with a limit of its own in which silence does not count.
     pub(super) fn one_limit(&mut self, at: Duration, limit: Duration) {
+        self.complained = false;
         (self.until, self.limit, self.silence) = (at + limit, limit, None);
     }
 
@@ -118,6 +139,7 @@ impl Watchdog {
             Some(silence) if self.last_sign.saturating_add(silence) < self.until => {
                 format!("no sign of life for {silence:.0?}")
             }
+            _ if self.complained => format!("no end {:.0?} after the kernel complained", self.limit),
             _ => format!("no end after {:.0?}", self.limit),
         }
     }

@@ -4,6 +4,7 @@
 //! compiler, and `KREGRESS_TEST_DEB`, the package of a prebuilt kernel.
 
 mod death;
+mod failures;
 mod kernels;
 mod rig;
 mod suites;

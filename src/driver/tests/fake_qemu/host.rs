@@ -126,6 +126,7 @@ fn prepare(kernel: &FakeKernel, tests: &[&str], image: Image) -> TempDir {
         protocol: PROTOCOL,
         nonce: nonce(),
         seed: 7,
+        patience_ms: 1000,
         tests: (1..).zip(tests).map(|(id, name)| planned(id, name)).collect(),
     };
     let plan = serde_json::to_vec(&plan).expect("a plan");

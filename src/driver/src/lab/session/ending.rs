@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kregress_wire::stacks;
 
-use super::{Cause, Session};
+use super::{Cause, Session, is_complaint};
 use crate::console::{Finding, FindingKind};
 use crate::guest::accel::NO_HELLO;
 use crate::lab::boot_hint::boot_hint;
@@ -91,8 +91,12 @@ impl Session {
         let fail = |kind, message| Verdict::Fail(Failure { kind, message });
         let hang = findings.iter().find(|finding| finding.kind == FindingKind::Hang);
         match (self.conclusion(), hang) {
-            (Conclusion::CleanupStuck(stack), _) => {
-                fail(FailureKind::Hang, stacks::unfinished(limit, &stack))
+            (Conclusion::CleanupStuck(stack), hang) => {
+                // What the kernel says of a device explains more than where it waits.
+                let complaint = hang.or_else(|| findings.iter().find(|finding| is_complaint(finding)));
+                let stuck = stacks::unfinished(limit, &stack);
+                let message = complaint.map_or(stuck.clone(), |it| format!("{}; {stuck}", it.title));
+                fail(FailureKind::Hang, message)
             }
             (_, Some(hang)) => fail(FailureKind::Hang, format!("{what}: {}", hang.title)),
             (Conclusion::Frozen { place, .. }, None) => {
