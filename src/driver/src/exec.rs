@@ -101,6 +101,29 @@ pub struct Cmd {
     env_remove: Vec<OsString>,
     dir: Option<PathBuf>,
     shape: Shape,
+    worth: Worth,
+}
+
+/// Whom the kernel should kill when the host runs out of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Worth {
+    /// As it sees fit.
+    Own,
+    /// Rather the child than us: its death is one error, ours ends the run.
+    Expendable,
+}
+
+/// What makes a process the OOM killer's first choice (proc_pid_oom_score_adj(5));
+/// 1000 would be beyond all others of the host.
+const EXPENDABLE: &[u8] = b"800";
+
+/// Makes the calling process expendable. Only system calls: it runs between fork
+/// and exec.
+fn become_expendable() -> io::Result<()> {
+    let mode = rustix::fs::Mode::empty();
+    let file = rustix::fs::open(c"/proc/self/oom_score_adj", rustix::fs::OFlags::WRONLY, mode)?;
+    rustix::io::write(&file, EXPENDABLE)?;
+    Ok(())
 }
 
 impl Cmd {
@@ -113,6 +136,7 @@ impl Cmd {
             env_remove: Vec::new(),
             dir: None,
             shape: Shape::Single,
+            worth: Worth::Own,
         }
     }
 
@@ -156,6 +180,13 @@ impl Cmd {
     #[must_use]
     pub fn tree(mut self) -> Self {
         self.shape = Shape::Tree;
+        self
+    }
+
+    /// Says that the host may rather kill this than us when memory runs out.
+    #[must_use]
+    pub fn expendable(mut self) -> Self {
+        self.worth = Worth::Expendable;
         self
     }
 
@@ -206,14 +237,19 @@ impl Cmd {
             // The supervisor needs a moment to end its group.
             Shape::Tree => Signal::TERM,
         };
+        let worth = self.worth;
         Ok(expression.before_spawn(move |command| {
             command.process_group(0);
             let parent = rustix::process::getpid();
-            // SAFETY: the closure runs between fork and exec and makes two
+            // SAFETY: the closure runs between fork and exec and makes a few
             // system calls; it neither allocates nor takes locks.
             unsafe {
                 command.pre_exec(move || {
                     set_parent_process_death_signal(Some(signal))?;
+                    if worth == Worth::Expendable {
+                        // A host that forbids it is no reason not to boot.
+                        let _ = become_expendable();
+                    }
                     // We may have died before the line above.
                     if rustix::process::getppid() == Some(parent) {
                         Ok(())
@@ -472,6 +508,13 @@ mod tests {
         let text = error.to_string();
         assert!(text.starts_with("`sh -c 'echo no luck >&2; exit 7'` failed with exit status: 7"), "{text}");
         assert!(text.ends_with("\n  no luck"), "{text}");
+    }
+
+    #[test]
+    fn an_expendable_child_dies_before_us_when_memory_runs_out() {
+        let score = || Cmd::new("cat").arg("/proc/self/oom_score_adj");
+        assert_eq!(score().expendable().read().expect("cat").trim(), "800");
+        assert_ne!(score().read().expect("cat").trim(), "800");
     }
 
     #[test]

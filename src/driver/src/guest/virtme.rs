@@ -120,7 +120,7 @@ mod tests {
         2
         --memory
         1024M
-        --append=console=hvc0 ignore_loglevel oops=panic nokaslr mitigations=off slab_nomerge no_timer_check printk.devkmsg=on softlockup_panic=1 unknown_nmi_panic=1 sysctl.kernel.hung_task_timeout_secs=60 sysctl.net.core.netdev_unregister_timeout_secs=1 sysctl.net.core.fb_tunnels_only_for_init_net=1
+        --append=console=hvc0 ignore_loglevel oops=panic nokaslr mitigations=off slab_nomerge no_timer_check printk.devkmsg=on softlockup_panic=1 unknown_nmi_panic=1 sysctl.net.core.netdev_unregister_timeout_secs=1 sysctl.net.core.fb_tunnels_only_for_init_net=1
         --qemu-opts=-chardev socket,id=kregress-console,path=/s/console -chardev socket,id=kregress-control,path=/s/control -chardev socket,id=kregress-output,path=/s/output -device virtio-serial-pci,id=kregress -device virtconsole,bus=kregress.0,chardev=kregress-console -device virtserialport,bus=kregress.0,chardev=kregress-control,name=org.kregress.control -device virtserialport,bus=kregress.0,chardev=kregress-output,name=org.kregress.output -qmp unix:/s/monitor,server=on,wait=off
         --disable-kvm
         --exec

@@ -211,6 +211,7 @@ impl Lab {
         let path = dir.command();
         let line = format!("{}\n", shell_line(&command.argv()));
         std::fs::write(&path, line).map_err(create_error(&path))?;
+        let command = command.expendable();
         Ok(Prepared { command, listeners, dir: dir.clone(), scratch })
     }
 

@@ -384,3 +384,43 @@ fn a_hang_report_in_a_test_that_goes_on_makes_it_a_hang() {
     talk.finish(0, PASS);
     assert_eq!(talk.failure().0, FailureKind::Hang);
 }
+
+const HUNG: &str = "[   12.000000] INFO: task ip:77 blocked for more than 9 seconds.\n\
+     [   12.000001]       Not tainted 6.12.117 #1\n\
+     [   12.000002] task:ip state:D stack:0 pid:77\n\
+     [   12.000003] Call Trace:\n\
+     [   12.000004]  <TASK>\n\
+     [   12.000005]  rtnl_lock+0x15/0x20\n\
+     [   12.000006]  </TASK>\n\
+     [   12.000007] something else\n";
+
+#[test]
+fn a_test_whose_kernel_complains_is_not_waited_for_to_the_end_of_its_limit() {
+    let mut talk = running();
+    talk.console("[   11.000000] kregress: begin 0 t/0\n");
+    talk.wait(SECOND * 2);
+    talk.console(HUNG);
+    talk.wait(SECOND * 3);
+    assert!(!talk.actions.iter().any(|action| matches!(action, Action::Diagnose)));
+    talk.wait(SECOND * 2);
+    assert!(talk.actions.iter().any(|action| matches!(action, Action::Diagnose)));
+    talk.say(&Event::Diagnosis { text: "no task has a stack to show".to_owned() });
+    talk.wait(SECOND * 2);
+    let (kind, message) = talk.failure();
+    assert_eq!(kind, FailureKind::Hang);
+    let expected = "no end 4s after the kernel complained: INFO: task ip:N blocked for more than";
+    assert!(message.starts_with(expected), "{message}");
+}
+
+#[test]
+fn a_test_that_ends_soon_after_a_complaint_keeps_its_own_report() {
+    let mut talk = running();
+    talk.console("[   11.000000] kregress: begin 0 t/0\n");
+    talk.console(HUNG);
+    talk.wait(SECOND * 3);
+    talk.finish(0, PASS);
+    talk.console("[   15.000000] kregress: end 0 pass\n");
+    let (kind, message) = talk.failure();
+    assert_eq!(kind, FailureKind::Hang);
+    assert!(message.starts_with("INFO: task ip:N blocked"), "{message}");
+}

@@ -37,7 +37,7 @@ impl Limits {
         let seconds = |base: f64| Duration::from_secs_f64(base * slowdown.max(1.0));
         Self {
             boot: seconds(15.0),
-            no_output: seconds(20.0),
+            no_output: seconds(15.0),
             // The agent may watch a worker for 1.5 s of it.
             diagnosis: seconds(3.0),
             // QEMU itself is as fast as ever.
@@ -68,6 +68,8 @@ pub(super) struct Watchdog {
     last_sign: Duration,
     hello: bool,
     complained: bool,
+    /// When the test began.
+    began: Duration,
 }
 
 impl Watchdog {
@@ -79,6 +81,7 @@ impl Watchdog {
             last_sign: Duration::ZERO,
             hello: false,
             complained: false,
+            began: Duration::ZERO,
         }
     }
 
@@ -88,7 +91,7 @@ impl Watchdog {
 
     /// One test runs: its own limit and the limit of silence hold together.
     pub(super) fn test(&mut self, at: Duration, limit: Duration, silence: Duration) {
-        (self.last_sign, self.complained) = (at, false);
+        (self.last_sign, self.began, self.complained) = (at, at, false);
         (self.until, self.limit, self.silence) = (at + limit, limit, Some(silence));
     }
 
@@ -125,8 +128,12 @@ impl Watchdog {
         self.hello
     }
 
-    /// The limit that the deadline belongs to.
+    /// The limit that the deadline belongs to; after a complaint, how long the test
+    /// has run.
     pub(super) fn limit_in_force(&self) -> Duration {
+        if self.complained {
+            return self.deadline().saturating_sub(self.began);
+        }
         match self.silence {
             Some(silence) if self.last_sign.saturating_add(silence) < self.until => silence,
             _ => self.limit,

@@ -89,16 +89,19 @@ impl Session {
     /// that is stuck.
     fn verdict_over_the_limit(&self, what: &str, limit: Duration, findings: &[Finding]) -> Verdict {
         let fail = |kind, message| Verdict::Fail(Failure { kind, message });
-        let hang = findings.iter().find(|finding| finding.kind == FindingKind::Hang);
-        match (self.conclusion(), hang) {
-            (Conclusion::CleanupStuck(stack), hang) => {
-                // What the kernel says of a device explains more than where it waits.
-                let complaint = hang.or_else(|| findings.iter().find(|finding| is_complaint(finding)));
+        // What the kernel says is stuck explains more than where we see it wait.
+        let complaint = findings.iter().find(|finding| is_complaint(finding));
+        match (self.conclusion(), complaint) {
+            (Conclusion::CleanupStuck(stack), complaint) => {
                 let stuck = stacks::unfinished(limit, &stack);
                 let message = complaint.map_or(stuck.clone(), |it| format!("{}; {stuck}", it.title));
                 fail(FailureKind::Hang, message)
             }
-            (_, Some(hang)) => fail(FailureKind::Hang, format!("{what}: {}", hang.title)),
+            (Conclusion::Alive { cleanup: Some(place) }, Some(complaint)) => {
+                let title = &complaint.title;
+                fail(FailureKind::Hang, format!("{what}: {title}; cleanup_net is at work in {place}"))
+            }
+            (_, Some(complaint)) => fail(FailureKind::Hang, format!("{what}: {}", complaint.title)),
             (Conclusion::Frozen { place, .. }, None) => {
                 let place = place.map_or(String::new(), |place| format!(": {place}"));
                 fail(FailureKind::Hang, format!("{what}, and the guest does not answer{place}"))
