@@ -15,6 +15,7 @@ use kregress_wire::{Event, Request, Writer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::exchange::{Action, Input};
+use super::heard_time::HeardTime;
 use super::pin;
 use super::qmp::{Answer, Monitor, Query};
 use super::session::Session;
@@ -32,6 +33,10 @@ const LOOK: Duration = Duration::from_millis(50);
 /// way out, which takes the kernel a moment on a loaded host; only one that
 /// closed a channel and lives on is waited for so long.
 const REAPING: Duration = Duration::from_secs(1);
+
+/// Time that was not listened to and is worth a word. From experience: below it,
+/// a loaded host.
+const WORTH_TELLING: Duration = Duration::from_secs(2);
 
 /// Largest console or output log on disk, in bytes. From experience: an honest
 /// boot with debug options writes less than 5 MB.
@@ -160,37 +165,6 @@ pub(super) struct Boot {
     exited: bool,
 }
 
-/// Time in which the machine was listened to. While we were stopped, or the whole
-/// host was, it may have said much that is still to be heard: such time counts
-/// against nobody's limit.
-#[derive(Debug)]
-struct HeardTime {
-    counted: Duration,
-    last: Instant,
-}
-
-impl HeardTime {
-    /// Longest time between two looks that is counted. From experience: a host that
-    /// is badly loaded keeps us away for some tenths of a second.
-    const LONGEST: Duration = Duration::from_secs(2);
-
-    fn begin() -> Self {
-        Self { counted: Duration::ZERO, last: clock::now() }
-    }
-
-    fn now(&self) -> Duration {
-        self.counted + clock::now().saturating_duration_since(self.last).min(Self::LONGEST)
-    }
-
-    /// Takes another look at the clock; what was not counted, if that was much.
-    fn look(&mut self) -> Option<Duration> {
-        let now = clock::now();
-        let gap = now.saturating_duration_since(self.last);
-        (self.counted, self.last) = (self.counted + gap.min(Self::LONGEST), now);
-        gap.checked_sub(Self::LONGEST).filter(|lost| !lost.is_zero())
-    }
-}
-
 impl Boot {
     /// Starts the machine; its logs go to `dir`.
     ///
@@ -209,7 +183,7 @@ impl Boot {
         let console_log = CappedLog::create(dir.console())?;
         let output_log = CappedLog::create(dir.output())?;
         let event_log = CappedLog::create(dir.events())?;
-        let time = HeardTime::begin();
+        let time = HeardTime::begin(clock::now());
         let machine = command.start(&log)?;
         let Listeners { control, output, console, monitor } = listeners;
         Ok(Self {
@@ -233,7 +207,7 @@ impl Boot {
     /// Time since the start of the machine in which it was listened to.
     #[must_use]
     pub(super) fn elapsed(&self) -> Duration {
-        self.time.now()
+        self.time.now(clock::now())
     }
 
     /// Pins the machine if it is to have processors of its own.
@@ -302,7 +276,8 @@ impl Boot {
                 queue.extend(session.step(self.elapsed(), Input::Interrupt));
                 continue;
             }
-            if let Some(lost) = self.time.look() {
+            let lost = self.time.look(clock::now());
+            if let Some(lost) = lost.filter(|lost| *lost >= WORTH_TELLING) {
                 let text = format!(
                     "{} s in which nothing could be heard are not counted: kregress or the host stood still",
                     lost.as_secs()

@@ -16,6 +16,7 @@ mod console_text;
 mod durations;
 mod errands;
 mod exchange;
+mod heard_time;
 mod ladder;
 mod launch;
 mod machine;

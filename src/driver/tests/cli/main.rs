@@ -9,6 +9,7 @@ mod death;
 mod fake_kernel;
 mod guests;
 mod hangs;
+mod host;
 mod input;
 mod jobs;
 mod messages;
