@@ -90,9 +90,9 @@ impl Detector {
     #[must_use]
     pub fn slowdown(self) -> f64 {
         match self {
-            Self::Kasan => 3.0,
-            Self::Kcsan => 5.0,
-            Self::Lockdep => 3.0,
+            Self::Kasan => 5.0,
+            Self::Kcsan => 9.0,
+            Self::Lockdep => 4.0,
             Self::Kmemleak => 2.0,
             Self::RefTracker => 1.5,
             Self::Ubsan | Self::DebugVm | Self::FaultInjection => 1.0,
