@@ -35,7 +35,7 @@ fn a_machine_that_is_killed_from_outside_is_an_error_of_its_test_and_no_other() 
 #[test]
 fn a_run_that_is_stopped_and_goes_on_blames_no_guest_for_it() {
     // Its limit is four seconds of listening; the stop is longer.
-    let rig = Rig::with(&FakeKernel::new().test("brief/middle", Behaviour::Slow(300)));
+    let rig = Rig::with(&FakeKernel::new().test("brief/middle", Behaviour::Slow(3000)));
     let suite =
         "version: 1\nsummary: a test of some haste\ntests:\n  middle: {workload: netns/drain, timeout: 1s}\n";
     rig.write("project/suites/brief.yaml", suite);
