@@ -276,6 +276,8 @@ impl Boot {
                 queue.extend(session.step(self.elapsed(), Input::Interrupt));
                 continue;
             }
+            let wait = session.deadline().saturating_sub(self.elapsed()).min(LOOK);
+            let all_heard = self.listen(wait)?;
             let lost = self.time.look(clock::now());
             if let Some(lost) = lost.filter(|lost| *lost >= WORTH_TELLING) {
                 let text = format!(
@@ -284,8 +286,7 @@ impl Boot {
                 );
                 queue.push(Action::Notice(text));
             }
-            let wait = session.deadline().saturating_sub(self.elapsed()).min(LOOK);
-            for heard in self.listen(wait)? {
+            for heard in all_heard {
                 let at = self.elapsed();
                 let input = match &heard {
                     Heard::Bytes(Role::Control, bytes) => Input::Control(bytes),
