@@ -10,6 +10,8 @@
 //! are pure. `launch` tells one boot to observers, `machine` and `boot` carry it
 //! out, and `session` decides what its guest's bytes mean.
 
+#[cfg(test)]
+mod blind_tests;
 mod boot;
 mod boot_hint;
 mod console_text;
