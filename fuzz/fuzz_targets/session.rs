@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use kregress::lab::{Action, Input, Limits, Session, SessionTest};
-use kregress::model::Verdict;
+use kregress::model::{SuiteName, TestId, Verdict};
 use kregress_wire::Nonce;
 use libfuzzer_sys::fuzz_target;
 
@@ -15,6 +15,7 @@ const TESTS: u32 = 3;
 fuzz_target!(|bytes: &[u8]| {
     let test = |id| SessionTest {
         id,
+        name: TestId { suite: SuiteName("suite".to_owned()), test: format!("test{id}"), params: Vec::new() },
         timeout: Duration::from_secs(60),
         known_metrics: vec!["drain_time".to_owned()],
         required_metrics: Vec::new(),
