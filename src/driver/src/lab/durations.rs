@@ -12,8 +12,8 @@ use crate::model::Test;
 /// our suites under TCG, without its slowdown.
 const UNKNOWN: Duration = Duration::from_millis(200);
 
-/// Tests that are remembered; those that were not seen for longest go first,
-/// for lack of anything better in the order of their names.
+/// Tests that are remembered. Beyond that they go in the order of their names: a
+/// bound on the file, not a choice.
 const MOST: usize = 20_000;
 
 /// Durations of tests, in milliseconds on a machine without slowdown.

@@ -29,6 +29,14 @@ pub(super) struct Errand {
     fruitless: u32,
 }
 
+impl Errand {
+    /// Gives up some of its tests.
+    fn give_up(&self, tests: Vec<usize>, boot: Option<BootId>, kind: TroubleKind, reason: &str) -> GivenUp {
+        let Self { measurement, turn, .. } = *self;
+        GivenUp { measurement, turn, tests, boot, kind, reason: reason.to_owned() }
+    }
+}
+
 /// Name of an errand that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket(u64);
@@ -156,39 +164,32 @@ impl Errands {
     /// Takes the end of an errand; what remains of it is queued again or given up.
     pub(super) fn ended(&mut self, ticket: Ticket, errand: Errand, ended: Ended) -> Vec<GivenUp> {
         self.running.retain(|(running, _)| *running != ticket);
-        let mut given_up = Vec::new();
-        let before = errand.tests.len();
         let Ended { boot, left, missed, how } = ended;
-        let give_up = |tests: Vec<usize>, boot, kind, reason: String| GivenUp {
-            measurement: errand.measurement,
-            turn: errand.turn,
-            tests,
-            boot,
-            kind,
-            reason,
-        };
-        if let How::Stopped(kind, reason) = &how {
-            given_up.extend((!left.is_empty()).then(|| give_up(left, None, *kind, reason.clone())));
-            given_up.extend(self.stop(*kind, reason));
-            return given_up;
-        }
-        if !left.is_empty() {
-            let fruitless = if left.len() < before { 0 } else { errand.fruitless + 1 };
-            match how {
-                How::Stopped(..) => {}
-                How::Impossible(reason) => given_up.push(give_up(left, None, TroubleKind::Host, reason)),
-                How::Booted(BootEnd::NotBooted { reason, .. }) => {
-                    let reason = format!("the kernel did not boot: {reason}");
-                    given_up.push(give_up(left, boot, TroubleKind::NotReached, reason.clone()));
-                    given_up.extend(self.hopeless(&errand, boot, &reason));
-                }
-                How::Booted(_) if fruitless < FRUITLESS => {
-                    self.waiting.push_front(Errand { tests: left, fruitless, ..errand.clone() });
-                }
-                How::Booted(_) => {
-                    let reason = format!("{FRUITLESS} boots in a row ended before a test had a verdict");
-                    given_up.push(give_up(left, boot, TroubleKind::NotReached, reason));
-                }
+        let fruitless = if left.len() < errand.tests.len() { 0 } else { errand.fruitless + 1 };
+        let mut given_up = Vec::new();
+        match how {
+            How::Stopped(kind, reason) => {
+                given_up.push(errand.give_up(left, None, kind, &reason));
+                given_up.extend(self.stop(kind, &reason));
+                // Nothing is tried again.
+                given_up.retain(|it| !it.tests.is_empty());
+                return given_up;
+            }
+            _ if left.is_empty() => {}
+            How::Impossible(reason) => {
+                given_up.push(errand.give_up(left, None, TroubleKind::Host, &reason));
+            }
+            How::Booted(BootEnd::NotBooted { reason, .. }) => {
+                let reason = format!("the kernel did not boot: {reason}");
+                given_up.push(errand.give_up(left, boot, TroubleKind::NotReached, &reason));
+                given_up.extend(self.hopeless(&errand, boot, &reason));
+            }
+            How::Booted(_) if fruitless < FRUITLESS => {
+                self.waiting.push_front(Errand { tests: left, fruitless, ..errand.clone() });
+            }
+            How::Booted(_) => {
+                let reason = format!("{FRUITLESS} boots in a row ended before a test had a verdict");
+                given_up.push(errand.give_up(left, boot, TroubleKind::NotReached, &reason));
             }
         }
         if !missed.is_empty() && errand.turn.attempt <= self.retries[errand.measurement] {
@@ -207,29 +208,15 @@ impl Errands {
         let (hopeless, waiting): (VecDeque<Errand>, _) =
             std::mem::take(&mut self.waiting).into_iter().partition(same);
         self.waiting = waiting;
-        let given_up = hopeless.into_iter().map(|errand| GivenUp {
-            measurement: errand.measurement,
-            turn: errand.turn,
-            tests: errand.tests,
-            boot,
-            kind: TroubleKind::NotReached,
-            reason: reason.to_owned(),
-        });
-        given_up.collect()
+        let give_up =
+            |errand: Errand| errand.give_up(errand.tests.clone(), boot, TroubleKind::NotReached, reason);
+        hopeless.into_iter().map(give_up).collect()
     }
 
     /// Gives up everything that waits.
     pub(super) fn stop(&mut self, kind: TroubleKind, reason: &str) -> Vec<GivenUp> {
         let waiting = std::mem::take(&mut self.waiting);
-        let given_up = waiting.into_iter().map(|errand| GivenUp {
-            measurement: errand.measurement,
-            turn: errand.turn,
-            tests: errand.tests,
-            boot: None,
-            kind,
-            reason: reason.to_owned(),
-        });
-        given_up.collect()
+        waiting.into_iter().map(|errand| errand.give_up(errand.tests.clone(), None, kind, reason)).collect()
     }
 }
 

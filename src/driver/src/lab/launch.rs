@@ -62,7 +62,7 @@ impl<'a> Ear<'a> {
 }
 
 /// Plans one boot of these tests.
-fn plan(measurement: &Measurement<'_>, tests: &[usize], nonce: Nonce, slowdown: f64) -> Plan {
+fn plan(measurement: &Measurement<'_>, tests: &[usize], nonce: Nonce, slowdown: f64, limits: Limits) -> Plan {
     let tests = tests.iter().map(|index| {
         let test = &measurement.tests[*index];
         PlannedTest {
@@ -76,7 +76,7 @@ fn plan(measurement: &Measurement<'_>, tests: &[usize], nonce: Nonce, slowdown: 
         }
     });
     // What it lacks is told best by the guest itself, before our limit passes.
-    let patience_ms = u64::try_from(Limits::scaled(slowdown).boot.as_millis() * 2 / 3).unwrap_or(u64::MAX);
+    let patience_ms = u64::try_from(limits.boot.as_millis() * 2 / 3).unwrap_or(u64::MAX);
     Plan { protocol: PROTOCOL, nonce, seed: measurement.seed, patience_ms, tests: tests.collect() }
 }
 
@@ -169,7 +169,8 @@ fn try_launch(
     missed: &mut Vec<usize>,
 ) -> Result<How, String> {
     let slowdown = measurement.slowdown();
-    let plan = plan(measurement, &errand.tests, lab.nonce(), slowdown);
+    let limits = lab.limits(measurement);
+    let plan = plan(measurement, &errand.tests, lab.nonce(), slowdown, limits);
     let boot_dir = BootDir::new(measurement.run_dir, id);
     let prepared = lab.prepare(measurement, &plan, &boot_dir).map_err(|error| chain::text(&error))?;
     let started = ear.tell(&RunEvent::BootStarted(BootInfo {
@@ -186,12 +187,8 @@ fn try_launch(
     if let Err(error) = started {
         return Err(chain::text(error.as_ref()));
     }
-    let mut session = Session::new(
-        plan.nonce.clone(),
-        session_tests(measurement, &plan, slowdown),
-        lab.limits(measurement),
-    )
-    .allowing(Allowances::of_kernel(measurement.allow, &measurement.kernel.info.name.0));
+    let mut session = Session::new(plan.nonce.clone(), session_tests(measurement, &plan, slowdown), limits)
+        .allowing(Allowances::of_kernel(measurement.allow, &measurement.kernel.info.name.0));
     let mut end = BootEnd::Lost { reason: "the boot ended without a word".to_owned() };
     let outcome = lab.carry_out(prepared, seat, &mut session, &mut |at, action| {
         let test = |id: u32| measurement.tests[id as usize].id.clone();

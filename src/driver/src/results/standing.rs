@@ -36,12 +36,24 @@ impl Standing {
         }
     }
 
-    fn of_one(verdict: &Verdict) -> Self {
+    /// Where one attempt leaves a test.
+    #[must_use]
+    pub fn of(verdict: &Verdict) -> Self {
         match verdict {
             Verdict::Pass { .. } => Self::Pass,
             Verdict::Fail(_) => Self::Fail,
             Verdict::Skip { .. } => Self::Skip,
             Verdict::Error(_) => Self::Error,
+        }
+    }
+
+    /// Where the next attempt leaves it. What did not pass at first and does now is
+    /// flaky; what never passes stands as its worst attempt.
+    #[must_use]
+    pub fn then(self, next: Self) -> Self {
+        match (self, next) {
+            (Self::Fail | Self::Error, Self::Pass) => Self::Flaky,
+            (before, next) => before.min(next),
         }
     }
 }
@@ -58,19 +70,15 @@ pub struct Turn<'a> {
 impl<'a> Turn<'a> {
     fn of(mut attempts: Vec<&'a TestResult>) -> Self {
         attempts.sort_by_key(|result| result.attempt);
-        let worst = attempts.iter().map(|result| Standing::of_one(&result.verdict)).min();
-        let passed = attempts.iter().any(|result| matches!(result.verdict, Verdict::Pass { .. }));
-        let standing = match worst.unwrap_or(Standing::Error) {
-            Standing::Fail | Standing::Error if passed => Standing::Flaky,
-            worst => worst,
-        };
+        let each = attempts.iter().map(|result| Standing::of(&result.verdict));
+        let standing = each.reduce(Standing::then).unwrap_or(Standing::Error);
         Self { standing, attempts }
     }
 
     /// The attempt that says why it stands as it does: the first of the gravest.
     #[must_use]
     pub fn speaker(&self) -> &'a TestResult {
-        let first = self.attempts.iter().copied().min_by_key(|result| Standing::of_one(&result.verdict));
+        let first = self.attempts.iter().copied().min_by_key(|result| Standing::of(&result.verdict));
         // A turn is made of at least one attempt.
         first.unwrap_or(self.attempts[0])
     }

@@ -3,7 +3,8 @@
 use std::fs::OpenOptions;
 
 use crate::fake_kernel::{Boot, FakeKernel};
-use crate::rig::{Record, Rig, list, word};
+use crate::record::{Record, list, word};
+use crate::rig::Rig;
 
 fn opens() -> bool {
     OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok()

@@ -1,7 +1,8 @@
 //! Kernels that do not come up, and kernels that do not go down.
 
 use crate::fake_kernel::{Boot, FakeKernel, Farewell, Splat};
-use crate::rig::{Record, Rig, list};
+use crate::record::{Record, list};
+use crate::rig::Rig;
 
 /// Everything that is told of a kernel that comes up so.
 fn told(boot: Boot, code: i32) -> String {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::fake_kernel::FakeKernel;
-use crate::rig::{Rig, list, word};
+use crate::record::{list, word};
+use crate::rig::Rig;
 
 /// What the driver may take for itself, whatever its guests send, in bytes.
 const MEMORY: u64 = 200 << 20;

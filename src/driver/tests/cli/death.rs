@@ -3,7 +3,8 @@
 use rustix::process::Signal;
 
 use crate::fake_kernel::{Behaviour, FakeKernel};
-use crate::rig::{Record, Rig, check_events};
+use crate::record::{Record, check_events};
+use crate::rig::Rig;
 
 /// A kernel whose middle test never ends; its limit is minutes away.
 fn endless() -> Rig {

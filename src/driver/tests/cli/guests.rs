@@ -2,7 +2,8 @@
 //! disk that fills.
 
 use crate::fake_kernel::{Behaviour, FakeKernel};
-use crate::rig::{Record, Rig, check_harmless, list};
+use crate::record::{Record, check_harmless, list};
+use crate::rig::Rig;
 
 /// Verdicts of a run whose middle test behaves so, and the exit code.
 fn run(behaviour: Behaviour, code: i32) -> (Rig, Record, String) {

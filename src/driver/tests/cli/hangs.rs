@@ -4,7 +4,8 @@
 use serde_json::Value;
 
 use crate::fake_kernel::{Behaviour, Boot, FakeKernel};
-use crate::rig::{Rig, list};
+use crate::record::list;
+use crate::rig::Rig;
 
 /// Runs three tests of which the middle one behaves so, and has a limit of 1 s.
 fn hasty(behaviour: Behaviour) -> Rig {

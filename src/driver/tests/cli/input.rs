@@ -239,7 +239,7 @@ fn two_runs_at_once_share_a_results_directory() {
     let kernels: std::collections::BTreeSet<_> = runs
         .iter()
         .map(|run| {
-            crate::rig::Record::read(run).json["plan"]["kernels"][0].as_str().expect("a name").to_owned()
+            crate::record::Record::read(run).json["plan"]["kernels"][0].as_str().expect("a name").to_owned()
         })
         .collect();
     assert_eq!(kernels.into_iter().collect::<Vec<_>>(), ["fake", "other"]);

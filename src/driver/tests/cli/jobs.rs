@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use rustix::process::Signal;
 
 use crate::fake_kernel::{Behaviour, FakeKernel};
-use crate::rig::{Record, Rig, list, word};
+use crate::record::{Record, list, word};
+use crate::rig::Rig;
 
 /// Twelve tests that only pass or fail, and two that measure times.
 fn suite() -> String {

@@ -13,6 +13,7 @@ mod host;
 mod input;
 mod jobs;
 mod messages;
+mod record;
 mod retries;
 mod rig;
 mod selection;

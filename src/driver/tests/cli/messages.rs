@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::fake_kernel::{Behaviour, FakeKernel};
-use crate::rig::{Record, Rig, check_events, list, word};
+use crate::record::{Record, check_events, list, word};
+use crate::rig::Rig;
 
 fn failing() -> Rig {
     Rig::with(&FakeKernel::new().test("t/middle", Behaviour::Fail("it leaks".to_owned())))

@@ -1,7 +1,8 @@
 //! What is run: suites, tests, parameters, kernels, boots.
 
 use crate::fake_kernel::{Behaviour, FakeKernel};
-use crate::rig::{Rig, list, word};
+use crate::record::{list, word};
+use crate::rig::Rig;
 
 /// Names of the tests that a selection runs.
 fn selected(rig: &Rig, words: &[&str]) -> String {

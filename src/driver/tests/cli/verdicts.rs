@@ -1,7 +1,8 @@
 //! Tests that end in every way: which verdict, which exit code, what is shown.
 
 use crate::fake_kernel::{Behaviour, FakeKernel, SampleRule, Splat};
-use crate::rig::{Rig, list};
+use crate::record::list;
+use crate::rig::Rig;
 
 /// Runs the three tests with a middle one that behaves so.
 fn middle(behaviour: Behaviour) -> Rig {

@@ -89,18 +89,9 @@ impl Status {
     /// Counts a verdict; that of a later attempt in place of the one before it.
     fn count(&mut self, result: &TestResult) {
         let key = (result.kernel.clone(), result.test.to_string(), result.turn.repeat);
-        let new = match result.verdict {
-            Verdict::Pass { .. } => Standing::Pass,
-            Verdict::Fail(_) => Standing::Fail,
-            Verdict::Skip { .. } => Standing::Skip,
-            Verdict::Error(_) => Standing::Error,
-        };
+        let new = Standing::of(&result.verdict);
         let old = if result.turn.attempt > 1 { self.missed.remove(&key) } else { None };
-        let standing = match old {
-            None => new,
-            Some(_) if new == Standing::Pass => Standing::Flaky,
-            Some(old) => old.min(new),
-        };
+        let standing = old.map_or(new, |old| old.then(new));
         if let Some(old) = old {
             self.counts.remove(old);
         }
