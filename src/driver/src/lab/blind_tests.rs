@@ -68,6 +68,24 @@ fn a_test_that_switches_lockdep_off_is_the_last_of_its_boot() {
 }
 
 #[test]
+fn a_test_whose_log_comes_before_its_report_has_its_verdict_when_lockdep_is_off() {
+    let mut talk = Talk::new(3);
+    talk.hello();
+    talk.start(0);
+    talk.say(&Event::Finished { test: 0, outcome: Outcome::Pass { checks: 1 }, elapsed_ns: 1 });
+    talk.say(&Event::Started { test: 1 });
+    let end = |test: u32| format!("[    1.600000] kregress: end {test} word\n");
+    let begin = "[    1.400000] kregress: begin 1 smoke/test-1\n";
+    talk.console(&format!("{}{begin}{RECURSIVE}{}", end(0), end(1)));
+    talk.say(&Event::Finished { test: 1, outcome: Outcome::Pass { checks: 1 }, elapsed_ns: 1 });
+    let judged = talk.judged();
+    assert_eq!(judged.len(), 2, "{:?}", talk.actions);
+    assert_eq!(judged[0].verdict, Verdict::Pass { checks: 1 });
+    assert!(matches!(&judged[1].verdict, Verdict::Fail(failure) if failure.kind == FailureKind::Finding));
+    assert!(matches!(talk.end(), BootEnd::Killed { .. }));
+}
+
+#[test]
 fn a_test_that_runs_when_lockdep_was_found_to_be_off_runs_again_elsewhere() {
     let mut talk = Talk::new(2);
     talk.hello();

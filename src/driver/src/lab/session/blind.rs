@@ -17,6 +17,8 @@ const SETTLINGS: u32 = 2;
 pub(super) struct Blinded {
     pub(super) title: String,
     since: Since,
+    /// The test that did it; none where none ran.
+    owner: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +49,7 @@ impl Session {
         if self.blinded.is_none() && console::switches_off(finding.kind, &finding.title) {
             let in_tests = owner.is_some() || self.console_marks == Marks::Seen;
             let since = if in_tests { Since::Tests } else { Since::Boot };
-            self.blinded = Some(Blinded { title: finding.title.clone(), since });
+            self.blinded = Some(Blinded { title: finding.title.clone(), since, owner });
         }
     }
 
@@ -63,8 +65,9 @@ impl Session {
     pub(super) fn end_if_blinded(&mut self, at: Duration) {
         let more = self.running.is_some()
             || self.records.iter().any(|it| it.is_planned() || it.is_reported() && self.runs_again(it));
-        if let Some(Blinded { title, since: Since::Tests }) = &self.blinded
+        if let Some(Blinded { title, since: Since::Tests, owner }) = &self.blinded
             && more
+            && owner.is_none_or(|owner| self.records[owner].is_judged())
             && self.phase == Phase::Talking
         {
             let title = title.clone();
