@@ -4,6 +4,7 @@
 //! console, results, report. The library exists for the binary and for tests;
 //! its interface is not stable.
 
+pub mod analysis;
 pub mod chain;
 pub mod cli;
 pub mod clock;

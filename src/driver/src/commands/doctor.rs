@@ -114,7 +114,7 @@ fn accelerator(context: &Context) -> Check {
         let decision = lab.decide(&kernel, machine)?;
         Ok(Some(match decision.accel {
             Accel::Kvm | Accel::Native => decision.reason,
-            Accel::Tcg => format!("{}; {tcg}", decision.reason.trim_start_matches("TCG: ")),
+            Accel::Tcg | Accel::Icount => format!("{}; {tcg}", decision.reason.trim_start_matches("TCG: ")),
         }))
     };
     match probe() {

@@ -105,6 +105,10 @@ pub fn decide<E>(
         AccelChoice::Only(Accel::Tcg) => {
             return Ok(Ok(Decision { accel: Accel::Tcg, reason: "TCG as asked for".to_owned() }));
         }
+        AccelChoice::Only(Accel::Icount) => {
+            let reason = "virtual time as asked for: the clock counts instructions".to_owned();
+            return Ok(Ok(Decision { accel: Accel::Icount, reason }));
+        }
         AccelChoice::Only(Accel::Native) => {
             return Ok(Ok(Decision { accel: Accel::Native, reason: "the kernel of this host".to_owned() }));
         }
@@ -188,6 +192,8 @@ pub fn slowdown(accel: Accel, detectors: &[Detector]) -> f64 {
     let accel = match accel {
         Accel::Kvm | Accel::Native => 1.0,
         Accel::Tcg => 4.0,
+        // One thread for all CPUs, and no shortcut between its blocks of code.
+        Accel::Icount => 12.0,
     };
     accel * (1.0 + detectors.iter().map(|detector| detector.slowdown() - 1.0).sum::<f64>())
 }

@@ -137,7 +137,7 @@ pub fn command(launch: &Launch<'_>) -> Cmd {
         Accel::Kvm => ("kvm", "host"),
         // Distributions that compile for x86-64-v3 need more than qemu64.
         // Never native: there is no QEMU then.
-        Accel::Tcg | Accel::Native => ("tcg", "max"),
+        Accel::Tcg | Accel::Icount | Accel::Native => ("tcg", "max"),
     };
     let fixed = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"];
     Cmd::new(launch.qemu)

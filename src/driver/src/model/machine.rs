@@ -37,17 +37,24 @@ pub enum Accel {
     Kvm,
     /// QEMU's translator.
     Tcg,
+    /// The same with a clock that counts instructions: nothing of the host's time
+    /// reaches the guest, and what it measures is the same in every run.
+    Icount,
     /// None: the kernel of the host itself.
     Native,
 }
 
 impl Accel {
+    /// Every accelerator, in the order of the declaration.
+    pub const ALL: [Self; 4] = [Self::Kvm, Self::Tcg, Self::Icount, Self::Native];
+
     /// As written on the command line and in results.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
             Self::Tcg => "tcg",
+            Self::Icount => "icount",
             Self::Native => "native",
         }
     }

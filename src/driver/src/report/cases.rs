@@ -126,7 +126,7 @@ pub(crate) enum Over {
 pub(crate) fn measures<'a>(run: &Run, case: &Case<'a>) -> Vec<Measure<'a>> {
     let mut measures = Vec::new();
     for metric in &case.test.metrics {
-        for accel in [Accel::Kvm, Accel::Tcg, Accel::Native] {
+        for accel in Accel::ALL {
             let boots: Vec<&[f64]> = case
                 .results
                 .iter()

@@ -71,7 +71,7 @@ struct Stamp {
 
 fn check_version(path: &Path, bytes: &[u8]) -> Result<(), ResultsError> {
     match serde_json::from_slice(bytes) {
-        Ok(Stamp { version }) if version != VERSION => {
+        Ok(Stamp { version }) if !(1..=VERSION).contains(&version) => {
             Err(ResultsError::Version { path: path.to_owned(), found: version })
         }
         _ => Ok(()),

@@ -18,6 +18,7 @@ use crate::model::{
 pub(super) enum AccelWord {
     Kvm,
     Tcg,
+    Icount,
     Native,
 }
 
@@ -122,6 +123,7 @@ pub(super) mod accel_choice {
         Auto,
         Kvm,
         Tcg,
+        Icount,
         Native,
     }
 
@@ -133,6 +135,7 @@ pub(super) mod accel_choice {
             AccelChoice::Auto => Word::Auto,
             AccelChoice::Only(Accel::Kvm) => Word::Kvm,
             AccelChoice::Only(Accel::Tcg) => Word::Tcg,
+            AccelChoice::Only(Accel::Icount) => Word::Icount,
             AccelChoice::Only(Accel::Native) => Word::Native,
         };
         word.serialize(serializer)
@@ -145,6 +148,7 @@ pub(super) mod accel_choice {
             Word::Auto => AccelChoice::Auto,
             Word::Kvm => AccelChoice::Only(Accel::Kvm),
             Word::Tcg => AccelChoice::Only(Accel::Tcg),
+            Word::Icount => AccelChoice::Only(Accel::Icount),
             Word::Native => AccelChoice::Only(Accel::Native),
         })
     }
