@@ -36,7 +36,7 @@ fn run_session(path: &Path) -> Result<(), String> {
     let mut facts = BTreeMap::new();
     mounts::as_agent(&mut facts).map_err(|error| error.to_string())?;
     facts::prepare_kernel_log(&mut facts);
-    let ports = ports::open(plan.patience()).map_err(|error| error.to_string())?;
+    let ports = ports::open(plan.carrier, plan.patience()).map_err(|error| error.to_string())?;
     let channels = session::Channels::over(ports, &mut facts).map_err(|error| error.to_string())?;
     session::run(&plan, facts, channels, session::Place::Machine).map_err(|error| error.to_string())
 }

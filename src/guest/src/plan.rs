@@ -79,7 +79,7 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Plan, PlanError> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use kregress_wire::{Nonce, PlannedTest};
+    use kregress_wire::{Carrier, Nonce, PlannedTest};
 
     use super::*;
 
@@ -93,7 +93,14 @@ mod tests {
             seed: 0,
         };
         let nonce = Nonce::from_bytes([7; 16]);
-        Plan { protocol: PROTOCOL, nonce, seed: 1, patience_ms: 1000, tests: ids.iter().map(test).collect() }
+        Plan {
+            protocol: PROTOCOL,
+            nonce,
+            seed: 1,
+            patience_ms: 1000,
+            carrier: Carrier::Uart,
+            tests: ids.iter().map(test).collect(),
+        }
     }
 
     fn check(plan: &Plan) -> Result<Plan, String> {

@@ -1,18 +1,22 @@
-//! Finds and opens the virtio-serial ports that lead to the host.
+//! Finds and opens what leads to the host: virtio-serial ports, or UARTs.
 //!
 //! A port is known by its name, which the device tells some time after the
-//! driver has found it; the kernel announces that by a uevent.
+//! driver has found it; the kernel announces that by a uevent. UARTs have
+//! numbers and are there from the start.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kregress_wire::{CONTROL_PORT, OUTPUT_PORT};
+use kregress_wire::{CONTROL_PORT, CONTROL_UART, Carrier, OUTPUT_PORT, OUTPUT_UART};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
+use rustix::termios::{ControlModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::clock;
 
@@ -21,10 +25,12 @@ const CLASS: &str = "/sys/class/virtio-ports";
 /// The channels to the host.
 #[derive(Debug)]
 pub(crate) struct Ports {
-    /// Frames, both ways.
+    /// Frames.
     pub(crate) control: File,
     /// Raw output of tests; not every machine has it.
     pub(crate) output: Option<File>,
+    /// What they are made of.
+    pub(crate) carrier: Carrier,
 }
 
 /// Why there is no way to the host.
@@ -48,6 +54,19 @@ pub(crate) enum PortError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// There is no such UART, or none behind its node.
+    #[error(
+        "no serial line `{}`: {source}\n\
+         hint: virtual time needs three UARTs of the kernel: CONFIG_SERIAL_8250=y and \
+         CONFIG_SERIAL_8250_RUNTIME_UARTS=4",
+        path.display()
+    )]
+    Uart {
+        /// Its device node.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The port is there and cannot be used.
     #[error("cannot open virtio-serial port `{}`: {source}", path.display())]
     Open {
@@ -58,12 +77,40 @@ pub(crate) enum PortError {
     },
 }
 
-/// Opens both ports, waiting for them at most `patience` long.
+/// Opens the control channel and that of output; waits for virtio ports at most
+/// `patience` long.
 ///
 /// # Errors
 ///
-/// Fails when there is no control port. A missing output port is `None`.
-pub(crate) fn open(patience: Duration) -> Result<Ports, PortError> {
+/// Fails when there is no control channel. A missing one of output is `None`.
+pub(crate) fn open(carrier: Carrier, patience: Duration) -> Result<Ports, PortError> {
+    match carrier {
+        Carrier::VirtioSerial => open_virtio(patience),
+        Carrier::Uart => {
+            let control = uart(CONTROL_UART)?;
+            Ok(Ports { control, output: uart(OUTPUT_UART).ok(), carrier })
+        }
+    }
+}
+
+/// Opens a serial line for bytes as they are: no echo, no translation, no modem.
+fn uart(name: &str) -> Result<File, PortError> {
+    let path = Path::new("/dev").join(name);
+    let prepared = || {
+        // Without a carrier an ordinary open would wait for one.
+        let flags = (OFlags::NOCTTY | OFlags::NONBLOCK).bits().cast_signed();
+        let line = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path)?;
+        let mut modes = tcgetattr(&line)?;
+        modes.make_raw();
+        modes.control_modes |= ControlModes::CLOCAL;
+        tcsetattr(&line, OptionalActions::Now, &modes)?;
+        fcntl_setfl(&line, fcntl_getfl(&line)? - OFlags::NONBLOCK)?;
+        Ok(line)
+    };
+    prepared().map_err(|source| PortError::Uart { path: path.clone(), source })
+}
+
+fn open_virtio(patience: Duration) -> Result<Ports, PortError> {
     // Listens before it looks: what appears in between is announced.
     let announcements = uevents().ok();
     let deadline = clock::monotonic_ns().saturating_add(nanoseconds(patience));
@@ -121,7 +168,8 @@ fn open_both(control: &Path, output: Option<&Path>) -> Result<Ports, PortError> 
             .open(path)
             .map_err(|source| PortError::Open { path: path.to_owned(), source })
     };
-    Ok(Ports { control: open(control)?, output: output.map(open).transpose()? })
+    let output = output.map(open).transpose()?;
+    Ok(Ports { control: open(control)?, output, carrier: Carrier::VirtioSerial })
 }
 
 fn uevents() -> rustix::io::Result<OwnedFd> {

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kregress_wire::{Decoder, Event, Outcome, Plan, PlannedTest, Request, WorkloadInfo, Writer};
+use kregress_wire::{Carrier, Decoder, Event, Outcome, Plan, PlannedTest, Request, WorkloadInfo, Writer};
 use rustix::process::Pid;
 
 use crate::child::{self, Launcher, Surroundings};
@@ -27,9 +27,19 @@ pub(crate) struct Channels {
     /// a poll takes over the completions that a blocked writer of a
     /// virtio-serial port waits for, and both sleep for ever.
     pub(crate) output: Option<OwnedFd>,
-    /// How many writes of events may wait in the device for the host to read
-    /// them, and are lost when the guest powers off.
-    pub(crate) in_flight: usize,
+    /// What must be done so that the last of it is not lost when the guest powers off.
+    pub(crate) end: End,
+}
+
+/// How a channel of events is brought to its end.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// What was written is the host's.
+    Done,
+    /// So many writes may wait in the device until the host reads them.
+    InFlight(usize),
+    /// The bytes wait in the driver until the device took them.
+    Drain(OwnedFd),
 }
 
 /// Twice the size of a virtio-serial queue in QEMU (`hw/char/virtio-serial-bus.c`),
@@ -37,16 +47,27 @@ pub(crate) struct Channels {
 const VIRTIO_QUEUE: usize = 256;
 
 impl Channels {
-    /// Channels over virtio-serial ports.
+    /// Channels over what the machine has.
     pub(crate) fn over(ports: Ports, facts: &mut BTreeMap<String, String>) -> io::Result<Self> {
-        if ports.output.is_none() {
+        let Ports { control, output, carrier } = ports;
+        if output.is_none() {
             facts.insert("output".into(), "lost: there is no port for it".into());
         }
-        Ok(Self {
-            requests: Box::new(ports.control.try_clone()?),
-            events: Box::new(ports.control),
-            output: ports.output.map(OwnedFd::from),
-            in_flight: VIRTIO_QUEUE,
+        let output = output.map(OwnedFd::from);
+        Ok(match carrier {
+            Carrier::VirtioSerial => Self {
+                requests: Box::new(control.try_clone()?),
+                events: Box::new(control),
+                output,
+                end: End::InFlight(VIRTIO_QUEUE),
+            },
+            Carrier::Uart => Self {
+                // The host cannot ask anything without disturbing the clock.
+                requests: Box::new(io::empty()),
+                end: End::Drain(control.try_clone()?.into()),
+                events: Box::new(control),
+                output,
+            },
         })
     }
 }
@@ -92,7 +113,7 @@ pub(crate) fn run(
     channels: Channels,
     place: Place<'_>,
 ) -> Result<(), Lost> {
-    let Channels { requests, events, output, in_flight } = channels;
+    let Channels { requests, events, output, end } = channels;
     let link = Link::new(events);
     link.send(&Event::Hello(facts::hello(&plan.nonce, facts)))?;
     let current = Arc::new(AtomicI32::new(0));
@@ -138,7 +159,7 @@ pub(crate) fn run(
         })?;
     }
     link.send(&Event::Bye)?;
-    link.settle(in_flight)?;
+    link.settle(end)?;
     Ok(())
 }
 
@@ -211,8 +232,13 @@ impl Link {
     }
 
     /// Returns when the host has everything that was sent.
-    fn settle(&self, in_flight: usize) -> io::Result<()> {
-        self.lock().pad(in_flight)
+    fn settle(&self, end: End) -> io::Result<()> {
+        let mut writer = self.lock();
+        match end {
+            End::Done => Ok(()),
+            End::InFlight(writes) => writer.pad(writes),
+            End::Drain(line) => Ok(rustix::termios::tcdrain(line)?),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, EventWriter> {

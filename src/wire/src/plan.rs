@@ -23,8 +23,21 @@ pub struct Plan {
     /// How long the guest waits for its channels to appear, in milliseconds: less
     /// than the host waits for its hello, so that it can say what is missing.
     pub patience_ms: u64,
+    /// What leads from a virtual machine to the host.
+    pub carrier: Carrier,
     /// In the order of execution.
     pub tests: Vec<PlannedTest>,
+}
+
+/// What carries the channels of a virtual machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Carrier {
+    /// Ports of a virtio-serial device, both ways.
+    VirtioSerial,
+    /// ISA UARTs, from the guest only. What the guest sees of one does not depend
+    /// on when the host gets round to it: a condition of repeatable virtual time.
+    Uart,
 }
 
 impl Plan {
@@ -145,6 +158,7 @@ mod tests {
             nonce: Nonce::from_bytes([0; 16]),
             seed: 7,
             patience_ms: 1000,
+            carrier: Carrier::VirtioSerial,
             tests: vec![],
         };
         let mut json = serde_json::to_value(&plan).expect("serialise");

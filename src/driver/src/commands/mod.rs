@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use crate::config::{self, MachineOptions, Project};
 use crate::kernel::BuildEnv;
-use crate::model::{KernelSpec, Machine};
+use crate::model::{Accel, AccelChoice, Backend, KernelSpec, Machine};
 use crate::{chain, paths};
 
 /// Exit code of a run in which everything passed.
@@ -83,7 +83,15 @@ impl Context {
             Some(text) => text.parse().map_err(usage)?,
             None => MachineOptions::default(),
         };
-        Ok(options.over(project.machine))
+        let machine = options.over(project.machine);
+        if machine.accel == AccelChoice::Only(Accel::Icount) && machine.backend != Backend::Qemu {
+            return Err(usage(anyhow::anyhow!(
+                "`accel=icount` and `backend={}` contradict each other: virtual time bears no virtio \
+                 device\nhint: leave out the backend, or take `accel=tcg`",
+                machine.backend
+            )));
+        }
+        Ok(machine)
     }
 
     /// Kernels as named, or the default one.

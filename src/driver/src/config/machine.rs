@@ -164,14 +164,6 @@ mod tests {
     }
 
     #[test]
-    fn icount_is_not_built_yet() {
-        assert_snapshot!(error("cpus=1,accel=icount"), @r"
-        `accel`: this version of kregress has no `icount` machine
-        hint: `accel=tcg` runs without hardware support, but on the host's clock
-        ");
-    }
-
-    #[test]
     fn a_property_without_a_value_shows_how_it_is_done() {
         assert_snapshot!(error("cpus"), @r"
         `cpus` has no value

@@ -187,7 +187,7 @@ fn archive(files: &BTreeMap<PathBuf, Content>, mut out: &mut dyn Write) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use kregress_wire::Nonce;
+    use kregress_wire::{Carrier, Nonce};
 
     use super::*;
 
@@ -197,6 +197,7 @@ mod tests {
             nonce: Nonce::from_bytes([7; 16]),
             seed: 1,
             patience_ms: 1000,
+            carrier: Carrier::VirtioSerial,
             tests: vec![],
         };
         let init = std::env::current_exe().expect("own path");

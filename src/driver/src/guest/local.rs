@@ -3,14 +3,14 @@
 
 use std::path::Path;
 
-use super::qemu::Sockets;
+use super::qemu::ChannelPaths;
 use crate::exec::Cmd;
 
 /// The whole command; `own` is our binary, `plan` the file of the plan.
 #[must_use]
-pub fn command(own: &Path, plan: &Path, sockets: &Sockets) -> Cmd {
+pub fn command(own: &Path, plan: &Path, channels: &ChannelPaths) -> Cmd {
     // In this order: `kregress_guest::local`.
-    let paths = [plan, &sockets.control, &sockets.output, &sockets.console];
+    let paths = [plan, &channels.control, &channels.output, &channels.console];
     Cmd::new(own).arg(kregress_guest::LOCAL).args(paths.map(Path::as_os_str))
 }
 
@@ -21,7 +21,7 @@ mod tests {
     #[test]
     fn the_command_names_the_plan_and_the_three_channels() {
         let command =
-            command(Path::new("/k"), Path::new("/run/plan.json"), &Sockets::within(Path::new("/s")));
+            command(Path::new("/k"), Path::new("/run/plan.json"), &ChannelPaths::within(Path::new("/s")));
         insta::assert_snapshot!(
             command.argv().join(" "),
             @"/k __local /run/plan.json /s/control /s/output /s/console"

@@ -17,7 +17,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use super::qemu::{CMDLINE, ConsoleDevice, Sockets, channel_args};
+use super::qemu::{CMDLINE, ChannelPaths, ConsoleDevice, channel_args};
 use crate::exec::{Cmd, shell_line};
 use crate::model::Accel;
 
@@ -46,7 +46,7 @@ pub struct Launch<'a> {
     /// A bzImage; vng takes no ELF file.
     pub kernel: &'a Path,
     /// Channels.
-    pub sockets: &'a Sockets,
+    pub channels: &'a ChannelPaths,
     /// Kernel entry's own words for the kernel command line.
     pub cmdline: &'a [String],
 }
@@ -72,7 +72,7 @@ pub fn command(launch: &Launch<'_>) -> Cmd {
         .args(["--cwd".to_owned(), "/".to_owned()])
         .args(["--cpus".to_owned(), launch.cpus.to_string(), "--memory".to_owned(), format!("{mebibytes}M")])
         .arg(format!("--append={}", append(launch.cmdline)))
-        .arg(format!("--qemu-opts={}", shell_line(&channel_args(launch.sockets, ConsoleDevice::Virtio))));
+        .arg(format!("--qemu-opts={}", shell_line(&channel_args(launch.channels, ConsoleDevice::Virtio))));
     if launch.accel == Accel::Tcg {
         command = command.arg("--disable-kvm");
     }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     fn argv(accel: Accel) -> Vec<String> {
-        let sockets = Sockets::within(Path::new("/s"));
+        let channels = ChannelPaths::within(Path::new("/s"));
         let launch = Launch {
             vng: Path::new("vng"),
             path: OsStr::new("/venv/bin:/usr/bin"),
@@ -95,7 +95,7 @@ mod tests {
             cpus: 2,
             memory: 1 << 30,
             kernel: Path::new("/store/bzImage"),
-            sockets: &sockets,
+            channels: &channels,
             cmdline: &[],
         };
         command(&launch).argv()

@@ -6,21 +6,21 @@
 //! started it.
 
 use std::fs::File;
-use std::io::{self, Read, Seek as _, SeekFrom, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use kregress_wire::{Event, Request, Writer};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::channels::{BindError, Channels, Received, Role};
 use super::exchange::{Action, Input};
 use super::heard_time::HeardTime;
 use super::pin;
 use super::qmp::{Answer, Monitor, Query};
 use super::session::Session;
 use crate::exec::{Cmd, ExecError, Running};
-use crate::guest::qemu::Sockets;
 use crate::interrupt;
 use crate::results::BootDir;
 use crate::{chain, clock};
@@ -53,6 +53,9 @@ pub enum BootError {
     /// The machine could not be started.
     #[error(transparent)]
     Exec(#[from] ExecError),
+    /// A channel cannot be made.
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// A file of the boot cannot be made.
     #[error("cannot create `{path}`: {source}")]
     Create {
@@ -64,38 +67,6 @@ pub enum BootError {
     /// Waiting on the channels failed.
     #[error("cannot wait for the guest's channels: {0}")]
     Wait(io::Error),
-}
-
-/// Listening ends of the three channels.
-#[derive(Debug)]
-pub(super) struct Listeners {
-    control: UnixListener,
-    output: UnixListener,
-    console: UnixListener,
-    /// Where QEMU listens.
-    monitor: PathBuf,
-}
-
-impl Listeners {
-    /// Listens on the sockets, before the machine is started.
-    ///
-    /// # Errors
-    ///
-    /// Fails when a socket cannot be made.
-    pub(super) fn bind(sockets: &Sockets) -> Result<Self, BootError> {
-        let bind = |path: &Path| {
-            let create_error = |source| BootError::Create { path: path.to_owned(), source };
-            let listener = UnixListener::bind(path).map_err(create_error)?;
-            listener.set_nonblocking(true).map_err(create_error)?;
-            Ok::<_, BootError>(listener)
-        };
-        Ok(Self {
-            control: bind(&sockets.control)?,
-            output: bind(&sockets.output)?,
-            console: bind(&sockets.console)?,
-            monitor: sockets.monitor.clone(),
-        })
-    }
 }
 
 /// A log on disk with a bound.
@@ -125,18 +96,6 @@ impl CappedLog {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Control,
-    Output,
-    Console,
-}
-
-struct Channel {
-    role: Role,
-    stream: UnixStream,
-}
-
 /// Where the threads of a machine run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Seat {
@@ -149,20 +108,21 @@ pub(super) enum Seat {
 /// A machine that is running, with its channels and logs.
 pub(super) struct Boot {
     machine: Running,
-    listeners: Vec<(Role, UnixListener)>,
-    channels: Vec<Channel>,
+    channels: Channels,
     requests: Option<Writer<UnixStream>>,
-    monitor_path: PathBuf,
     monitor: Option<Monitor>,
     /// Answer to a question that could not even be put.
     monitor_gone: Option<Answer>,
     console_log: CappedLog,
     output_log: CappedLog,
     event_log: CappedLog,
+    sample_log: CappedLog,
     machine_log: PathBuf,
     time: HeardTime,
     seat: Seat,
     exited: bool,
+    /// Its status, told when everything was heard that it left in files.
+    departed: Option<String>,
 }
 
 impl Boot {
@@ -173,7 +133,7 @@ impl Boot {
     /// Fails when a log cannot be made or the program cannot be started.
     pub(super) fn start(
         command: &Cmd,
-        listeners: Listeners,
+        channels: Channels,
         dir: &BootDir,
         seat: Seat,
     ) -> Result<Self, BootError> {
@@ -183,24 +143,24 @@ impl Boot {
         let console_log = CappedLog::create(dir.console())?;
         let output_log = CappedLog::create(dir.output())?;
         let event_log = CappedLog::create(dir.events())?;
+        let sample_log = CappedLog::create(dir.samples())?;
         let time = HeardTime::begin(clock::now());
         let machine = command.start(&log)?;
-        let Listeners { control, output, console, monitor } = listeners;
         Ok(Self {
             machine,
-            listeners: vec![(Role::Control, control), (Role::Output, output), (Role::Console, console)],
-            channels: Vec::new(),
+            channels,
             requests: None,
-            monitor_path: monitor,
             monitor: None,
             monitor_gone: None,
             console_log,
             output_log,
             event_log,
+            sample_log,
             machine_log,
             time,
             seat,
             exited: false,
+            departed: None,
         })
     }
 
@@ -241,6 +201,7 @@ impl Boot {
                     Action::Kill => {
                         self.machine.kill();
                         self.exited = true;
+                        self.channels.machine_ended();
                     }
                     Action::Terminate => self.machine.terminate(),
                     Action::Diagnose => self.ask(&Request::Diagnose),
@@ -302,7 +263,7 @@ impl Boot {
                 queue.extend(session.step(at, input));
             }
             // A machine that ended before it opened its console will never close it.
-            if self.exited && self.channels.iter().all(|channel| channel.role != Role::Console) {
+            if self.exited && !self.channels.is_open(Role::Console) {
                 queue.extend(session.step(self.elapsed(), Input::ConsoleClosed));
             }
             queue.extend(session.step(self.elapsed(), Input::Tick));
@@ -314,12 +275,22 @@ impl Boot {
         let at_ms = u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut line = serde_json::to_vec(&serde_json::json!({ "at_ms": at_ms, "message": event }))?;
         line.push(b'\n');
-        self.event_log.write(&line)
+        self.event_log.write(&line)?;
+        // Without a time of the host: virtual time gives the same bytes in every run.
+        if let Event::Samples { .. } = event {
+            let mut line = serde_json::to_vec(event)?;
+            line.push(b'\n');
+            self.sample_log.write(&line)?;
+        }
+        Ok(())
     }
 
     fn ask(&mut self, request: &Request) {
         // A guest that does not read is why we ask; it is then simply not
         // answered, and the session's own limit ends the wait.
+        if self.requests.is_none() {
+            self.requests = self.channels.requests();
+        }
         if let Some(writer) = &mut self.requests {
             let _ = writer.send(request);
         }
@@ -329,7 +300,7 @@ impl Boot {
     fn ask_monitor(&mut self, query: Query) {
         let asked = match &mut self.monitor {
             Some(monitor) => monitor.ask(query),
-            None => Monitor::connect(&self.monitor_path).and_then(|mut monitor| {
+            None => Monitor::connect(self.channels.monitor()).and_then(|mut monitor| {
                 monitor.ask(query)?;
                 self.monitor = Some(monitor);
                 Ok(())
@@ -370,49 +341,16 @@ impl Boot {
         }
     }
 
-    /// Waits until a channel has something, and accepts connections on the way.
+    /// Waits until a channel has something, or the monitor where it was asked.
     fn wait_for_bytes(&mut self, limit: Duration) -> Result<Vec<Role>, BootError> {
-        let timeout = Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
-        let listening = self.listeners.iter().map(|(_, listener)| PollFd::new(listener, PollFlags::IN));
-        let open = self.channels.iter().map(|channel| PollFd::new(&channel.stream, PollFlags::IN));
         // Unless it is asked something, it may say what it likes.
-        let monitor = self.monitor.iter().filter(|monitor| monitor.is_asked());
-        let monitor = monitor.map(|monitor| PollFd::new(monitor, PollFlags::IN));
-        let mut fds: Vec<_> = listening.chain(open).chain(monitor).collect();
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(BootError::Wait(error.into())),
-        }
-        let awake: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        drop(fds);
-        let (listeners, channels) = awake.split_at(self.listeners.len());
-        let ready = self.channels.iter().zip(channels).filter(|(_, awake)| **awake);
-        let ready: Vec<_> = ready.map(|(channel, _)| channel.role).collect();
-        let mut still = Vec::new();
-        for ((role, listener), awake) in std::mem::take(&mut self.listeners).into_iter().zip(listeners) {
-            // Only where poll saw someone: whoever connects a moment later is
-            // accepted in the next round, and not dropped in this one.
-            match if *awake { listener.accept().ok() } else { None } {
-                Some((stream, _)) => self.open(role, stream).map_err(BootError::Wait)?,
-                None => still.push((role, listener)),
-            }
-        }
-        self.listeners = still;
-        Ok(ready)
-    }
-
-    fn open(&mut self, role: Role, stream: UnixStream) -> io::Result<()> {
-        stream.set_nonblocking(true)?;
-        if role == Role::Control {
-            self.requests = Some(Writer::new(stream.try_clone()?));
-        }
-        self.channels.push(Channel { role, stream });
-        Ok(())
+        let monitor = self.monitor.as_ref().filter(|monitor| monitor.is_asked());
+        self.channels.wait(limit, monitor.map(|monitor| monitor.as_fd())).map_err(BootError::Wait)
     }
 
     /// Everything that there is to hear within `limit`.
     ///
-    /// A machine that is gone left its last words in the sockets. They come
+    /// A machine that is gone left its last words in its channels. They come
     /// first, then its status, then the ends of its channels: a verdict that was
     /// sent is not lost to an end that was noticed sooner.
     fn listen(&mut self, limit: Duration) -> Result<Vec<Heard>, BootError> {
@@ -428,7 +366,12 @@ impl Boot {
             // A machine whose channel closed is about to end, and knows why.
             false => self.machine.wait_timeout(if closed { REAPING } else { Duration::ZERO })?,
         };
-        if closed || status.is_some() {
+        if let Some(status) = &status {
+            self.exited = true;
+            self.departed = Some(format!("{status}{}", self.machine_words()));
+            self.channels.machine_ended();
+        }
+        if closed || self.departed.is_some() {
             // It may have connected after we last looked.
             self.wait_for_bytes(Duration::ZERO)?;
             for role in [Role::Control, Role::Output, Role::Console] {
@@ -436,9 +379,8 @@ impl Boot {
                 while pieces.next().is_some() && self.receive(role, &mut heard) == Rest::MayHaveMore {}
             }
         }
-        if let Some(status) = status {
-            self.exited = true;
-            heard.push(Heard::Exited(format!("{status}{}", self.machine_words())));
+        if self.channels.is_drained() {
+            heard.extend(self.departed.take().map(Heard::Exited));
         }
         heard.sort_by_key(Heard::order);
         Ok(heard)
@@ -446,36 +388,28 @@ impl Boot {
 
     /// Takes one piece out of a channel, if there is one.
     fn receive(&mut self, role: Role, heard: &mut Vec<Heard>) -> Rest {
-        let Some(at) = self.channels.iter().position(|channel| channel.role == role) else {
-            return Rest::Empty;
-        };
-        let mut buffer = vec![0; 64 << 10];
-        match self.channels[at].stream.read(&mut buffer) {
-            Ok(0) => {}
-            Ok(n) => {
-                buffer.truncate(n);
+        match self.channels.receive(role) {
+            Received::Bytes(bytes) => {
                 let logged = match role {
-                    Role::Console => self.console_log.write(&buffer),
-                    Role::Output => self.output_log.write(&buffer),
+                    Role::Console => self.console_log.write(&bytes),
+                    Role::Output => self.output_log.write(&bytes),
                     Role::Control => Ok(()),
                 };
-                heard.push(Heard::Bytes(role, buffer));
+                heard.push(Heard::Bytes(role, bytes));
                 if let Err(error) = logged {
                     heard.push(Heard::LogFailed(format!("cannot write the logs of the boot: {error}")));
                 }
-                return Rest::MayHaveMore;
+                Rest::MayHaveMore
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Rest::MayHaveMore,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Rest::Empty,
-            // A reset is an end like any other.
-            Err(_) => {}
+            Received::Nothing => Rest::Empty,
+            Received::End => {
+                if role == Role::Control {
+                    self.requests = None;
+                }
+                heard.push(Heard::Closed(role));
+                Rest::Empty
+            }
         }
-        self.channels.remove(at);
-        if role == Role::Control {
-            self.requests = None;
-        }
-        heard.push(Heard::Closed(role));
-        Rest::Empty
     }
 }
 

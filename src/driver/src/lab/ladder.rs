@@ -126,9 +126,14 @@ impl Ladder {
             stuck: Vec::new(),
             backtrace: None,
         };
-        let next = match subject {
-            Subject::Guest => Next { order: Order::AskAgent, limit: limits.diagnosis },
-            Subject::Booting => ladder.look(),
+        let next = match (subject, limits.diagnosis) {
+            (Subject::Guest, Some(limit)) => Next { order: Order::AskAgent, limit },
+            (Subject::Guest, None) => {
+                let text = "this machine has no way to ask its agent: its clock would show it";
+                ladder.note(EvidenceSource::Agent, text.to_owned());
+                ladder.look()
+            }
+            (Subject::Booting, _) => ladder.look(),
         };
         (ladder, next)
     }
@@ -173,7 +178,8 @@ impl Ladder {
         let monitor = self.limits.monitor.unwrap_or_default();
         match std::mem::replace(&mut self.step, Step::Over) {
             Step::Agent => {
-                let text = format!("the agent did not answer within {:.0?}", self.limits.diagnosis);
+                let limit = self.limits.diagnosis.unwrap_or_default();
+                let text = format!("the agent did not answer within {limit:.0?}");
                 self.note(EvidenceSource::Agent, text);
                 self.look()
             }

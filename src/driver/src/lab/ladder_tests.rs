@@ -39,7 +39,7 @@ fn panic(title: &str, stack: &[&str]) -> Finding {
 fn every_step_has_a_limit_and_all_of_them_are_short() {
     let limits = Limits::scaled(1.0);
     let (mut ladder, next) = begin(Subject::Guest);
-    assert_eq!(next, Next { order: Order::AskAgent, limit: limits.diagnosis });
+    assert_eq!(next, Next { order: Order::AskAgent, limit: limits.diagnosis.expect("a limit") });
     let mut total = next.limit;
     let mut orders = Vec::new();
     let mut next = ladder.limit_passed();

@@ -13,9 +13,10 @@ use super::machine::Lab;
 use super::session::Session;
 use super::slots::{Purpose, Quiet};
 use super::watchdog::Limits;
+use crate::guest::qemu;
 use crate::model::{
-    Allowances, Backend, BootEnd, BootFault, BootId, BootInfo, Observer, RunEvent, TestResult, TroubleKind,
-    Verdict,
+    Accel, Allowances, Backend, BootEnd, BootFault, BootId, BootInfo, Observer, RunEvent, TestResult,
+    TroubleKind, Verdict,
 };
 use crate::results::BootDir;
 use crate::{chain, interrupt};
@@ -62,8 +63,9 @@ impl<'a> Ear<'a> {
 }
 
 /// Plans one boot of these tests.
-fn plan(measurement: &Measurement<'_>, tests: &[usize], nonce: Nonce, slowdown: f64, limits: Limits) -> Plan {
-    let tests = tests.iter().map(|index| {
+fn plan(measurement: &Measurement<'_>, errand: &Errand, nonce: Nonce, slowdown: f64, limits: Limits) -> Plan {
+    let repeat = errand.turn.repeat;
+    let tests = errand.tests.iter().map(|index| {
         let test = &measurement.tests[*index];
         PlannedTest {
             id: u32::try_from(*index).unwrap_or(u32::MAX),
@@ -72,22 +74,47 @@ fn plan(measurement: &Measurement<'_>, tests: &[usize], nonce: Nonce, slowdown: 
             params: test.params.clone(),
             // The guest bounds its own waits a little earlier than we do.
             timeout_ms: u64::try_from(test.timeout.mul_f64(slowdown * 0.9).as_millis()).unwrap_or(u64::MAX),
-            seed: seed_of(measurement.seed, &test.id.to_string()),
+            seed: seed_of(measurement.seed, repeat, &test.id.to_string()),
         }
     });
     // What it lacks is told best by the guest itself, before our limit passes.
     let patience_ms = u64::try_from(limits.boot.as_millis() * 2 / 3).unwrap_or(u64::MAX);
-    Plan { protocol: PROTOCOL, nonce, seed: measurement.seed, patience_ms, tests: tests.collect() }
+    let carrier = qemu::carrier(measurement.decision.accel);
+    Plan {
+        protocol: PROTOCOL,
+        nonce,
+        seed: seed_of(measurement.seed, repeat, ""),
+        patience_ms,
+        carrier,
+        tests: tests.collect(),
+    }
 }
 
-/// Seed of one test: a function of the run's seed and the test's name, so that
-/// it does not depend on what else is selected (FNV-1a).
-fn seed_of(run: u64, name: &str) -> u64 {
+/// Seed of one test in one of the boots asked for (of the boot itself without a
+/// name): a function of the run's seed and these two, so that it does not depend on
+/// what else is selected, and is the same for every kernel (FNV-1a). Boots of a
+/// kernel differ in it: what is drawn is part of the noise and no bias.
+fn seed_of(run: u64, repeat: u32, name: &str) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in run.to_le_bytes().into_iter().chain(name.bytes()) {
+    for byte in run.to_le_bytes().into_iter().chain(repeat.to_le_bytes()).chain(name.bytes()) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     }
     hash
+}
+
+/// What ties a guest to its boot. Random, unless time is virtual: then even this must
+/// be the same in every run.
+fn nonce(lab: &Lab, measurement: &Measurement<'_>, errand: &Errand) -> Nonce {
+    match measurement.decision.accel {
+        Accel::Icount => {
+            let half = |name| seed_of(measurement.seed, errand.turn.repeat, name).to_le_bytes();
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&half("nonce, first half"));
+            bytes[8..].copy_from_slice(&half("nonce, second half"));
+            Nonce::from_bytes(bytes)
+        }
+        Accel::Kvm | Accel::Tcg | Accel::Native => lab.nonce(),
+    }
 }
 
 fn session_tests(measurement: &Measurement<'_>, plan: &Plan, slowdown: f64) -> Vec<SessionTest> {
@@ -170,7 +197,7 @@ fn try_launch(
 ) -> Result<How, String> {
     let slowdown = measurement.slowdown();
     let limits = lab.limits(measurement);
-    let plan = plan(measurement, &errand.tests, lab.nonce(), slowdown, limits);
+    let plan = plan(measurement, errand, nonce(lab, measurement, errand), slowdown, limits);
     let boot_dir = BootDir::new(measurement.run_dir, id);
     let prepared = lab.prepare(measurement, &plan, &boot_dir).map_err(|error| chain::text(&error))?;
     let started = ear.tell(&RunEvent::BootStarted(BootInfo {
@@ -261,9 +288,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_seed_of_a_test_depends_on_run_and_name_only() {
-        assert_eq!(seed_of(1, "smoke/a"), seed_of(1, "smoke/a"));
-        assert_ne!(seed_of(1, "smoke/a"), seed_of(2, "smoke/a"));
-        assert_ne!(seed_of(1, "smoke/a"), seed_of(1, "smoke/b"));
+    fn the_seed_of_a_test_depends_on_run_repeat_and_name_only() {
+        assert_eq!(seed_of(1, 1, "smoke/a"), seed_of(1, 1, "smoke/a"));
+        let others = [seed_of(2, 1, "smoke/a"), seed_of(1, 2, "smoke/a"), seed_of(1, 1, "smoke/b")];
+        assert!(others.iter().all(|other| *other != seed_of(1, 1, "smoke/a")));
     }
 }

@@ -7,10 +7,11 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kregress_wire::{Nonce, PROTOCOL, Plan};
+use kregress_wire::{Carrier, Nonce, PROTOCOL, Plan};
 
 use super::Measurement;
-use super::boot::{Boot, BootError, Listeners, Seat};
+use super::boot::{Boot, BootError, Seat};
+use super::channels::Channels;
 use super::exchange::Action;
 use super::scratch::Scratch;
 use super::session::Session;
@@ -20,7 +21,7 @@ use crate::guest::accel::{self, CANARY_LIMIT, Canary, Decision, Device, KvmUnava
 use crate::guest::initramfs::{self, Contents, InitramfsError};
 use crate::guest::local;
 use crate::guest::modules::{self, ModulesError, Selection};
-use crate::guest::qemu::{self, Sockets};
+use crate::guest::qemu::{self, ChannelPaths};
 use crate::guest::tools::{self, Qemu, ToolError};
 use crate::guest::virtme;
 use crate::kernel::Kernel;
@@ -85,7 +86,7 @@ pub enum LabError {
 pub(super) struct Prepared {
     /// The exact command.
     pub(super) command: Cmd,
-    listeners: Listeners,
+    channels: Channels,
     dir: BootDir,
     scratch: Scratch,
 }
@@ -130,7 +131,10 @@ impl Lab {
 
     /// Time limits of a boot.
     pub(super) fn limits(&self, measurement: &Measurement<'_>) -> Limits {
-        let limits = Limits::scaled(measurement.slowdown());
+        let mut limits = Limits::scaled(measurement.slowdown());
+        if qemu::carrier(measurement.decision.accel) == Carrier::Uart {
+            limits.diagnosis = None;
+        }
         match measurement.machine.backend {
             Backend::Qemu => limits,
             Backend::Local => Limits { monitor: None, ..limits },
@@ -154,8 +158,8 @@ impl Lab {
         dir.create()?;
         let run = self.cache.join("run");
         let scratch = Scratch::new(&run).map_err(create_error(&run))?;
-        let sockets = Sockets::within(scratch.path());
-        let listeners = Listeners::bind(&sockets)?;
+        let channels = ChannelPaths::within(scratch.path());
+        let ends = Channels::make(&channels, plan.carrier).map_err(BootError::from)?;
         let plan_path = dir.plan();
         let text =
             serde_json::to_vec_pretty(plan).map_err(io::Error::other).map_err(create_error(&plan_path))?;
@@ -180,8 +184,9 @@ impl Lab {
                     memory,
                     kernel: &kernel.image,
                     initrd: &initrd,
-                    sockets: &sockets,
+                    channels: &channels,
                     cmdline: &cmdline,
+                    seed: plan.seed,
                 };
                 qemu::command(&launch)
             }
@@ -201,18 +206,18 @@ impl Lab {
                     cpus,
                     memory,
                     kernel: &image,
-                    sockets: &sockets,
+                    channels: &channels,
                     cmdline: &cmdline,
                 };
                 virtme::command(&launch)
             }
-            Backend::Local => local::command(&self.own, &plan_path, &sockets),
+            Backend::Local => local::command(&self.own, &plan_path, &channels),
         };
         let path = dir.command();
         let line = format!("{}\n", shell_line(&command.argv()));
         std::fs::write(&path, line).map_err(create_error(&path))?;
         let command = command.expendable();
-        Ok(Prepared { command, listeners, dir: dir.clone(), scratch })
+        Ok(Prepared { command, channels: ends, dir: dir.clone(), scratch })
     }
 
     fn write_initrd(&self, kernel: &Kernel, plan: &Plan, path: &Path) -> Result<(), LabError> {
@@ -236,8 +241,8 @@ impl Lab {
         session: &mut Session,
         act: &mut dyn FnMut(Duration, Action) -> anyhow::Result<()>,
     ) -> Result<Duration, BootError> {
-        let Prepared { command, listeners, dir, scratch } = prepared;
-        let result = Boot::start(&command, listeners, &dir, seat)?.run(session, act);
+        let Prepared { command, channels, dir, scratch } = prepared;
+        let result = Boot::start(&command, channels, &dir, seat)?.run(session, act);
         drop(scratch);
         result
     }
@@ -288,7 +293,14 @@ impl Lab {
             run_dir: logs.path(),
         };
         let patience_ms = u64::try_from(CANARY_LIMIT.as_millis()).unwrap_or(u64::MAX);
-        let plan = Plan { protocol: PROTOCOL, nonce: self.nonce(), seed: 0, patience_ms, tests: Vec::new() };
+        let plan = Plan {
+            protocol: PROTOCOL,
+            nonce: self.nonce(),
+            seed: 0,
+            patience_ms,
+            carrier: Carrier::VirtioSerial,
+            tests: Vec::new(),
+        };
         let dir = BootDir::new(logs.path(), BootId(0));
         let prepared = self.prepare(&measurement, &plan, &dir)?;
         // A canary that does not sing is buried at once: KVM is known not to work.

@@ -14,6 +14,7 @@
 mod blind_tests;
 mod boot;
 mod boot_hint;
+mod channels;
 mod console_text;
 mod durations;
 mod errands;
@@ -58,8 +59,8 @@ use crate::guest::accel::{self, Decision};
 use crate::interrupt;
 use crate::kernel::Kernel;
 use crate::model::{
-    AllowRule, BootId, KernelName, Machine, Observer, RunEvent, Test, TestResult, Trouble, TroubleKind, Turn,
-    Verdict,
+    Accel, AllowRule, BootId, KernelName, Machine, Observer, RunEvent, Test, TestResult, Trouble,
+    TroubleKind, Turn, Verdict,
 };
 
 /// What to measure on one kernel.
@@ -139,12 +140,12 @@ pub fn measure(
 fn wanted(measurement: &Measurement<'_>, durations: &Durations, slots: &Slots) -> Wanted {
     let slowdown = measurement.slowdown();
     let cpus = measurement.machine.cpus as usize;
-    Wanted {
-        shares: share::shares(measurement.tests, &|test| durations.estimate(test, slowdown), slots, cpus),
-        boots: measurement.boots,
-        retries: measurement.retries,
-        cpus,
-    }
+    let estimate = |test: &Test| durations.estimate(test, slowdown);
+    let shares = match measurement.decision.accel {
+        Accel::Icount => share::by_suite(measurement.tests, &estimate),
+        Accel::Kvm | Accel::Tcg | Accel::Native => share::shares(measurement.tests, &estimate, slots, cpus),
+    };
+    Wanted { shares, boots: measurement.boots, retries: measurement.retries, cpus }
 }
 
 /// What the threads that boot share.

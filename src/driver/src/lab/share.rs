@@ -71,6 +71,26 @@ pub(super) fn shares(
     shares
 }
 
+/// Spreads tests over boots where time is virtual: those of a suite together, so
+/// that its samples do not depend on what else is selected, nor on how fast the host
+/// is. No boot disturbs another.
+pub(super) fn by_suite(tests: &[Test], estimate: &dyn Fn(&Test) -> Duration) -> Vec<Share> {
+    let mut shares: Vec<Share> = Vec::new();
+    for (at, test) in tests.iter().enumerate() {
+        let same = |share: &&mut Share| tests[share.tests[0]].id.suite == test.id.suite;
+        match shares.iter_mut().find(same) {
+            Some(share) => {
+                share.tests.push(at);
+                share.estimate += estimate(test);
+            }
+            None => {
+                shares.push(Share { tests: vec![at], purpose: Purpose::Function, estimate: estimate(test) });
+            }
+        }
+    }
+    shares
+}
+
 /// Cuts tests of one purpose into as many boots as pay.
 fn cut(
     whole: Share,

@@ -9,8 +9,9 @@ pub struct Limits {
     pub boot: Duration,
     /// Without a byte on any channel.
     pub no_output: Duration,
-    /// For the answer to a request for stacks.
-    pub diagnosis: Duration,
+    /// For the answer to a request for stacks; none where nothing can be asked of
+    /// the guest.
+    pub diagnosis: Option<Duration>,
     /// For each answer of QEMU's monitor; none where there is no QEMU.
     pub monitor: Option<Duration>,
     /// From an NMI to the end of the machine, which the kernel's panic brings.
@@ -39,7 +40,7 @@ impl Limits {
             boot: seconds(15.0),
             no_output: seconds(15.0),
             // The agent may watch a worker for 1.5 s of it.
-            diagnosis: seconds(3.0),
+            diagnosis: Some(seconds(3.0)),
             // QEMU itself is as fast as ever.
             monitor: Some(Duration::from_millis(1500)),
             backtrace: seconds(2.0),

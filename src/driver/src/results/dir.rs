@@ -181,6 +181,13 @@ impl BootDir {
         self.path.join(EVENTS_FILE)
     }
 
+    /// Samples of the guest, one JSON value per message, without any time: two boots
+    /// in virtual time can be compared byte by byte.
+    #[must_use]
+    pub fn samples(&self) -> PathBuf {
+        self.path.join("samples.jsonl")
+    }
+
     /// What the guest was asked to do.
     #[must_use]
     pub fn plan(&self) -> PathBuf {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use kregress::console::{Item, Marker, Scanner};
 use kregress::exec::{Cmd, Running};
 use kregress_wire::{
-    Decoder, Event, FrameError, Nonce, Outcome, PROTOCOL, Plan, PlannedTest, Request, Writer,
+    Carrier, Decoder, Event, FrameError, Nonce, Outcome, PROTOCOL, Plan, PlannedTest, Request, Writer,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -127,6 +127,7 @@ fn prepare(kernel: &FakeKernel, tests: &[&str], image: Image) -> TempDir {
         nonce: nonce(),
         seed: 7,
         patience_ms: 1000,
+        carrier: Carrier::VirtioSerial,
         tests: (1..).zip(tests).map(|(id, name)| planned(id, name)).collect(),
     };
     let plan = serde_json::to_vec(&plan).expect("a plan");

@@ -45,7 +45,7 @@ fn run_session() -> Result<(), String> {
         facts.insert("lo".into(), format!("not up: {error}"));
     }
     let plan = plan::read(Path::new(PLAN_PATH)).map_err(|error| error.to_string())?;
-    let ports = ports::open(plan.patience()).map_err(|error| error.to_string())?;
+    let ports = ports::open(plan.carrier, plan.patience()).map_err(|error| error.to_string())?;
     let channels = session::Channels::over(ports, &mut facts).map_err(|error| error.to_string())?;
     session::run(&plan, facts, channels, session::Place::Machine).map_err(|error| error.to_string())
 }

@@ -103,7 +103,7 @@ fn run_session(paths: &Paths<'_>) -> Result<(), String> {
         events: Box::new(control),
         output: Some(OwnedFd::from(output)),
         // A socket keeps what was written until it is read.
-        in_flight: 0,
+        end: session::End::Done,
     };
     let relay = log.map(|log| Relay::start(log, console)).transpose();
     let relay = relay.map_err(|error| format!("cannot follow the kernel log: {error}"))?;
