@@ -50,9 +50,13 @@ pub struct Context<'a> {
 
 struct State<'a> {
     sink: &'a mut Sink<'a>,
+    phases: fastrand::Rng,
     checks: u64,
     last_progress_ns: Option<u64>,
 }
+
+/// Tells the phases of a test apart from whatever else it draws.
+const PHASES: u64 = 0x7068_6173_6573;
 
 /// Least time between two reports of progress: each one wakes the session,
 /// which costs the workload a processor for a moment.
@@ -83,7 +87,12 @@ impl<'a> Context<'a> {
             params,
             seed,
             deadline_ns,
-            state: RefCell::new(State { sink, checks: 0, last_progress_ns: None }),
+            state: RefCell::new(State {
+                sink,
+                phases: fastrand::Rng::with_seed(seed ^ PHASES),
+                checks: 0,
+                last_progress_ns: None,
+            }),
         }
     }
 
@@ -127,6 +136,16 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn rng(&self) -> fastrand::Rng {
         fastrand::Rng::with_seed(self.seed)
+    }
+
+    /// Moves to another place between two ticks of the kernel, drawn from the seed. To
+    /// be called before each round that is timed: what waits for ticks, such as a grace
+    /// period, would otherwise always be met at the same place, which another command
+    /// line or one instruction more shifts, and with it every number.
+    pub fn dither(&self) {
+        let tick = clock::tick_ns().max(1);
+        let phase = self.state.borrow_mut().phases.u64(..tick);
+        clock::poll_interval(Duration::from_nanos(phase));
     }
 
     /// Time left for waits, so that a wait that fails can say what it waited for

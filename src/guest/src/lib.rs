@@ -33,6 +33,7 @@ mod tidy;
 mod trace;
 mod ucount;
 mod uring;
+mod work_time;
 mod worker;
 pub mod workloads;
 

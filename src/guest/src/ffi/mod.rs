@@ -16,8 +16,9 @@ use rustix::thread::UnshareFlags;
 
 pub(crate) use device::{TunLayer, bring_up, set_mtu, tun_attach, tun_device, tun_keep};
 pub(crate) use process::{
-    CpuTime, Fork, SharedNumber, cpu_time, exit_now, fork, fork_and_end, fork_bare, keep_from_children,
-    probe_clone3, sibling_in_new_net, thread_cpu_time, thread_local_address, unshare_user_net_and_mounts,
+    CpuTime, Fork, SharedNumber, cpu_time, cpu_time_of, exit_now, fork, fork_and_end, fork_bare,
+    keep_from_children, probe_clone3, sibling_in_new_net, thread_cpu_time, thread_local_address,
+    unshare_user_net_and_mounts,
 };
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {

@@ -50,6 +50,24 @@ pub(crate) fn thread_cpu_time() -> io::Result<CpuTime> {
     usage(libc::RUSAGE_THREAD)
 }
 
+/// Processor time of another process, its threads included, in nanoseconds; none
+/// once it is gone. Works for threads of the kernel: each is a process of its own
+/// (`pid_for_clock`, kernel/time/posix-cpu-timers.c). Exact, for it comes from the
+/// scheduler (`task_sched_runtime`) and not from ticks.
+pub(crate) fn cpu_time_of(pid: i32) -> Option<u64> {
+    let mut clock = std::mem::MaybeUninit::<libc::clockid_t>::uninit();
+    // SAFETY: `clock` is writable and of the right type.
+    if unsafe { libc::clock_getcpuclockid(pid, clock.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call before succeeded, so `clock` is filled; `time` is writable and
+    // of the right type.
+    check(unsafe { libc::clock_gettime(clock.assume_init(), &raw mut time) }).ok()?;
+    let (seconds, nanoseconds) = (u64::try_from(time.tv_sec).ok()?, u64::try_from(time.tv_nsec).ok()?);
+    Some(seconds * 1_000_000_000 + nanoseconds)
+}
+
 fn usage(who: libc::c_int) -> io::Result<CpuTime> {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: `usage` is writable and of the right type.

@@ -64,6 +64,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     drop(fresh);
     drop(expect_all_gone(ctx, &mut census, 1)?);
     census.open()?;
+    ctx.dither();
     let started_ns = clock::monotonic_ns();
     let mut children = Vec::new();
     for _ in 0..jobs {

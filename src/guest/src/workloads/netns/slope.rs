@@ -16,6 +16,7 @@ use crate::context::{Context, Stop, WorkloadResult};
 use crate::dress::{self, Dress, Wardrobe};
 use crate::netns::{Home, Look, Register};
 use crate::quantile::quantile;
+use crate::work_time::WorkTime;
 
 pub(super) const INFO: WorkloadInfo = WorkloadInfo {
     name: "netns/slope",
@@ -63,6 +64,13 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
             better: Better::Lower,
         },
         MetricInfo {
+            name: "work_slope",
+            summary: "processor time of the kernel's workers for one namespace more: its cost without waits",
+            unit: Unit::Nanoseconds,
+            kind: Kind::Time,
+            better: Better::Lower,
+        },
+        MetricInfo {
             name: "synchronize_rcu_slope",
             summary: "calls of synchronize_rcu for one namespace more",
             unit: Unit::One,
@@ -99,13 +107,16 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let (mut census, mut spare) = begin_census(ctx)?;
     let mut register = Register::default();
     let mut times: Vec<Vec<u64>> = vec![Vec::new(); sizes.len()];
+    let mut work = times.clone();
     let total = u64::try_from(rounds * sizes.len() + 2).unwrap_or(u64::MAX);
     let mut done = 0;
     for _ in 0..rounds {
-        for (size, times) in sizes.iter().zip(&mut times) {
+        for ((size, times), work) in sizes.iter().zip(&mut times).zip(&mut work) {
             census.open()?;
             let (held, _) = fill(&home, spare, *size, &mut register, &wardrobe)?;
             ctx.checked(Look::Socket.checks() * u64::try_from(held.len()).unwrap_or(0));
+            let before = WorkTime::now();
+            ctx.dither();
             match &mut completion {
                 Completion::Tracepoints(instance) => {
                     let (dropped_ns, drain) = drain_traced(ctx, instance, held)?;
@@ -120,18 +131,15 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
                     times.push(spare.at_ns.saturating_sub(dropped_ns));
                 }
             }
+            work.push(WorkTime::now().since(&before));
             register.all_gone();
             done += 1;
             ctx.progress(done, total)?;
         }
     }
     drop(completion);
-    let points: Vec<(f64, f64)> = sizes
-        .iter()
-        .zip(&mut times)
-        .filter_map(|(size, times)| Some((count(*size), ns(quantile(times, 500)?))))
-        .collect();
-    ctx.sample("slope", slope(&points))?;
+    ctx.sample("slope", slope(&medians(&sizes, &mut times)))?;
+    ctx.sample("work_slope", slope(&medians(&sizes, &mut work)))?;
 
     let mut counting = match Counting::begin(ctx)? {
         Ok(counting) => counting,
@@ -172,6 +180,12 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
         }
     }
     Ok(())
+}
+
+/// The median of each size.
+fn medians(sizes: &[usize], times: &mut [Vec<u64>]) -> Vec<(f64, f64)> {
+    let point = |(size, times): (&usize, &mut Vec<u64>)| Some((count(*size), ns(quantile(times, 500)?)));
+    sizes.iter().zip(times).filter_map(point).collect()
 }
 
 /// Sizes of the batches, ascending.

@@ -101,6 +101,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     if writer != Writer::Nobody {
         works.push(&changer);
     }
+    ctx.dither();
     let started_ns = clock::monotonic_ns();
     let times = thread::scope(|scope| {
         let mut others = Vec::new();

@@ -129,6 +129,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
         stage.expect_ends(&ids);
         census.keep(survivors + 2);
         census.close()?;
+        ctx.dither();
         let dropped_ns = clock::monotonic_ns();
         drop(victims);
         let gone = expect_all_gone(ctx, &mut census, dying)?;

@@ -59,6 +59,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     for done in 1..=rounds {
         let victims = crowd.face(ctx, &home, Marked::adopt(fresh, &home)?, (dying, ids))?;
         census.close()?;
+        ctx.dither();
         let dropped_ns = clock::monotonic_ns();
         drop(victims);
         let (heard, over) = crowd.hear_last(ctx, &mut census, ids)?;

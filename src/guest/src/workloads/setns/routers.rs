@@ -76,6 +76,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
         ctx.sample("late_cost", ns(late) / ns(early.max(1)) * 100.0)?;
     }
     census.close()?;
+    ctx.dither();
     let dropped_ns = clock::monotonic_ns();
     built.farm.take_down()?;
     let gone = expect_all_gone(ctx, &mut census, count)?;

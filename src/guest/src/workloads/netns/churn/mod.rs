@@ -151,6 +151,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     let mut register = Register::default();
     for done in 1..=rounds {
         census.open()?;
+        ctx.dither();
         let steps = Steps { ctx, before: count * (done - 1), total: count * rounds };
         let round = match &mode {
             Mode::Unshare => serial::unshare(steps, count, &mut register)?,

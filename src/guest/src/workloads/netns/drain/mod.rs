@@ -21,6 +21,7 @@ use crate::context::{Context, Stop, WorkloadResult};
 use crate::dress::{self, Dress, Wardrobe};
 use crate::netns::{Home, Look, Register};
 use crate::ucount::{Census, Gone};
+use crate::work_time::WorkTime;
 
 pub(super) const INFO: WorkloadInfo = WorkloadInfo {
     name: "netns/drain",
@@ -64,6 +65,7 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
         time("create_time", "one unshare call"),
         time("drain_time", "from the first close to the end of the last cleanup"),
         time("queue_delay", "from the queueing of the cleanup to its start; with tracepoints only"),
+        time("work_time", "processor time of the kernel's workers for one drain: its cost without its waits"),
         MetricInfo {
             name: "rounds",
             summary: "executions of cleanup_net for one drain; with tracepoints only",
@@ -109,6 +111,8 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
         census.open()?;
         let (held, create_ns) = fill(&home, spare, count, &mut register, &wardrobe)?;
         ctx.checked(Look::Socket.checks() * u64::try_from(held.len()).unwrap_or(0));
+        let before = WorkTime::now();
+        ctx.dither();
         let drain_ns = match &mut completion {
             Completion::Tracepoints(instance) => {
                 let (dropped_ns, drain) = drain_traced(ctx, instance, held)?;
@@ -126,6 +130,7 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
                 spare.at_ns.saturating_sub(dropped_ns)
             }
         };
+        ctx.sample("work_time", ns(WorkTime::now().since(&before)))?;
         register.all_gone();
         wardrobe.expect_put_away()?;
         ctx.checked(1);
