@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint rings boots junit fuzz faults deps test-deps virtme-ng bench clean
+.PHONY: run test lint rings boots junit fuzz faults demo deps test-deps virtme-ng bench clean
 
 # Builds kregress and the default kernel, boots it, runs the smoke suite.
 run: deps
@@ -41,6 +41,11 @@ faults: deps
 	$(CARGO) build --locked
 	scripts/faults $(FAULTS)
 
+# A regression of Debian's kernels, found: from the packages to the report.
+demo: deps
+	$(CARGO) build --release --locked
+	KREGRESS=$${CARGO_TARGET_DIR:-target}/release/kregress demos/teardown-regression
+
 # Time from exec to the guest, against bare QEMU and against virtme-ng.
 bench: deps virtme-ng
 	$(CARGO) build --release --locked
@@ -51,7 +56,7 @@ deps:
 	@scripts/install-deps
 
 test-deps:
-	@scripts/install-deps git nodejs npm g++
+	@scripts/install-deps git nodejs npm g++ stress-ng
 
 # virtme-ng in a virtual environment of kregress's own, for the second backend.
 virtme-ng: deps

@@ -8,3 +8,4 @@ mod failures;
 mod kernels;
 mod rig;
 mod suites;
+mod virtual_time;
