@@ -8,6 +8,8 @@ mod exact;
 mod family;
 mod gate;
 mod passes;
+#[cfg(test)]
+mod simulation;
 pub mod stats;
 mod subject;
 
