@@ -193,13 +193,14 @@ impl Reading {
         self.weight
     }
 
-    /// The p that counts: that of the more careful test where the two disagree.
+    /// The p that counts: Welch's, or that of the other test where it has a veto.
     /// Before the first look there is no threshold to disagree about.
     pub(super) fn careful_p(&self, gate: &Gate) -> f64 {
         let Welch { p, .. } = self.welch;
         let (Some(check), Some(look)) = (self.permutation, gate.look(self.boots)) else { return p };
-        let veto = gate.looks[look].threshold.max(VETO * check.smallest);
-        if check.p > veto { p.max(check.p) } else { p }
+        let threshold = gate.looks[look].threshold;
+        let veto = threshold.max(VETO * check.smallest);
+        if p < threshold && check.p > veto { check.p } else { p }
     }
 
     /// The judgement, with p corrected for the `family` of metrics that this one

@@ -12,6 +12,8 @@ mod passes;
 mod simulation;
 pub mod stats;
 mod subject;
+#[cfg(test)]
+mod tests;
 
 pub use comparison::{
     BootValue, BreakdownChange, Change, Comparison, Estimate, FunctionChange, MetricChange, Overall, Rule,
