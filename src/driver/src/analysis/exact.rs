@@ -3,8 +3,10 @@
 //! It holds for every metric where the clock counts instructions, and for
 //! counts of which each side always gave the same value. One boot a side
 //! suffices in the first case; in the second somebody has to have looked more
-//! than once, for a single count is always the same as itself: three boots a
-//! side, or boots with at least three samples that agree.
+//! than once, for a single count is always the same as itself: four boots a
+//! side, or boots with at least four samples that all agree. A count that is a
+//! toss of a coin shows one face four times to base and the other four times to
+//! head in one of 128 cases.
 //!
 //! A metric has changed where its value did, by the floor or more in proportion
 //! to the value that is nearer to zero (so both directions are judged alike; from
@@ -37,7 +39,7 @@ const COUNT_STEP: f64 = 1.0;
 
 /// Boots a side, or samples in each boot, that have to agree before a count is
 /// taken for one that does not vary.
-const REPEATS: u32 = 3;
+const REPEATS: u32 = 4;
 
 /// Whether a metric is judged by its values.
 #[must_use]
@@ -136,19 +138,19 @@ mod tests {
 
     #[test]
     fn a_count_is_exact_where_each_side_always_gave_the_same() {
-        let (zeros, many) = (boots(&[0.0; 3]), boots(&[52.0; 4]));
+        let (zeros, many) = (boots(&[0.0; 4]), boots(&[52.0; 5]));
         assert!(is_exact(&counts(&zeros, &many)));
-        let restless = boots(&[52.0, 52.0, 53.0]);
+        let restless = boots(&[52.0, 52.0, 52.0, 53.0]);
         assert!(!is_exact(&counts(&zeros, &restless)));
         assert!(!is_exact(&counts(&restless, &zeros)));
     }
 
     #[test]
     fn a_count_that_was_seen_once_is_not_known_to_be_constant() {
-        let (once, twice) = (boots(&[3.0]), boots(&[4.0; 2]));
+        let (once, thrice) = (boots(&[3.0]), boots(&[4.0; 3]));
         assert!(!is_exact(&counts(&once, &once)));
-        assert!(!is_exact(&counts(&twice, &twice)));
-        assert!(!is_exact(&counts(&[], &twice)));
+        assert!(!is_exact(&counts(&thrice, &thrice)));
+        assert!(!is_exact(&counts(&[], &thrice)));
     }
 
     #[test]
