@@ -4,8 +4,23 @@
 //! touches a file; the loops that ask the lab for more boots are commands.
 
 mod comparison;
+mod exact;
+mod family;
+mod gate;
+mod passes;
+#[cfg(test)]
+mod simulation;
+pub mod stats;
+mod subject;
+#[cfg(test)]
+mod tests;
 
 pub use comparison::{
     BootValue, BreakdownChange, Change, Comparison, Estimate, FunctionChange, MetricChange, Overall, Rule,
     Rules, Share, Side, TestChange, TestClass, Tries, Undecided, Weight,
 };
+pub use exact::{is_exact, judge_exact};
+pub use family::{Family, judge};
+pub use gate::{CONFIDENCE, EXACT_FLOOR, FLOOR, Gate, LOOKS, Look, QUIET_FLOOR};
+pub use passes::{FAILURE_THRESHOLD, Passes, classify};
+pub use subject::{Boot, Judgement, Subject};
