@@ -1,7 +1,7 @@
 //! `netns/slope`: what one namespace more costs in a teardown.
 //!
-//! Batches of several sizes die by turns. A straight line through the medians of
-//! their times gives the time of one namespace more; the calls that the kernel
+//! Batches of several sizes die by turns. A straight line through their times gives
+//! the time of one namespace more, once for each round; the calls that the kernel
 //! makes for the largest batch, less those for the smallest, give its grace
 //! periods. A kernel that waits for one per namespace is at fault: teardown has
 //! been batched since 2.6.33 (2b035b399707), and each such wait comes back as a
@@ -15,7 +15,6 @@ use crate::clock;
 use crate::context::{Context, Stop, WorkloadResult};
 use crate::dress::{self, Dress, Wardrobe};
 use crate::netns::{Home, Look, Register};
-use crate::quantile::quantile;
 use crate::work_time::WorkTime;
 
 pub(super) const INFO: WorkloadInfo = WorkloadInfo {
@@ -58,7 +57,7 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
     metrics: &[
         MetricInfo {
             name: "slope",
-            summary: "drain time of one namespace more: least squares through the medians of the sizes",
+            summary: "drain time of one namespace more: least squares through the sizes of a round",
             unit: Unit::Nanoseconds,
             kind: Kind::Time,
             better: Better::Lower,
@@ -138,8 +137,8 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
         }
     }
     drop(completion);
-    ctx.sample("slope", slope(&medians(&sizes, &mut times)))?;
-    ctx.sample("work_slope", slope(&medians(&sizes, &mut work)))?;
+    ctx.samples("slope", slopes(&sizes, &times))?;
+    ctx.samples("work_slope", slopes(&sizes, &work))?;
 
     let mut counting = match Counting::begin(ctx)? {
         Ok(counting) => counting,
@@ -182,10 +181,14 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
     Ok(())
 }
 
-/// The median of each size.
-fn medians(sizes: &[usize], times: &mut [Vec<u64>]) -> Vec<(f64, f64)> {
-    let point = |(size, times): (&usize, &mut Vec<u64>)| Some((count(*size), ns(quantile(times, 500)?)));
-    sizes.iter().zip(times).filter_map(point).collect()
+/// The slope of each round. `times` are those of every size, in the order of rounds.
+fn slopes(sizes: &[usize], times: &[Vec<u64>]) -> Vec<f64> {
+    let rounds = times.iter().map(Vec::len).min().unwrap_or(0);
+    let of_round = |round: usize| {
+        let point = |(size, times): (&usize, &Vec<u64>)| Some((count(*size), ns(*times.get(round)?)));
+        slope(&sizes.iter().zip(times).filter_map(point).collect::<Vec<_>>())
+    };
+    (0..rounds).map(of_round).collect()
 }
 
 /// Sizes of the batches, ascending.
@@ -246,6 +249,14 @@ mod tests {
     #[test]
     fn what_was_not_counted_does_not_grow() {
         assert_eq!(growth(&counted(1, 2), &counted(1, 2), 200, "msleep"), None);
+    }
+
+    #[test]
+    fn each_round_has_its_slope() {
+        let times = [vec![10, 110], vec![19, 29], vec![59, 519], vec![209, 129]];
+        let slopes = slopes(&sizes(200), &times);
+        assert_eq!(slopes.len(), 2);
+        assert!((slopes[0] - 1.0).abs() < 1e-9 && slopes[1] < 0.5, "{slopes:?}");
     }
 
     #[test]
