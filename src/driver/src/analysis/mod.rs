@@ -4,8 +4,19 @@
 //! touches a file; the loops that ask the lab for more boots are commands.
 
 mod comparison;
+mod exact;
+mod family;
+mod gate;
+mod passes;
+pub mod stats;
+mod subject;
 
 pub use comparison::{
     BootValue, BreakdownChange, Change, Comparison, Estimate, FunctionChange, MetricChange, Overall, Rule,
     Rules, Share, Side, TestChange, TestClass, Tries, Undecided, Weight,
 };
+pub use exact::{is_exact, judge_exact};
+pub use family::{Family, judge};
+pub use gate::{CONFIDENCE, EXACT_FLOOR, FLOOR, Gate, LOOKS, Look, QUIET_FLOOR};
+pub use passes::{FAILURE_THRESHOLD, Passes, classify};
+pub use subject::{Boot, Judgement, Subject};
