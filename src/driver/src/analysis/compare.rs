@@ -16,7 +16,7 @@ use super::refuse::{self, Refused, What};
 use super::side::{Measured, first_line};
 use super::subject::{Boot, Judgement, Subject};
 use super::weight::{PROFILE, weight};
-use crate::model::{Accel, Verdict};
+use crate::model::{self, Accel, Verdict};
 use crate::results::format::{ComparisonPlan, Metric, Noise, Run, Test, TestResult};
 
 /// Boots a side before the first look: enough for tests that pass and have no
@@ -440,12 +440,22 @@ fn same_test(base: &Test, head: &Test) -> bool {
     base.workload == head.workload && base.params == head.params
 }
 
-/// Whether a test times how namespaces end.
+/// Metrics of tests that time how namespaces end.
+const ENDS: [&str; 3] = ["drain_time", "slope", "synchronize_rcu_slope"];
+
+/// Whether a test times how namespaces end, so that a change of it may be
+/// explained by what `cleanup_net` does.
+#[must_use]
+pub fn times_teardown(test: &model::Test) -> bool {
+    is_cleanup(&test.workload) && test.metrics.iter().any(|metric| ENDS.contains(&metric.name))
+}
+
 fn is_teardown(test: &Test) -> bool {
-    let ends = ["drain_time", "slope", "synchronize_rcu_slope"];
-    test.workload.starts_with("netns/")
-        && test.workload != PROFILE
-        && test.metrics.iter().any(|metric| ends.contains(&metric.name.as_str()))
+    is_cleanup(&test.workload) && test.metrics.iter().any(|metric| ENDS.contains(&metric.name.as_str()))
+}
+
+fn is_cleanup(workload: &str) -> bool {
+    workload.starts_with("netns/") && workload != PROFILE
 }
 
 fn boots(count: u32) -> String {

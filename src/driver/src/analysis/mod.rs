@@ -10,6 +10,7 @@ mod comparison;
 mod exact;
 mod family;
 mod gate;
+pub mod noise;
 mod passes;
 pub mod refuse;
 mod side;

@@ -56,7 +56,7 @@ pub struct Effort {
 }
 
 /// Where a kernel comes from.
-enum Wanted {
+pub(super) enum Wanted {
     /// An entry or a path.
     Spec(KernelSpec),
     /// It runs here.
@@ -204,7 +204,7 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> a
 }
 
 /// A kernel with the accelerator that it boots under, or the reason why not.
-fn obtain(
+pub(super) fn obtain(
     lab: &Lab,
     env: &BuildEnv,
     wanted: &Wanted,
@@ -256,7 +256,7 @@ fn check_local(context: &Context) -> anyhow::Result<()> {
 }
 
 /// Facts about this host that every number is recorded with.
-fn host_facts(lab: &Lab) -> BTreeMap<String, String> {
+pub(super) fn host_facts(lab: &Lab) -> BTreeMap<String, String> {
     let file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = file("/proc/cpuinfo");
     let model = cpuinfo

@@ -2,6 +2,10 @@
 
 use super::KernelName;
 
+/// Behind the name of a kernel that is compared with itself: the sides have to
+/// have names of their own.
+pub const AGAIN: &str = " (again)";
+
 /// A comparison as planned. With the results of its run it is all that is
 /// needed to judge it again.
 #[derive(Debug, Clone, PartialEq)]

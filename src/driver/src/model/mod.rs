@@ -16,7 +16,7 @@ mod suite;
 mod verdict;
 
 pub use allow::{AllowRule, Allowance, Allowances, can_be_allowed};
-pub use comparison::{ComparisonPlan, NoiseOf, Overall};
+pub use comparison::{AGAIN, ComparisonPlan, NoiseOf, Overall};
 pub use detector::Detector;
 pub use event::{
     BootEnd, BootFault, BootId, BootInfo, BuildEvent, KernelInfo, Observer, RunEvent, RunId, RunInfo,

@@ -9,6 +9,7 @@ mod allowed;
 mod breakdown;
 mod cases;
 mod columns;
+pub mod comparison_human;
 pub mod human;
 pub mod json;
 pub mod junit;
