@@ -13,6 +13,7 @@ mod gate;
 pub mod noise;
 mod passes;
 pub mod refuse;
+pub mod selfcheck;
 mod side;
 pub mod stats;
 mod subject;

@@ -17,5 +17,6 @@ pub mod look;
 pub mod progress;
 mod quantity;
 mod repeat;
+pub mod selfcheck;
 pub mod text_safety;
 mod troubles;
