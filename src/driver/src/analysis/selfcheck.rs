@@ -98,3 +98,115 @@ impl Random {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kregress_wire::{Better, Kind, Unit};
+
+    use super::*;
+    use crate::analysis::{BootValue, Rule, Rules, Side};
+    use crate::results::format::Metric;
+
+    fn comparison(base: &[f64], head: &[f64]) -> Comparison {
+        let side = |kernel: &str| Side {
+            kernel: kernel.to_owned(),
+            run: "r".to_owned(),
+            release: None,
+            identity: None,
+            accel: Some(Accel::Tcg),
+            boots: 6,
+        };
+        let boots = |values: &[f64]| -> Vec<BootValue> {
+            let boot = |median: &f64| BootValue {
+                boot: 1,
+                median: *median,
+                lowest: *median,
+                highest: *median,
+                samples: 5,
+            };
+            values.iter().map(boot).collect()
+        };
+        let metric = MetricChange {
+            test: "t".to_owned(),
+            metric: Metric {
+                name: "time".to_owned(),
+                summary: String::new(),
+                unit: Unit::Nanoseconds,
+                kind: Kind::Time,
+                better: Better::Lower,
+            },
+            rule: Rule::Noisy,
+            weight: Weight::Gates,
+            base: boots(base),
+            head: boots(head),
+            change: Change::Unchanged,
+            estimate: None,
+            p: None,
+            p_permutation: None,
+            p_holm: None,
+            floor: 0.05,
+            noise: None,
+            detectable: None,
+        };
+        Comparison {
+            base: side("k"),
+            head: side("k (again)"),
+            rules: Rules {
+                looks: vec![6],
+                thresholds: vec![0.001],
+                floor: 0.05,
+                exact_floor: 0.005,
+                gating: 1,
+            },
+            metrics: vec![metric],
+            tests: Vec::new(),
+            breakdowns: Vec::new(),
+            reservations: Vec::new(),
+            not_measured: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn quiet_boots_raise_no_alarm_however_they_are_split() {
+        let found = false_alarms(
+            &comparison(&[100.0, 101.0, 99.0, 100.5, 99.5, 100.2], &[100.1, 99.9, 101.2, 98.8, 100.0, 100.4]),
+            500,
+            1,
+        );
+        assert_eq!(found, Some(FalseAlarms { splits: 500, alarms: 0, boots: 6 }));
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_splits() {
+        let restless = comparison(&[100.0, 200.0, 101.0, 199.0, 100.0, 200.0], &[100.5; 6]);
+        assert_eq!(false_alarms(&restless, 300, 7), false_alarms(&restless, 300, 7));
+    }
+
+    #[test]
+    fn two_populations_are_noticed_where_a_split_happens_to_part_them() {
+        // Six of a side, all fast against all slow, is one split of 462.
+        let parted = comparison(
+            &[100.0, 100.1, 99.9, 100.0, 100.1, 99.9],
+            &[200.0, 200.1, 199.9, 200.0, 200.1, 199.9],
+        );
+        let found = false_alarms(&parted, 5000, 1).expect("enough boots");
+        assert!(found.alarms > 0 && found.alarms < 50, "{found:?}");
+    }
+
+    #[test]
+    fn too_few_boots_or_no_metric_at_all_say_nothing() {
+        assert_eq!(false_alarms(&comparison(&[1.0], &[1.0]), 10, 1), None);
+        let mut none = comparison(&[1.0; 6], &[1.0; 6]);
+        none.metrics.clear();
+        assert_eq!(false_alarms(&none, 10, 1), None);
+    }
+
+    #[test]
+    fn a_shuffle_loses_nothing() {
+        let mut items: Vec<u32> = (0..50).collect();
+        Random(3).shuffle(&mut items);
+        assert_ne!(items, (0..50).collect::<Vec<_>>());
+        items.sort_unstable();
+        assert_eq!(items, (0..50).collect::<Vec<_>>());
+    }
+}
