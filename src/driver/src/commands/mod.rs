@@ -2,10 +2,14 @@
 //! that does it, turn the outcome into an exit code.
 
 pub mod build;
+pub mod compare;
 pub mod doctor;
 pub mod list;
+mod noise;
+mod pair;
 pub mod report;
 pub mod run;
+pub mod selfcheck;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::analysis::compare;
 use crate::report::look::Look;
-use crate::report::{human, json, junit};
+use crate::report::{comparison_human, human, json, junit};
 use crate::results::{self, Summary};
 
 /// In which form.
@@ -41,7 +42,10 @@ pub fn run(
     // Made first and written in one go, so that a report is whole or not there.
     let mut text = Vec::new();
     match format {
-        ReportFormat::Human => human::write(&run, look, &mut text)?,
+        ReportFormat::Human => match compare::of_run(&run) {
+            Some(comparison) => comparison_human::write(&comparison, Some(&run), look, &mut text)?,
+            None => human::write(&run, look, &mut text)?,
+        },
         ReportFormat::Junit => junit::write(&run, &mut text)?,
         ReportFormat::Json => json::write(&run, &mut text)?,
     }
