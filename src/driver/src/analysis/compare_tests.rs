@@ -192,19 +192,32 @@ fn failures_are_repeated_on_both_sides_up_to_six_times() {
     assert_eq!(comparison.tests[0].message.as_deref(), Some("it broke"));
 }
 
-#[test]
-fn samples_of_boots_that_failed_do_not_count() {
+/// Two boots of old that pass and two of new that fail, with a time in each.
+fn new_fails_with(kind: FailureKind) -> Comparison {
     let mut story = Story::new(&[TEST]);
     story.ask(&[TEST], 2);
     for turn in 1..=2 {
         story.boot("old", turn, vec![timed(140e6)]);
+        let verdict = Verdict::Fail(Failure { kind, message: "it broke".to_owned() });
         let samples = timed(900e6).samples;
-        story.boot("new", turn, vec![Result_ { samples, ..failed(TEST) }]);
+        story.boot("new", turn, vec![Result_ { samples, verdict, ..failed(TEST) }]);
     }
-    let comparison = story.comparison();
+    story.comparison()
+}
+
+#[test]
+fn samples_of_boots_with_a_complaint_of_the_kernel_do_not_count() {
+    let comparison = new_fails_with(FailureKind::Finding);
     let why = change(&comparison, "drain_time");
     assert!(matches!(why, Change::Inconclusive(Undecided::NoValue { .. })), "{why:?}");
     assert_eq!(comparison.metrics[0].head, []);
+}
+
+#[test]
+fn samples_of_a_test_that_found_an_assertion_broken_count() {
+    let comparison = new_fails_with(FailureKind::Assertion);
+    let values: Vec<f64> = comparison.metrics[0].head.iter().map(|boot| boot.median).collect();
+    assert_eq!(values, [900e6, 900e6]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::comparison::{Side, Tries};
 use super::subject::Boot;
-use crate::model::{Accel, BootFault, Verdict};
+use crate::model::{Accel, BootFault, FailureKind, Verdict};
 use crate::results::format::{self, BootEnd, Kernel, Run, Test, TestResult};
 use crate::results::{Blame, Health, health};
 
@@ -67,12 +67,10 @@ impl<'a> Measured<'a> {
         results
     }
 
-    /// Values of a metric in the boots that passed, of turns up to this one.
+    /// Values of a metric in the boots whose numbers count, of turns up to this one.
     pub(super) fn values(self, results: &[&TestResult], metric: &str, until: u32) -> Vec<Boot> {
-        let passed = results
-            .iter()
-            .filter(|result| matches!(result.verdict, Verdict::Pass { .. }) && result.repeat <= until);
-        passed.filter_map(|result| Boot::of(result.boot?, result.samples.get(metric)?)).collect()
+        let telling = results.iter().filter(|result| is_sound(&result.verdict) && result.repeat <= until);
+        telling.filter_map(|result| Boot::of(result.boot?, result.samples.get(metric)?)).collect()
     }
 
     /// How its boots fared apart from their tests: each is a try.
@@ -121,6 +119,18 @@ impl<'a> Measured<'a> {
             }
         }
         Some(reason)
+    }
+}
+
+/// Whether what a test measured is worth something. A broken assertion is a fact about
+/// the kernel that was found out by measuring: a teardown that waits for each namespace
+/// fails its test, and by how much is what one wants to know. After a warning, an oops
+/// or a hang the times are those of the complaint.
+fn is_sound(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Pass { .. } => true,
+        Verdict::Fail(failure) => failure.kind == FailureKind::Assertion,
+        Verdict::Skip { .. } | Verdict::Error(_) => false,
     }
 }
 
