@@ -200,6 +200,10 @@ impl<'a> Table<'a> {
                 continue;
             }
             tests.push(classes::of_test(test, base, head));
+            if is_profile(base.run, test) {
+                // One boot a side, for its breakdown: its times are no numbers to judge.
+                continue;
+            }
             for metric in &test.metrics {
                 if !there.metrics.contains(metric) {
                     apart.push(format!(
@@ -280,8 +284,7 @@ impl<'a> Table<'a> {
     fn more(&self, plan: &ComparisonPlan) -> Option<Request> {
         let run = self.base.run;
         let stages = stages(plan);
-        let on_demand = |test: &Test| plan.profile.as_ref() == Some(&test.id);
-        let planned = || run.plan.tests.iter().filter(|test| !on_demand(test));
+        let planned = || run.plan.tests.iter().filter(|test| !is_profile(run, test));
         let done = planned().map(|test| run.asked(&test.id)).max().unwrap_or(0);
         if done == 0 {
             let tests: Vec<String> = planned().map(|test| test.id.clone()).collect();
@@ -433,6 +436,11 @@ impl<'a> Table<'a> {
         let reason = side.results(&change.test).iter().find_map(reason).unwrap_or_default();
         Some(format!("`{}` was skipped on {which}: {reason}.", change.test))
     }
+}
+
+/// Whether a test was only run to find out where the time of a teardown went.
+fn is_profile(run: &Run, test: &Test) -> bool {
+    run.plan.comparison.as_ref().is_some_and(|plan| plan.profile.as_ref() == Some(&test.id))
 }
 
 /// Whether two plans mean the same by a name.

@@ -294,9 +294,8 @@ fn a_teardown_that_changed_is_profiled_once_on_each_side() {
     let comparison = story.comparison();
     assert_eq!(comparison.breakdowns[0].functions[0].function, "xfrm_net_exit");
     assert!(!comparison.not_measured.iter().any(|it| it == missing));
-    // The tracer's times decide nothing.
-    let traced = comparison.metrics.iter().filter(|it| it.test == "smoke/profile");
-    assert!(traced.clone().count() > 0 && traced.clone().all(|it| it.weight == Weight::Informs));
+    // The tracer's times are no numbers to judge.
+    assert!(comparison.metrics.iter().all(|metric| metric.test == TEST));
 }
 
 #[test]

@@ -119,7 +119,10 @@ mod tests {
         let names: Vec<_> = lines.iter().map(|line| line["event"].as_str().expect("event")).collect();
         assert_eq!(names, ["run-started", "boot-started", "test-progress"]);
         for (number, line) in lines.iter().enumerate() {
-            assert_eq!((line["version"].as_u64(), line["seq"].as_u64()), (Some(1), Some(number as u64)));
+            assert_eq!(
+                (line["version"].as_u64(), line["seq"].as_u64()),
+                (Some(u64::from(VERSION)), Some(number as u64))
+            );
         }
     }
 

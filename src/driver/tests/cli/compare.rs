@@ -116,7 +116,24 @@ fn a_regression_is_named_and_is_1() {
     // Where the time goes that teardown takes more is asked once of each.
     assert_eq!(turns(&record, "netns-teardown/profile"), 2);
     assert_eq!((boots(&record, "fake"), boots(&record, "other")), (7, 7));
-    insta::assert_snapshot!(seen.stdout(), @"");
+    insta::assert_snapshot!(seen.stdout(), @r"
+    REGRESSED: 1 metric regressed
+    base  fake, 6.12.0-fake, tcg, 7 boots, run [RUN]
+    head  other, 6.13.0-fake, tcg, 7 boots, run [RUN]
+
+      metric      base     head  change (95 %)     chance  boots  verdict
+    c/timed
+      drain_time  4.98  5.98 ms  +20 % (+19..+21)  p<.001      6  REGRESSED
+
+    not measured: Where the time of teardown went was not measured on both sides.
+    not measured: No time is that of hardware: under tcg every instruction is
+                  emulated, so that only proportions say something.
+    could be seen: 5.4 % or more
+    14 boots, in [TIME]
+    results: [DIR]/project/results/[RUN]
+    junit:   [DIR]/project/results/[RUN]/junit.xml
+    repeat:  [KREGRESS] compare fake other c/timed --jobs 1
+    ");
     let junit = record.text("junit.xml");
     assert!(junit.contains("type=\"PerfRegression\""), "{junit}");
 }
