@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crate::report::look::Look;
-use crate::report::{human, json, junit};
+use crate::report::{html, human, json, junit, ktap, markdown, text};
 use crate::results::{self, Summary};
 
 /// In which form.
@@ -12,6 +12,14 @@ use crate::results::{self, Summary};
 pub enum ReportFormat {
     /// The table that also stands at the end of a run.
     Human,
+    /// One self-contained page.
+    Html,
+    /// For a pull request.
+    Markdown,
+    /// 72 columns, for a commit message or a cover letter.
+    Text,
+    /// KTAP version 1.
+    Ktap,
     /// JUnit XML.
     Junit,
     /// The record as `run.json` has it, with an error for every verdict that
@@ -36,21 +44,52 @@ pub fn run(
     look: Look,
     out: &mut dyn Write,
 ) -> anyhow::Result<Summary> {
-    let dir = results::find(results_dir, which)?;
-    let run = results::load(&dir)?;
-    // Made first and written in one go, so that a report is whole or not there.
-    let mut text = Vec::new();
-    match format {
-        ReportFormat::Human => human::write(&run, look, &mut text)?,
-        ReportFormat::Junit => junit::write(&run, &mut text)?,
-        ReportFormat::Json => json::write(&run, &mut text)?,
-    }
-    match out.write_all(&text).and_then(|()| out.flush()) {
+    let (bytes, summary) = report(results_dir, which, format, look)?;
+    match out.write_all(&bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(anyhow::anyhow!("cannot write the report: {error}"))
         }
-        _ => Ok(Summary::of(&run)),
+        _ => Ok(summary),
     }
+}
+
+/// The same into a file, without colours.
+///
+/// # Errors
+///
+/// Fails as [`run`] does, and where the file cannot be written.
+pub fn to_file(
+    results_dir: &Path,
+    which: Option<&str>,
+    format: ReportFormat,
+    path: &Path,
+) -> anyhow::Result<Summary> {
+    let (bytes, summary) = report(results_dir, which, format, Look::PLAIN)?;
+    std::fs::write(path, &bytes)
+        .map_err(|error| anyhow::anyhow!("cannot write the report to `{}`: {error}", path.display()))?;
+    Ok(summary)
+}
+
+fn report(
+    results_dir: &Path,
+    which: Option<&str>,
+    format: ReportFormat,
+    look: Look,
+) -> anyhow::Result<(Vec<u8>, Summary)> {
+    let dir = results::find(results_dir, which)?;
+    let run = results::load(&dir)?;
+    // Made first and written in one go, so that a report is whole or not there.
+    let mut bytes = Vec::new();
+    match format {
+        ReportFormat::Human => human::write(&run, look, &mut bytes)?,
+        ReportFormat::Html => bytes = html::of_run(&run).into_bytes(),
+        ReportFormat::Markdown => bytes = markdown::of_run(&run).into_bytes(),
+        ReportFormat::Text => bytes = text::of_run(&run).into_bytes(),
+        ReportFormat::Ktap => bytes = ktap::of_run(&run).into_bytes(),
+        ReportFormat::Junit => junit::write(&run, &mut bytes)?,
+        ReportFormat::Json => json::write(&run, &mut bytes)?,
+    }
+    Ok((bytes, Summary::of(&run)))
 }
 
 #[cfg(test)]
