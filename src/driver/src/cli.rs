@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::analysis::refuse::What;
+use crate::commands::compare::Asked;
 use crate::commands::list::{Format as ListFormat, ListKind};
 use crate::commands::report::ReportFormat;
 use crate::commands::run::Effort;
@@ -23,7 +25,7 @@ pub const USAGE: u8 = 2;
     name = "kregress",
     version,
     about = "Did this change break, leak, deadlock or slow down network namespaces or zerocopy?",
-    after_help = "Exit codes: 0 passed, 1 a test failed, 2 usage or configuration, 3 harness or host failed, 4 inconclusive, 130 interrupted.",
+    after_help = "Exit codes: 0 passed, 1 a test failed or a metric regressed, 2 usage or configuration, 3 harness or host failed, 4 inconclusive, 130 interrupted.",
     max_term_width = 100
 )]
 struct Cli {
@@ -35,7 +37,7 @@ struct Cli {
 
 #[derive(Debug, Args)]
 struct Shared {
-    /// Machine to boot on: accel=auto|kvm|tcg, backend=qemu|virtme-ng, cpus=N, memory=SIZE
+    /// Machine to boot on: accel=auto|kvm|tcg|icount, backend=qemu|virtme-ng, cpus=N, memory=SIZE
     #[arg(long, global = true, value_name = "KEY=VALUE,...")]
     machine: Option<String>,
     /// Directory of the run directories
@@ -98,6 +100,28 @@ enum Command {
         #[arg(long)]
         quiet_host: bool,
     },
+    /// Measure two kernels in turns and judge every metric, or judge two runs made before
+    Compare {
+        /// Kernel to measure against: K or K+FRAGMENT; or a run: RUN or RUN:KERNEL
+        base: String,
+        /// Kernel, or run, that is judged
+        head: String,
+        /// Suites, tests, or patterns with `*` [default: smoke; of runs, all that both have]
+        #[arg(value_name = "SUITE|TEST")]
+        tests: Vec<String>,
+        /// Boots of each kernel at most; without it up to 24, as many as the numbers need
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        boots: Option<u32>,
+        /// Smallest change of a noisy metric that counts [default: 5, with --quiet-host 2]
+        #[arg(long, value_name = "PERCENT", value_parser = percent)]
+        floor: Option<f64>,
+        /// What may differ between the sides beside the kernel; the comparison then stands under that reservation
+        #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
+        allow_different: Vec<Different>,
+        /// Boots that measure times run alone, on processors of their own
+        #[arg(long)]
+        quiet_host: bool,
+    },
     /// Show a run again
     Report {
         /// Directory, name or unique beginning of a name [default: the latest run]
@@ -109,6 +133,44 @@ enum Command {
         #[arg(long, short = 'o', value_name = "FILE")]
         output: Option<PathBuf>,
     },
+}
+
+/// A number of hundredths, as a share.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim_end_matches('%').trim_end().parse::<f64>();
+    match number {
+        Ok(number) if (0.0..=100.0).contains(&number) => Ok(number / 100.0),
+        _ => Err(format!("`{text}` is no number from 0 to 100")),
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Different {
+    Accel,
+    Backend,
+    Cpus,
+    Memory,
+    Config,
+    Compiler,
+    Harness,
+    Host,
+    Seed,
+}
+
+impl Different {
+    fn what(self) -> What {
+        match self {
+            Self::Accel => What::Accel,
+            Self::Backend => What::Backend,
+            Self::Cpus => What::Cpus,
+            Self::Memory => What::Memory,
+            Self::Config => What::Config,
+            Self::Compiler => What::Compiler,
+            Self::Harness => What::Harness,
+            Self::Host => What::Host,
+            Self::Seed => What::Seed,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -185,6 +247,12 @@ pub fn main(args: Vec<OsString>) -> u8 {
             let on = if local { commands::run::On::Local } else { commands::run::On::Kernels(&kernels) };
             let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
             commands::run::run(&context, &tests, on, Effort { boots, retries, quiet })
+        }
+        Command::Compare { base, head, tests, boots, floor, allow_different, quiet_host } => {
+            let allowed = allow_different.into_iter().map(Different::what).collect();
+            let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
+            let asked = Asked { boots, floor, allowed, quiet };
+            commands::compare::run(&context, [&base, &head], &tests, &asked)
         }
         Command::Report { run, format, output } => {
             let format = match format {

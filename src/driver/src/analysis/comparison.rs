@@ -5,6 +5,7 @@
 use serde::{Serialize, Serializer};
 
 use crate::model::Accel;
+pub use crate::model::Overall;
 use crate::results::format::Metric;
 
 /// A comparison of two kernels.
@@ -272,18 +273,8 @@ pub struct Share {
     pub rtnl_ns: f64,
 }
 
-/// What a comparison comes to, the gravest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Overall {
-    /// A gating metric regressed, or a test fails that did not.
-    Regressed,
-    /// The harness failed so that a side was not measured.
-    Failed,
-    /// Something that gates is not known.
-    Inconclusive,
-    /// Nothing regressed and something improved.
-    Improved,
-    /// Nothing changed.
-    Unchanged,
+impl Serialize for Overall {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }

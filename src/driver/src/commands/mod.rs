@@ -2,8 +2,11 @@
 //! that does it, turn the outcome into an exit code.
 
 pub mod build;
+pub mod compare;
 pub mod doctor;
 pub mod list;
+mod noise;
+mod pair;
 pub mod report;
 pub mod run;
 

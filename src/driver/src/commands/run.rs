@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::{Context, MessageFormat, unless_reader_left, usage};
 use crate::guest::accel::Decision;
 use crate::kernel::{self, BuildEnv, Kernel};
-use crate::lab::{self, Host, Lab, Measurement, Quiet, Slots};
+use crate::lab::{self, BootNumbers, Host, Lab, Measurement, Quiet, Slots};
 use crate::model::{
     Accel, AccelChoice, Backend, BuildEvent, KernelName, KernelSpec, Machine, Observer, RunEvent, RunInfo,
     TroubleKind, Turn,
@@ -56,7 +56,7 @@ pub struct Effort {
 }
 
 /// Where a kernel comes from.
-enum Wanted {
+pub(super) enum Wanted {
     /// An entry or a path.
     Spec(KernelSpec),
     /// It runs here.
@@ -138,6 +138,7 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> a
         side_by_side: u32::try_from(slots.side_by_side).unwrap_or(u32::MAX),
         quiet_host: quiet == Quiet::Alone,
         host: host_facts(&lab),
+        comparison: None,
     };
     let mut recorder = Recorder::new(directory)?;
     let mut progress = Progress::new(Look::of_stderr());
@@ -180,7 +181,7 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> a
             cmdline: wanted.cmdline(),
             allow: &project.allow,
             tests: &info.tests,
-            boots,
+            turns: 1..=boots,
             retries,
             machine,
             decision: decision.clone(),
@@ -188,7 +189,7 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> a
             run_dir: &info.directory,
         });
     }
-    lab::measure(&lab, &measurements, slots, &mut fan)?;
+    lab::measure(&lab, &measurements, slots, &mut BootNumbers::default(), &mut fan)?;
     let elapsed = clock::now().saturating_duration_since(started);
     fan.observe(&RunEvent::RunFinished { elapsed, interrupted: interrupt::requested() })?;
     drop(fan);
@@ -203,7 +204,7 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> a
 }
 
 /// A kernel with the accelerator that it boots under, or the reason why not.
-fn obtain(
+pub(super) fn obtain(
     lab: &Lab,
     env: &BuildEnv,
     wanted: &Wanted,
@@ -255,7 +256,7 @@ fn check_local(context: &Context) -> anyhow::Result<()> {
 }
 
 /// Facts about this host that every number is recorded with.
-fn host_facts(lab: &Lab) -> BTreeMap<String, String> {
+pub(super) fn host_facts(lab: &Lab) -> BTreeMap<String, String> {
     let file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = file("/proc/cpuinfo");
     let model = cpuinfo

@@ -2,6 +2,7 @@
 //! ended. Pure: it starts nothing and tells nobody.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::share::Share;
@@ -91,7 +92,7 @@ pub(super) struct GivenUp {
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
     pub(super) shares: Vec<Share>,
-    pub(super) boots: u32,
+    pub(super) turns: RangeInclusive<u32>,
     pub(super) retries: u32,
     pub(super) cpus: usize,
 }
@@ -113,14 +114,15 @@ impl Errands {
     /// a slow minute or a host that warms up does not fall on one of them alone.
     /// The others follow, the longest first.
     pub(super) fn new(wanted: &[Wanted], slots: Slots) -> Self {
-        let repeats = wanted.iter().map(|wanted| wanted.boots).max().unwrap_or(0);
+        let first = wanted.iter().map(|wanted| *wanted.turns.start()).min().unwrap_or(1);
+        let last = wanted.iter().map(|wanted| *wanted.turns.end()).max().unwrap_or(0);
         let mut errands = Vec::new();
-        for repeat in 1..=repeats {
+        for repeat in first..=last {
             let mut order: Vec<usize> = (0..wanted.len()).collect();
             if repeat % 2 == 0 {
                 order.reverse();
             }
-            for measurement in order.into_iter().filter(|at| repeat <= wanted[*at].boots) {
+            for measurement in order.into_iter().filter(|at| wanted[*at].turns.contains(&repeat)) {
                 let Wanted { shares, cpus, .. } = &wanted[measurement];
                 errands.extend(shares.iter().map(|share| Errand {
                     measurement,
@@ -233,7 +235,7 @@ mod tests {
     }
 
     fn wanted(shares: Vec<Share>, boots: u32, retries: u32) -> Wanted {
-        Wanted { shares, boots, retries, cpus: 2 }
+        Wanted { shares, turns: 1..=boots, retries, cpus: 2 }
     }
 
     fn slots(side_by_side: usize) -> Slots {
@@ -273,6 +275,14 @@ mod tests {
         let mut errands = Errands::new(&[one.clone(), one], slots(1));
         let kernels: Vec<usize> = order(&mut errands).iter().map(|it| it.0).collect();
         assert_eq!(kernels, [0, 1, 1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn later_turns_go_on_in_the_same_order() {
+        let one = Wanted { turns: 4..=6, ..wanted(vec![share(&[0], Purpose::Timing, 9)], 3, 0) };
+        let mut errands = Errands::new(&[one.clone(), one], slots(1));
+        let turns: Vec<(usize, u32)> = order(&mut errands).iter().map(|it| (it.0, it.1)).collect();
+        assert_eq!(turns, [(1, 4), (0, 4), (0, 5), (1, 5), (1, 6), (0, 6)]);
     }
 
     #[test]

@@ -280,7 +280,7 @@ impl Lab {
             cmdline: &[],
             allow: &[],
             tests: &[],
-            boots: 1,
+            turns: 1..=1,
             retries: 0,
             machine: Machine { backend: Backend::Qemu, ..machine },
             decision: Decision { accel: Accel::Kvm, reason: String::new() },

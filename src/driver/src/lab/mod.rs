@@ -3,7 +3,7 @@
 //!
 //! Every question of the tool ("run", and later "compare", "series", "bisect")
 //! is asked of this engine in the same words: measure these tests on this
-//! kernel, so many boots. It never judges a number.
+//! kernel, in so many boots more. It never judges a number.
 //!
 //! `share` says which tests share a boot, `slots` how many boots the host
 //! carries, `errands` what comes next and what follows from an end; all three
@@ -38,6 +38,7 @@ mod verdict;
 mod watchdog;
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -73,8 +74,9 @@ pub struct Measurement<'a> {
     pub allow: &'a [AllowRule],
     /// Tests in order.
     pub tests: &'a [Test],
-    /// How often each is measured, every time in another boot.
-    pub boots: u32,
+    /// Turns of each: it is measured once in each, every time in another boot. They
+    /// go on where an earlier measurement of the run ended.
+    pub turns: RangeInclusive<u32>,
     /// How often a test that did not pass is repeated, every time in another boot.
     pub retries: u32,
     /// The machine as asked for.
@@ -95,8 +97,12 @@ impl Measurement<'_> {
     }
 }
 
+/// Numbers of the boots of one run, over all of its measurements.
+#[derive(Debug, Default)]
+pub struct BootNumbers(u32);
+
 /// Measures everything, as many boots side by side as the slots allow: every test
-/// of every measurement has one verdict for each of its boots, and one more for
+/// of every measurement has one verdict for each of its turns, and one more for
 /// each repetition. What a dead guest never reached runs in a fresh one.
 ///
 /// # Errors
@@ -107,16 +113,22 @@ pub fn measure(
     lab: &Lab,
     measurements: &[Measurement<'_>],
     slots: Slots,
+    numbers: &mut BootNumbers,
     observer: &mut dyn Observer,
 ) -> anyhow::Result<()> {
     let durations = Durations::within(lab.cache());
-    let wanted: Vec<Wanted> = measurements.iter().map(|it| wanted(it, &durations, &slots)).collect();
-    let workers = slots.side_by_side.min(wanted.iter().map(|it| it.shares.len() * it.boots as usize).sum());
+    // One for all: the tests that come before a test in its boot are the same on
+    // every kernel, whatever its detectors cost.
+    let slowdown = measurements.iter().map(Measurement::slowdown).fold(1.0, f64::max);
+    let wanted: Vec<Wanted> =
+        measurements.iter().map(|it| wanted(it, &durations, slowdown, &slots)).collect();
+    let workers =
+        slots.side_by_side.min(wanted.iter().map(|it| it.shares.len() * it.turns.clone().count()).sum());
     let mut learner = Learner::new(observer, measurements, durations);
     let ear = Ear::new(&mut learner);
     let floor = Floor {
         quiet: slots.quiet,
-        state: Mutex::new(State { errands: Errands::new(&wanted, slots), boots: 0 }),
+        state: Mutex::new(State { errands: Errands::new(&wanted, slots), boots: numbers.0 }),
         news: Condvar::new(),
     };
     std::thread::scope(|scope| {
@@ -129,6 +141,7 @@ pub fn measure(
         }
         floor.work(lab, measurements, &ear);
     });
+    numbers.0 = floor.state().boots;
     if let Some(reason) = ear.lost() {
         anyhow::bail!("cannot record the results: {reason}");
     }
@@ -136,12 +149,11 @@ pub fn measure(
     Ok(())
 }
 
-fn wanted(measurement: &Measurement<'_>, durations: &Durations, slots: &Slots) -> Wanted {
-    let slowdown = measurement.slowdown();
+fn wanted(measurement: &Measurement<'_>, durations: &Durations, slowdown: f64, slots: &Slots) -> Wanted {
     let cpus = measurement.machine.cpus as usize;
     Wanted {
         shares: share::shares(measurement.tests, &|test| durations.estimate(test, slowdown), slots, cpus),
-        boots: measurement.boots,
+        turns: measurement.turns.clone(),
         retries: measurement.retries,
         cpus,
     }

@@ -36,7 +36,8 @@ pub struct AllowRule {
 
 impl AllowRule {
     /// Whether the rule speaks of this kernel.
-    fn is_of(&self, kernel: &str) -> bool {
+    #[must_use]
+    pub fn is_of(&self, kernel: &str) -> bool {
         self.kernels.is_empty() || self.kernels.iter().any(|pattern| fits(pattern, kernel))
     }
 

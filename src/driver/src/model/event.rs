@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use kregress_wire::{Breakdown, Hello};
 
-use super::{Accel, Detector, Evidence, KernelName, Machine, SuiteName, Test, TestId, Verdict};
+use super::{
+    Accel, ComparisonPlan, Detector, Evidence, KernelName, Machine, Overall, SuiteName, Test, TestId, Verdict,
+};
 use crate::console::Finding;
 
 /// Name of a run and of its directory.
@@ -55,7 +57,7 @@ pub struct RunInfo {
     pub tests: Vec<Test>,
     /// File of each suite, relative to the project: where reports point to.
     pub suite_files: BTreeMap<SuiteName, String>,
-    /// Boots asked for of each kernel.
+    /// Boots asked for of each kernel; 0 where [`RunEvent::TurnsAsked`] asks for them.
     pub boots: u32,
     /// How often a test that did not pass is repeated, each time in a fresh boot.
     pub retries: u32,
@@ -65,6 +67,8 @@ pub struct RunInfo {
     pub quiet_host: bool,
     /// Facts about the host: CPU model, kernel, QEMU.
     pub host: BTreeMap<String, String>,
+    /// Two of the kernels are compared.
+    pub comparison: Option<ComparisonPlan>,
 }
 
 /// A kernel that is ready to boot.
@@ -248,6 +252,16 @@ pub enum RunEvent {
     },
     /// Something that the user should know but that changes no verdict.
     Notice(String),
+    /// More boots are asked for: these tests are to be measured on every kernel
+    /// up to and with this turn.
+    TurnsAsked {
+        /// Which tests.
+        tests: Vec<TestId>,
+        /// The last turn of each.
+        until: u32,
+        /// Why, in one line.
+        why: String,
+    },
     /// A QEMU was started.
     BootStarted(BootInfo),
     /// The guest said hello.
@@ -302,6 +316,8 @@ pub enum RunEvent {
         /// From `exec` of QEMU to its end.
         elapsed: Duration,
     },
+    /// The kernels of a comparison were compared.
+    Compared(Overall),
     /// Last of a run.
     RunFinished {
         /// Since its start.

@@ -5,6 +5,7 @@
 //! `config`, what is written to disk is made from these in `results`.
 
 mod allow;
+mod comparison;
 mod detector;
 mod event;
 mod evidence;
@@ -15,6 +16,7 @@ mod suite;
 mod verdict;
 
 pub use allow::{AllowRule, Allowance, Allowances, can_be_allowed};
+pub use comparison::{AGAIN, ComparisonPlan, NoiseOf, Overall};
 pub use detector::Detector;
 pub use event::{
     BootEnd, BootFault, BootId, BootInfo, BuildEvent, KernelInfo, Observer, RunEvent, RunId, RunInfo,

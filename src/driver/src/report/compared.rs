@@ -27,7 +27,7 @@ pub struct Compared<'a> {
 impl<'a> Compared<'a> {
     /// The run that a side was measured in, where it is at hand.
     pub(crate) fn run_of(&self, side: &Side) -> Option<&'a Run> {
-        self.runs.iter().copied().find(|run| run.plan.id == side.run).or_else(|| match self.runs {
+        self.runs.iter().copied().find(|run| run.plan.id == side.run).or(match self.runs {
             [only] => Some(only),
             _ => None,
         })

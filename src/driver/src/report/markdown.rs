@@ -42,17 +42,17 @@ pub fn of_comparison(compared: &Compared<'_>) -> String {
     if let Some(culprit) = compared.culprit() {
         head.push_str(&format!("{}\n\n", code(&culprit)));
     }
+    let machine = match compared.run_of(&comparison.head) {
+        Some(run) => environment::machine(run, &compared.accel()),
+        None => compared.accel(),
+    };
     head.push_str(&format!(
         "Base {}, {} boots. Head {}, {} boots. On {}.\n",
         kernel(&comparison.base),
         comparison.base.boots,
         kernel(&comparison.head),
         comparison.head.boots,
-        code(
-            &compared
-                .run_of(&comparison.head)
-                .map_or_else(|| compared.accel(), |run| environment::machine(run, &compared.accel()))
-        )
+        code(machine)
     ));
     let mut out = Parts::new(head);
     out.add(

@@ -11,6 +11,7 @@ mod breakdown;
 mod cases;
 mod columns;
 pub mod compared;
+pub mod comparison_human;
 mod environment;
 mod families;
 pub mod html;

@@ -1,7 +1,7 @@
 //! The command that repeats a test. Pure.
 
 use crate::exec::shell_line;
-use crate::model::{Accel, AccelChoice, Backend};
+use crate::model::{AGAIN, Accel, AccelChoice, Backend};
 use crate::results::format::{Machine, Plan, Run, TestResult};
 
 /// Options of the original command line that decide what is run and are not in
@@ -19,9 +19,14 @@ pub(crate) fn arguments(run: &Run, result: &TestResult) -> Vec<String> {
         argv.insert(3, "--local".to_owned());
         return carry(plan, argv);
     }
-    option("--kernel", result.kernel.clone());
+    let kernel = match &plan.comparison {
+        // The second name of a kernel that is compared with itself.
+        Some(_) => result.kernel.strip_suffix(AGAIN).unwrap_or(&result.kernel),
+        None => &result.kernel,
+    };
+    option("--kernel", kernel.to_owned());
     // All of them: what a test draws at random may depend on the boot.
-    option("--boots", plan.boots_per_kernel.to_string());
+    option("--boots", plan.boots_per_kernel.max(1).to_string());
     option("--seed", plan.seed.to_string());
     let used = result.boot.and_then(|id| run.boot(id)).map(|boot| boot.launch.accel);
     let asked = match plan.machine.accel {

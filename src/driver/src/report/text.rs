@@ -85,6 +85,14 @@ pub fn of_comparison(compared: &Compared<'_>) -> String {
 
 /// Rows of one verdict, in the manner of benchstat; a test is named once.
 fn write_metrics(verdict: Verdict, metrics: &[&MetricChange], accel: &str, out: &mut Lines) {
+    let mut tests: Vec<&str> = Vec::new();
+    for metric in metrics {
+        if !tests.contains(&metric.test.as_str()) {
+            tests.push(&metric.test);
+        }
+    }
+    let mut metrics = metrics.to_vec();
+    metrics.sort_by_key(|metric| tests.iter().position(|test| *test == metric.test));
     out.row(&heading(verdict.word(), accel), ["base", "head", "change"].map(str::to_owned), "");
     let mut before = None;
     for metric in metrics.iter().take(ROWS) {
@@ -106,13 +114,14 @@ fn heading(word: &str, accel: &str) -> String {
     format!("{word} ({accel})")
 }
 
-/// `p<0.001 n=12+12`, or that there is no chance in it.
+/// `p<.001 n=12+12`, or that there is no chance in it.
 fn proof(metric: &MetricChange) -> String {
     let boots = compared::boots(metric);
     match (metric.rule, metric.p_holm.or(metric.p)) {
         (Rule::Exact, _) => format!("exact n={boots}"),
-        (Rule::Noisy, Some(p)) if p < 0.001 => format!("p<0.001 n={boots}"),
-        (Rule::Noisy, Some(p)) => format!("p={p:.3} n={boots}"),
+        (Rule::Noisy, Some(p)) if p < 0.001 => format!("p<.001 n={boots}"),
+        (Rule::Noisy, Some(p)) if p < 0.995 => format!("p=.{:03.0} n={boots}", p * 1000.0),
+        (Rule::Noisy, Some(_)) => format!("p=1 n={boots}"),
         (Rule::Noisy, None) => format!("n={boots}"),
     }
 }
@@ -263,7 +272,7 @@ impl Lines {
 
     /// A name, three numbers, and what they stand on.
     fn row(&mut self, name: &str, numbers: [String; 3], rest: &str) {
-        const NAME: usize = 27;
+        const NAME: usize = 25;
         const NUMBER: usize = 9;
         let name = ascii(name);
         let numbers: String = numbers.iter().map(|it| format!(" {:>NUMBER$}", ascii(it))).collect();

@@ -9,8 +9,8 @@ use std::time::Duration;
 use kregress_wire::{Breakdown, BreakdownRow};
 
 use super::format::{
-    Allowance, Boot, BootEnd, Event, Evidence, Finding, Frame, Guest, Kernel, Launch, Machine, Metric, Plan,
-    SourceLine, Test, TestResult,
+    Allowance, Boot, BootEnd, ComparisonPlan, Event, Evidence, Finding, Frame, Guest, Kernel, Launch,
+    Machine, Metric, Noise, Plan, SourceLine, Test, TestResult,
 };
 use crate::{console, model};
 
@@ -49,6 +49,11 @@ pub(crate) fn event(event: &model::RunEvent) -> Event {
             Event::KernelFailed { kernel: kernel.0.clone(), reason: head(reason) }
         }
         RunEvent::Notice(text) => Event::Notice { text: head(text) },
+        RunEvent::TurnsAsked { tests, until, why } => Event::TurnsAsked {
+            tests: tests.iter().map(ToString::to_string).collect(),
+            until: *until,
+            why: head(why),
+        },
         RunEvent::BootStarted(info) => Event::BootStarted(launch(info)),
         RunEvent::BootReady { boot, hello, exec_to_hello } => Event::BootReady {
             boot: boot.0,
@@ -69,6 +74,7 @@ pub(crate) fn event(event: &model::RunEvent) -> Event {
         RunEvent::BootFinished { boot, end, elapsed } => {
             Event::BootFinished { boot: boot.0, end: boot_end(end), lived_ns: nanoseconds(*elapsed) }
         }
+        RunEvent::Compared(overall) => Event::Compared { overall: *overall },
         RunEvent::RunFinished { interrupted, .. } => Event::RunFinished { interrupted: *interrupted },
     }
 }
@@ -94,6 +100,26 @@ fn plan(info: &model::RunInfo) -> Plan {
         quiet_host: info.quiet_host,
         kernels: info.kernels.iter().map(|kernel| kernel.0.clone()).collect(),
         tests: info.tests.iter().map(|test| planned(test, info)).collect(),
+        comparison: info.comparison.as_ref().map(comparison),
+    }
+}
+
+fn comparison(plan: &model::ComparisonPlan) -> ComparisonPlan {
+    let noise = |it: &model::NoiseOf| Noise {
+        test: it.test.clone(),
+        metric: it.metric.clone(),
+        relative_sd: it.relative_sd,
+        boots: it.boots,
+    };
+    ComparisonPlan {
+        base: plan.base.0.clone(),
+        head: plan.head.0.clone(),
+        looks: plan.looks.clone(),
+        floor: plan.floor,
+        exact_floor: plan.exact_floor,
+        profile: plan.profile.clone(),
+        allowed: plan.allowed.clone(),
+        noise: plan.noise.iter().map(noise).collect(),
     }
 }
 

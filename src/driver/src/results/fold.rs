@@ -38,6 +38,14 @@ pub enum FoldError {
     /// A plan beyond all reason.
     #[error("the plan asks for {0} verdicts, the limit is {MAX_VERDICTS}")]
     TooMuch(u128),
+    /// Turns beyond all reason.
+    #[error("{tests} tests up to turn {until} are too much: a run may have {MAX_VERDICTS} verdicts")]
+    TooManyTurns {
+        /// How many tests.
+        tests: usize,
+        /// The last turn.
+        until: u32,
+    },
     /// A kernel that is not in the plan.
     #[error("kernel `{0}` is not part of the run")]
     UnknownKernel(String),
@@ -107,6 +115,15 @@ fn no_verdicts(plan: &Plan) -> Result<Verdicts, FoldError> {
     Ok(plan.kernels.iter().map(|kernel| (kernel.clone(), tests.clone())).collect())
 }
 
+/// Turns that are asked for later count for the same limit.
+fn check_turns(plan: &Plan, tests: usize, until: u32) -> Result<(), FoldError> {
+    let turns = u128::from(until) * (1 + u128::from(plan.retries));
+    match plan.kernels.len() as u128 * tests as u128 * turns > MAX_VERDICTS {
+        true => Err(FoldError::TooManyTurns { tests, until }),
+        false => Ok(()),
+    }
+}
+
 /// A record in the making.
 #[derive(Debug)]
 pub struct Fold {
@@ -138,6 +155,8 @@ impl Fold {
             boots: Vec::new(),
             results: Vec::new(),
             notices: Vec::new(),
+            turns: BTreeMap::new(),
+            overall: None,
         };
         Ok(Self { run, verdicts, boots: HashMap::new() })
     }
@@ -150,6 +169,8 @@ impl Fold {
     /// Fails when the plan is beyond all reason.
     pub fn resume(run: Run) -> Result<Self, FoldError> {
         let mut verdicts = no_verdicts(&run.plan)?;
+        let until = run.turns.values().copied().max().unwrap_or(0);
+        check_turns(&run.plan, run.turns.len(), until)?;
         for result in &run.results {
             let tests = verdicts.get_mut(&result.kernel);
             if let Some(seen) = tests.and_then(|tests| tests.get_mut(&result.test)) {
@@ -202,6 +223,15 @@ impl Fold {
                 self.run.failed_kernels.push(KernelFailure { kernel, reason });
             }
             Event::Notice { text } => self.run.notices.push(text),
+            Event::TurnsAsked { tests, until, .. } => {
+                tests.iter().try_for_each(|test| self.known_test(test))?;
+                check_turns(&self.run.plan, self.run.turns.len() + tests.len(), until)?;
+                for test in tests {
+                    let turns = self.run.turns.entry(test).or_insert(until);
+                    *turns = until.max(*turns);
+                }
+            }
+            Event::Compared { overall } => self.run.overall = Some(overall),
             Event::BootStarted(launch) => {
                 self.known_kernel(&launch.kernel)?;
                 if self.boots.contains_key(&launch.id) {
@@ -244,6 +274,7 @@ impl Fold {
             self.boot(boot)?;
         }
         let plan = &self.run.plan;
+        let asked = self.run.asked(&result.test);
         let (repeat, attempt) = (result.repeat, result.attempt);
         let Some(tests) = self.verdicts.get_mut(&result.kernel) else {
             return Err(FoldError::UnknownKernel(result.kernel));
@@ -261,8 +292,8 @@ impl Fold {
             let (test, kernel) = (result.test, result.kernel);
             return Err(FoldError::SecondVerdict { test, kernel, repeat, attempt });
         }
-        if repeat == 0 || repeat > plan.boots_per_kernel {
-            return no_turn("the plan asks for fewer boots");
+        if repeat == 0 || repeat > asked {
+            return no_turn("fewer boots were asked for");
         }
         if attempt > plan.retries.saturating_add(1) {
             return no_turn("the plan asks for fewer retries");
@@ -322,7 +353,7 @@ impl Fold {
                     continue;
                 }
                 let seen = &self.verdicts[kernel][&test.id];
-                for repeat in (1..=self.run.plan.boots_per_kernel).filter(|it| !seen.contains_key(it)) {
+                for repeat in (1..=self.run.asked(&test.id)).filter(|it| !seen.contains_key(it)) {
                     let boot = self.run.boots.iter().find(|boot| {
                         boot.launch.kernel == *kernel
                             && boot.launch.repeat == repeat
@@ -348,7 +379,7 @@ impl Fold {
             (None, Some(failed)) => format!("kernel `{kernel}` cannot be had: {}", failed.reason),
             (None, None) if seen == 0 => format!("{end}; no boot has come to this test"),
             (None, None) => {
-                format!("{end}; {seen} of {} boots have come to this test", self.run.plan.boots_per_kernel)
+                format!("{end}; {seen} of {} boots have come to this test", self.run.asked(test))
             }
         };
         let kind = match self.run.state {
@@ -490,7 +521,7 @@ mod tests {
             |retries, before: &[TestResult], more| one_more(retries, before, more).expect_err("refused");
         insta::assert_snapshot!(
             why(0, &[], attempt(2, 1, "pass")),
-            @"`smoke/a` on `stable` has no turn 2, attempt 1: the plan asks for fewer boots"
+            @"`smoke/a` on `stable` has no turn 2, attempt 1: fewer boots were asked for"
         );
         insta::assert_snapshot!(
             why(0, &[attempt(1, 1, "fail")], attempt(1, 2, "pass")),

@@ -14,11 +14,11 @@ use kregress_wire::{Better, Breakdown, Kind, Unit, Value};
 use serde::{Deserialize, Serialize};
 
 use super::words::{
-    AccelWord, BackendWord, EvidenceSourceWord, FaultWord, FindingKindWord, VerdictWord, accel_choice,
-    decimal, params,
+    AccelWord, BackendWord, EvidenceSourceWord, FaultWord, FindingKindWord, OverallWord, VerdictWord,
+    accel_choice, decimal, overall, params,
 };
 use crate::console::FindingKind;
-use crate::model::{Accel, AccelChoice, Backend, BootFault, EvidenceSource, Verdict};
+use crate::model::{Accel, AccelChoice, Backend, BootFault, EvidenceSource, Overall, Verdict};
 
 /// Version of `run.json` and of the event lines together.
 ///
@@ -52,7 +52,8 @@ pub struct Plan {
     /// Facts about the host.
     pub host: BTreeMap<String, String>,
     /// Boots asked for of each kernel: verdicts that each test has in the end, of
-    /// first attempts.
+    /// first attempts. 0 in a comparison, which asks for boots as it goes on; see
+    /// [`Run::asked`].
     pub boots_per_kernel: u32,
     /// How often a test that did not pass is repeated, each time in a fresh boot.
     #[serde(default)]
@@ -67,6 +68,45 @@ pub struct Plan {
     pub kernels: Vec<String>,
     /// Tests in order of execution.
     pub tests: Vec<Test>,
+    /// Two of the kernels are compared, by these rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<ComparisonPlan>,
+}
+
+/// How two kernels of a run are compared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ComparisonPlan {
+    /// What it is measured against, by its name among the kernels.
+    pub base: String,
+    /// What is judged.
+    pub head: String,
+    /// Boots of a side at each look, ascending.
+    pub looks: Vec<u32>,
+    /// Smallest relative effect of noisy metrics that counts.
+    pub floor: f64,
+    /// Smallest relative effect of exact metrics that counts.
+    pub exact_floor: f64,
+    /// A test that is run once on each side where a teardown changed, to find out
+    /// where its time went, and not otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// What may differ between the sides beside the kernel.
+    pub allowed: Vec<String>,
+    /// Noise of the host as it was known when the run began.
+    pub noise: Vec<Noise>,
+}
+
+/// Noise between boots of one and the same kernel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Noise {
+    /// Full name of the test.
+    pub test: String,
+    /// Name of the metric.
+    pub metric: String,
+    /// Standard deviation of the boots' medians, as a share of them.
+    pub relative_sd: f64,
+    /// Boots that it was measured in.
+    pub boots: u32,
 }
 
 /// Machine as asked for.
@@ -389,6 +429,16 @@ pub enum Event {
         /// What.
         text: String,
     },
+    /// More boots are asked for: these tests are to be measured on every kernel
+    /// up to and with this turn.
+    TurnsAsked {
+        /// Full names of the tests.
+        tests: Vec<String>,
+        /// The last turn of each.
+        until: u32,
+        /// Why, in one line.
+        why: String,
+    },
     /// A QEMU was started.
     BootStarted(Launch),
     /// The guest said hello.
@@ -442,6 +492,12 @@ pub enum Event {
         end: BootEnd,
         /// From `exec` of QEMU to its end, in nanoseconds.
         lived_ns: u64,
+    },
+    /// The kernels of a comparison were compared.
+    Compared {
+        /// What it comes to.
+        #[serde(with = "OverallWord")]
+        overall: Overall,
     },
     /// Last of a run.
     RunFinished {
@@ -536,6 +592,12 @@ pub struct Run {
     pub results: Vec<TestResult>,
     /// Things to know that change no verdict.
     pub notices: Vec<String>,
+    /// The last turn asked for of each test, where that is beyond the plan.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub turns: BTreeMap<String, u32>,
+    /// What the comparison of its kernels came to.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "overall")]
+    pub overall: Option<Overall>,
 }
 
 impl Run {
@@ -543,6 +605,13 @@ impl Run {
     #[must_use]
     pub fn boot(&self, id: u32) -> Option<&Boot> {
         self.boots.iter().find(|boot| boot.launch.id == id)
+    }
+
+    /// Boots asked for of this test on each kernel: verdicts that it has in the
+    /// end, of first attempts.
+    #[must_use]
+    pub fn asked(&self, test: &str) -> u32 {
+        self.turns.get(test).copied().unwrap_or(0).max(self.plan.boots_per_kernel)
     }
 
     /// The kernel of this name, if it was there.

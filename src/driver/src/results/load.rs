@@ -238,14 +238,23 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_refused_with_a_hint() {
-        let newer = String::from_utf8(events()).expect("text").replace("\"version\":1", "\"version\":2");
+        let newer = String::from_utf8(events()).expect("text").replace("\"version\":2", "\"version\":3");
         let error = error_from(Some(newer.as_bytes()), None);
         assert!(
-            error.contains("has version 2 of the format; this kregress reads up to 1\nhint: "),
+            error.contains("has version 3 of the format; this kregress reads up to 2\nhint: "),
             "{error}"
         );
         let error = error_from(None, Some(b"{\"version\":7}"));
         assert!(error.contains("has version 7"), "{error}");
+    }
+
+    #[test]
+    fn a_record_of_the_first_version_is_read_as_it_was() {
+        let of = |version: &str| {
+            let text = String::from_utf8(events()).expect("text").replace("\"version\":2", version);
+            load_from(Some(text.as_bytes()), None).expect("load")
+        };
+        assert_eq!(of("\"version\":1").results, of("\"version\":2").results);
     }
 
     #[test]

@@ -180,7 +180,7 @@ enum Weight {
 impl Weight {
     fn of(event: &Event) -> Self {
         match event {
-            Event::RunStarted(_) | Event::RunFinished { .. } => Self::Decisive,
+            Event::RunStarted(_) | Event::Compared { .. } | Event::RunFinished { .. } => Self::Decisive,
             Event::KernelReady(_)
             | Event::KernelFailed { .. }
             | Event::BootStarted(_)
@@ -189,6 +189,7 @@ impl Weight {
             Event::KernelStep { .. }
             | Event::KernelObjects { .. }
             | Event::Notice { .. }
+            | Event::TurnsAsked { .. }
             | Event::BootReady { .. }
             | Event::TestStarted { .. }
             | Event::TestProgress { .. }

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::testing::{self, fold, lines};
 use super::{convert, format, with_summary};
 use crate::model::{
-    BootEnd, BootFault, BootId, BuildEvent, Evidence, EvidenceSource, Failure, FailureKind, RunEvent,
-    Trouble, TroubleKind, Verdict,
+    BootEnd, BootFault, BootId, BuildEvent, Evidence, EvidenceSource, Failure, FailureKind, Overall,
+    RunEvent, Trouble, TroubleKind, Verdict,
 };
 
 fn project(path: &str) -> PathBuf {
@@ -62,7 +62,9 @@ fn everything() -> Vec<RunEvent> {
     verdicts.extend(kinds.map(|kind| Verdict::Error(Trouble { kind, message: "x".into() })));
     let names: Vec<String> = (0..verdicts.len()).map(|n| format!("smoke/t{n}[mode=fork,n={n}]")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut events = testing::started(&["stable", "next"], &names, 1);
+    let mut info = testing::info(&["stable", "next"], &names, 1);
+    info.comparison = Some(testing::comparison("stable", "next"));
+    let mut events = vec![RunEvent::RunStarted(info)];
     let kernel = testing::kernel("stable");
     events.extend([
         RunEvent::Build(BuildEvent::Step { kernel: kernel.clone(), what: "unpacking".into() }),
@@ -125,6 +127,9 @@ fn everything() -> Vec<RunEvent> {
     }
     // One that stays without an end.
     events.push(testing::boot(8, "stable"));
+    let tests = vec![testing::test_id(names[0])];
+    events.push(RunEvent::TurnsAsked { tests, until: 2, why: "one metric is undecided".into() });
+    events.extend(Overall::ALL.map(RunEvent::Compared));
     events.push(testing::finished());
     events
 }
@@ -149,7 +154,8 @@ fn a_run_file_of_everything_that_can_happen_satisfies_the_schema() {
 fn every_event_line_satisfies_the_schema_and_is_read_back() {
     let validator = validator("results/event.schema.json");
     for (seq, event) in (0..).zip(everything()) {
-        let line = format::Line { version: 1, seq, elapsed_ms: 5, event: convert::event(&event) };
+        let line =
+            format::Line { version: format::VERSION, seq, elapsed_ms: 5, event: convert::event(&event) };
         let value = serde_json::to_value(&line).expect("serialise");
         assert_eq!(complaints(&validator, &value), Vec::<String>::new(), "{value}");
         assert_eq!(serde_json::from_value::<format::Line>(value).expect("parse"), line);
@@ -162,7 +168,7 @@ fn the_schemas_refuse_what_is_not_in_the_format() {
     let good = run_file(fold(&everything()).run());
     for (path, value) in [
         ("/surprise", json!(1)),
-        ("/version", json!(2)),
+        ("/version", json!(1)),
         ("/results/0/surprise", json!(1)),
         ("/results/0/verdict", json!("unknown")),
         ("/boots/0/surprise", json!(1)),

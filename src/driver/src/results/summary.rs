@@ -13,6 +13,9 @@
 //! again on 3 must not lose it. Skipped tests beside passed ones are no error,
 //! nor are flaky ones, for which somebody asked for retries; reports say how
 //! many there are.
+//!
+//! A comparison has the exit code of what it came to: 1 regressed, 3 a side was
+//! not measured, 4 inconclusive, 0 otherwise.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +24,7 @@ use serde::Serialize;
 use super::format::{Run, State, TestResult};
 use super::health::{Blame, health};
 use super::standing::{Standing, turns};
+use crate::model::Overall;
 
 /// How many of each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -99,7 +103,12 @@ impl Summary {
                 Some(Blame::Harness) => kernels.error += 1,
             }
         }
-        let exit_code = exit_code(run.state, verdicts, kernels);
+        let exit_code = match (&run.plan.comparison, run.state) {
+            (Some(_), State::Finished) => run.overall.map_or(3, Overall::exit_code),
+            (Some(_), State::Interrupted) => 130,
+            (Some(_), State::Running | State::Unfinished) => 3,
+            (None, state) => exit_code(state, verdicts, kernels),
+        };
         Self { verdicts, kernels, exit_code }
     }
 

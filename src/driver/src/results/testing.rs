@@ -11,8 +11,9 @@ use super::fold::Fold;
 use super::format::{Line, VERSION};
 use crate::console::{Finding, FindingKind, Frame, Place, PlaceKind, SourceLine};
 use crate::model::{
-    Accel, BootEnd, BootId, BootInfo, BuildEvent, Failure, FailureKind, KernelInfo, KernelName, Machine,
-    RunEvent, RunId, RunInfo, SuiteName, Test, TestId, TestResult, Trouble, TroubleKind, Turn, Verdict,
+    Accel, BootEnd, BootId, BootInfo, BuildEvent, ComparisonPlan, Failure, FailureKind, KernelInfo,
+    KernelName, Machine, NoiseOf, RunEvent, RunId, RunInfo, SuiteName, Test, TestId, TestResult, Trouble,
+    TroubleKind, Turn, Verdict,
 };
 
 /// A time metric and a count, as `netns/drain` has them.
@@ -75,6 +76,23 @@ pub(crate) fn info(kernels: &[&str], tests: &[&str], boots: u32) -> RunInfo {
         side_by_side: 1,
         quiet_host: false,
         host: BTreeMap::from([("cpu".to_owned(), "Some CPU".to_owned())]),
+        comparison: None,
+    }
+}
+
+/// A comparison with looks at 6, 12 and 24 boots.
+pub(crate) fn comparison(base: &str, head: &str) -> ComparisonPlan {
+    let noise =
+        NoiseOf { test: "smoke/a".to_owned(), metric: "drain_time".to_owned(), relative_sd: 0.01, boots: 12 };
+    ComparisonPlan {
+        base: kernel(base),
+        head: kernel(head),
+        looks: vec![6, 12, 24],
+        floor: 0.05,
+        exact_floor: 0.01,
+        profile: None,
+        allowed: vec!["host".to_owned()],
+        noise: vec![noise],
     }
 }
 

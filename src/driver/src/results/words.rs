@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::console::FindingKind;
 use crate::model::{
-    Accel, AccelChoice, Backend, BootFault, EvidenceSource, Failure, FailureKind, Trouble, TroubleKind,
-    Verdict,
+    Accel, AccelChoice, Backend, BootFault, EvidenceSource, Failure, FailureKind, Overall, Trouble,
+    TroubleKind, Verdict,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -65,6 +65,40 @@ pub(super) enum EvidenceSourceWord {
     Nmi,
     Sigterm,
     Sigkill,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Overall", rename_all = "kebab-case")]
+pub(super) enum OverallWord {
+    Regressed,
+    Failed,
+    Inconclusive,
+    Improved,
+    Unchanged,
+}
+
+/// An outcome that may not be there yet.
+pub(super) mod overall {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Overall, OverallWord};
+
+    #[derive(Serialize, Deserialize)]
+    struct Word(#[serde(with = "OverallWord")] Overall);
+
+    #[expect(clippy::ref_option, reason = "serde hands a reference to the field")]
+    pub(in crate::results) fn serialize<S: Serializer>(
+        overall: &Option<Overall>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        overall.map(Word).serialize(serializer)
+    }
+
+    pub(in crate::results) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Overall>, D::Error> {
+        Ok(Option::<Word>::deserialize(deserializer)?.map(|word| word.0))
+    }
 }
 
 #[derive(Serialize, Deserialize)]

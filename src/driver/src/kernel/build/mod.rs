@@ -344,6 +344,7 @@ impl<'a> Build<'a> {
         );
         let fragments: Vec<_> = self.spec.fragments.iter().map(ToString::to_string).collect();
         fact("fragments", fragments.join(" "));
+        fact("config-asked", self.recipe.shape().short());
         if !answer.absent.is_empty() {
             fact("config-absent", answer.absent.join("; "));
         }

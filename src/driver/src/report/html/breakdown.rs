@@ -156,19 +156,19 @@ fn function(bars: &Bars, most: f64) -> Markup {
     let last = bars.shares.last().copied().flatten().or_else(|| bars.shares.first().copied().flatten());
     html! {
         div.function {
-            div.label {
-                code { (bars.name) }
-                span { (times.join(" → ")) span.faint { (waits(last)) } }
-            }
-            @for (share, (class, side)) in bars.shares.iter().zip(SIDES) {
-                div.bar.(class) title=(format!("{side}: {}", time(share))) {
-                    @if let Some(share) = share {
-                        i.work style=(width((share.ns - share.rcu_ns - share.rtnl_ns).max(0.0), most)) {}
-                        i.rcu style=(width(share.rcu_ns.min(share.ns), most)) {}
-                        i.rtnl style=(width(share.rtnl_ns.min((share.ns - share.rcu_ns).max(0.0)), most)) {}
+            code { (bars.name) }
+            div.drawn {
+                @for (share, (class, side)) in bars.shares.iter().zip(SIDES) {
+                    div.bar.(class) title=(format!("{side}: {}", time(share))) {
+                        @if let Some(share) = share {
+                            i.work style=(width((share.ns - share.rcu_ns - share.rtnl_ns).max(0.0), most)) {}
+                            i.rcu style=(width(share.rcu_ns.min(share.ns), most)) {}
+                            i.rtnl style=(width(share.rtnl_ns.min((share.ns - share.rcu_ns).max(0.0)), most)) {}
+                        }
                     }
                 }
             }
+            span.times { (times.join(" → ")) span.faint { (waits(last)) } }
         }
     }
 }
@@ -217,9 +217,7 @@ mod tests {
         assert_eq!(html.matches("class=\"function\"").count(), SHOWN + 1);
         assert!(html.contains("8 more"), "{html}");
         let first = html.find("class=\"function\"").expect("a bar");
-        assert!(
-            html[first..].starts_with("class=\"function\"><div class=\"label\"><code>xfrm_net_exit</code>")
-        );
+        assert!(html[first..].starts_with("class=\"function\"><code>xfrm_net_exit</code>"));
         assert!(html.contains("RCU 96 %") && html.contains("41.0 µs → 15.5 ms"), "{html}");
         assert!(html.contains("not called"), "gone on head");
     }

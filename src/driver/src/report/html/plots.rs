@@ -15,8 +15,8 @@ use crate::report::quantity::Scale;
 /// Units of a drawing's width. About what a phone has, so that text keeps its
 /// size there; larger screens put several side by side.
 const WIDTH: u32 = 360;
-/// Size of text, in the same units.
-const TEXT: i32 = 12;
+/// Size of text; `plotters` takes a quarter off before it writes it down.
+const TEXT: i32 = 14;
 /// Height of a row of points.
 const ROW: u32 = 40;
 /// Room for the numbers under an axis.

@@ -173,7 +173,7 @@ fn case_rows(run: &Run, case: &Case<'_>) -> Markup {
             }
         }
         @for more in measures.iter().skip(1) {
-            tr { td {} td {} (measure(more, &measures)) }
+            tr.more { td {} td {} (measure(more, &measures)) }
         }
     }
 }

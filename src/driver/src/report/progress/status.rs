@@ -12,6 +12,10 @@ use crate::results::{Counts, Standing, milliseconds};
 #[derive(Debug, Default)]
 pub(super) struct Status {
     planned: u64,
+    /// Kernels that every test is measured on.
+    sides: u64,
+    /// Last turn that was asked for, by test, where they are asked for as it goes on.
+    asked: HashMap<String, u32>,
     retries: u32,
     counts: Counts,
     /// Tests that did not pass, by kernel, name and boot asked for, while they may
@@ -39,6 +43,7 @@ impl Status {
                 let tests = info.tests.len() as u64 * info.kernels.len() as u64;
                 self.planned = tests.saturating_mul(u64::from(info.boots));
                 self.retries = info.retries;
+                self.sides = info.kernels.len() as u64;
             }
             RunEvent::Build(BuildEvent::Step { kernel, what }) => {
                 self.kernels.insert(kernel.clone(), text_safety::title(what));
@@ -79,7 +84,16 @@ impl Status {
             RunEvent::BootFinished { boot, .. } => {
                 self.boots.remove(boot);
             }
+            RunEvent::TurnsAsked { tests, until, .. } => {
+                for test in tests {
+                    let asked = self.asked.entry(test.to_string()).or_insert(0);
+                    let more = u64::from(until.saturating_sub(*asked)).saturating_mul(self.sides);
+                    self.planned = self.planned.saturating_add(more);
+                    *asked = (*asked).max(*until);
+                }
+            }
             RunEvent::Notice(_)
+            | RunEvent::Compared(_)
             | RunEvent::BootFinding { .. }
             | RunEvent::BootEvidence { .. }
             | RunEvent::RunFinished { .. } => {}
@@ -183,8 +197,13 @@ pub(super) fn remark(event: &RunEvent, look: Look) -> Option<String> {
                 1 => format!("1 {what}"),
                 count => format!("{count} {what}s"),
             };
-            let boots = usize::try_from(info.boots).unwrap_or(usize::MAX);
-            let (kernels, boots) = (count(info.kernels.len(), "kernel"), count(boots, "boot"));
+            let boots = match &info.comparison {
+                Some(comparison) => comparison.looks.last().map_or(0, |boots| *boots),
+                None => info.boots,
+            };
+            let up_to = if info.comparison.is_some() { "up to " } else { "" };
+            let boots = count(usize::try_from(boots).unwrap_or(usize::MAX), "boot");
+            let (kernels, boots) = (count(info.kernels.len(), "kernel"), format!("{up_to}{boots}"));
             let tests = count(info.tests.len(), "test");
             (None, format!("run {}: {kernels}, {boots}, {tests}, seed {}", info.id, info.seed))
         }
@@ -196,6 +215,8 @@ pub(super) fn remark(event: &RunEvent, look: Look) -> Option<String> {
             (Some("error"), format!("kernel {kernel} cannot be had: {reason}"))
         }
         RunEvent::Notice(text) => (None, format!("note: {text}")),
+        RunEvent::TurnsAsked { why, .. } => (None, why.clone()),
+        RunEvent::Compared(overall) => (None, format!("compared: {}", overall.name())),
         RunEvent::BootFinding { boot, finding } if finding.allowed.is_some() => {
             (None, format!("boot {boot}, outside of tests, allowed: {}", finding.title))
         }

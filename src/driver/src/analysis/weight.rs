@@ -1,0 +1,67 @@
+//! Which metrics can turn a comparison red.
+//!
+//! A tail or a quotient is decided by a few samples of a boot, and a quotient of
+//! two noisy numbers by the noise of both: they are shown, and what they are made
+//! of is judged. So are the times of tests that trace, for the tracer is the
+//! larger part of them.
+
+use kregress_wire::Kind;
+
+use super::comparison::Weight;
+use crate::results::format::{Metric, Test};
+
+/// Parts of names that say that a metric is about the tail of a distribution.
+const TAILS: [&str; 7] = ["p90", "p95", "p99", "p999", "max", "longest", "worst"];
+
+/// The workload whose times are those of its tracer.
+pub(super) const PROFILE: &str = "netns/profile";
+
+/// What the verdict on a metric of this test does.
+pub(super) fn weight(test: &Test, metric: &Metric) -> Weight {
+    let tail = metric.name.split('_').any(|part| TAILS.contains(&part));
+    if tail || metric.kind == Kind::Ratio || test.workload == PROFILE {
+        Weight::Informs
+    } else {
+        Weight::Gates
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kregress_wire::{Better, Unit};
+
+    use super::*;
+    use crate::results::format::Event;
+    use crate::results::{testing, to_event};
+
+    fn of(workload: &str, name: &str, kind: Kind) -> Weight {
+        let Event::RunStarted(plan) = to_event(&testing::started(&["k"], &["s/t"], 1)[0]) else {
+            unreachable!("a plan")
+        };
+        let test = Test { workload: workload.to_owned(), ..plan.tests[0].clone() };
+        let metric = Metric {
+            name: name.to_owned(),
+            summary: String::new(),
+            unit: Unit::Nanoseconds,
+            kind,
+            better: Better::Lower,
+        };
+        weight(&test, &metric)
+    }
+
+    #[test]
+    fn tails_ratios_and_times_with_a_tracer_inform_and_the_rest_gates() {
+        for (workload, name, kind, expected) in [
+            ("netns/drain", "drain_time", Kind::Time, Weight::Gates),
+            ("netns/drain", "synchronize_rcu", Kind::Count, Weight::Gates),
+            ("netns/churn", "maximum_rate", Kind::Rate, Weight::Gates),
+            ("netns/storm", "create_p50", Kind::Time, Weight::Gates),
+            ("netns/storm", "create_p99", Kind::Time, Weight::Informs),
+            ("netns/storm", "create_max", Kind::Time, Weight::Informs),
+            ("netns/churn", "scaling", Kind::Ratio, Weight::Informs),
+            ("netns/profile", "round_time", Kind::Time, Weight::Informs),
+        ] {
+            assert_eq!(of(workload, name, kind), expected, "{workload} {name}");
+        }
+    }
+}

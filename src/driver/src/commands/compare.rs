@@ -1,0 +1,177 @@
+//! `kregress compare`: two kernels in turns until their numbers are known, or two
+//! runs that were made before.
+
+use std::path::Path;
+
+use super::pair::{self, Pair, Place, Planner, Profile};
+use super::{Context, MessageFormat, unless_reader_left, usage};
+use crate::analysis::compare::{self, Request, Terms};
+use crate::analysis::refuse::What;
+use crate::analysis::{Comparison, EXACT_FLOOR, FLOOR, Measured, QUIET_FLOOR};
+use crate::lab::Quiet;
+use crate::model::NoiseOf;
+use crate::report::look::Look;
+use crate::report::{comparison_human, junit};
+use crate::results::format::Run;
+use crate::results::{self, Summary};
+
+/// How a comparison is made.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Boots of a side at most.
+    pub boots: Option<u32>,
+    /// Smallest change that counts, as a share.
+    pub floor: Option<f64>,
+    /// What may differ beside the kernel.
+    pub allowed: Vec<What>,
+    /// What boots that measure times are granted.
+    pub quiet: Quiet,
+}
+
+impl Asked {
+    fn floor(&self) -> f64 {
+        let usual = if self.quiet == Quiet::Alone { QUIET_FLOOR } else { FLOOR };
+        self.floor.unwrap_or(usual)
+    }
+}
+
+/// Runs the command. Gives the exit code.
+///
+/// # Errors
+///
+/// Fails on wrong words, when the sides differ in more than their kernels, and
+/// when the host cannot carry a run at all.
+pub fn run(
+    context: &Context,
+    [base, head]: [&str; 2],
+    tests: &[String],
+    asked: &Asked,
+) -> anyhow::Result<u8> {
+    match (stored(context, base)?, stored(context, head)?) {
+        (Some(base), Some(head)) => offline(context, [&base, &head], tests, asked),
+        (None, None) => live(context, [base, head], tests, asked),
+        (Some(_), None) => Err(mixed(base, head)),
+        (None, Some(_)) => Err(mixed(head, base)),
+    }
+}
+
+fn mixed(run: &str, other: &str) -> anyhow::Error {
+    usage(anyhow::anyhow!(
+        "`{run}` is a run and `{other}` is none: kernels are compared with kernels, runs with runs\n\
+         hint: `kregress run --kernel {other}` makes a run of it; `kregress report` names the last one"
+    ))
+}
+
+struct Looking;
+
+impl Planner for Looking {
+    fn noise(&self, place: &Place<'_>) -> Vec<NoiseOf> {
+        super::noise::known(place)
+    }
+
+    fn next(&self, run: &Run) -> Option<Request> {
+        compare::next(run)
+    }
+}
+
+fn live(context: &Context, kernels: [&str; 2], tests: &[String], asked: &Asked) -> anyhow::Result<u8> {
+    let pair = Pair {
+        kernels,
+        tests,
+        boots: asked.boots,
+        floor: asked.floor(),
+        exact_floor: EXACT_FLOOR,
+        allowed: &asked.allowed,
+        quiet: asked.quiet,
+        profile: Profile::OnDemand,
+    };
+    let results::Finished { run, saved } = pair::measure(context, &pair, &Looking)?;
+    let junit = junit::save(&run);
+    if let (MessageFormat::Human, Some(comparison)) = (context.messages, compare::of_run(&run)) {
+        let mut out = std::io::stdout().lock();
+        unless_reader_left(comparison_human::write(&comparison, Some(&run), Look::of_stdout(), &mut out))?;
+    }
+    saved?;
+    junit?;
+    Ok(Summary::of(&run).exit_code())
+}
+
+/// A run that was made before, and which of its kernels.
+struct Stored {
+    run: Run,
+    kernel: String,
+}
+
+/// The run of this name, `RUN` or `RUN:KERNEL`; none where it is not the name of
+/// one. A kernel of the project is never taken for a run.
+fn stored(context: &Context, text: &str) -> anyhow::Result<Option<Stored>> {
+    let (name, kernel) = match text.split_once(':') {
+        Some((name, kernel)) => (name, Some(kernel)),
+        None => (text, None),
+    };
+    let is_path = Path::new(name).join(results::RUN_FILE).is_file()
+        || Path::new(name).join(results::EVENTS_FILE).is_file();
+    // Names of runs begin with their date.
+    let is_name = name.len() >= 8 && name.bytes().take(8).all(|byte| byte.is_ascii_digit());
+    if !is_path && !is_name {
+        return Ok(None);
+    }
+    if !is_path && context.project().is_ok_and(|project| project.kernel(name).is_some()) {
+        return Ok(None);
+    }
+    let run = results::load(&results::find(&context.results, Some(name)).map_err(usage)?)?;
+    let kernel = match (kernel, run.plan.kernels.as_slice()) {
+        (Some(kernel), kernels) if kernels.iter().any(|it| it == kernel) => kernel.to_owned(),
+        (None, [only]) => only.clone(),
+        (kernel, kernels) => {
+            let what = match kernel {
+                Some(kernel) => format!("run `{name}` has no kernel `{kernel}`"),
+                None => format!("run `{name}` has {} kernels", kernels.len()),
+            };
+            let first = kernels.first().map_or("KERNEL", String::as_str);
+            return Err(usage(anyhow::anyhow!(
+                "{what}\nhint: name one of {}: `{name}:{first}`",
+                kernels.join(", ")
+            )));
+        }
+    };
+    Ok(Some(Stored { run, kernel }))
+}
+
+fn offline(context: &Context, sides: [&Stored; 2], tests: &[String], asked: &Asked) -> anyhow::Result<u8> {
+    if asked.boots.is_some() {
+        return Err(usage(anyhow::anyhow!(
+            "--boots has no meaning where nothing is booted\nhint: leave it out"
+        )));
+    }
+    let project = context.project()?;
+    let mut runs = sides.map(|side| side.run.clone());
+    if !tests.is_empty() {
+        let wanted = crate::config::select(&project.suites, tests).map_err(usage)?;
+        let wanted: Vec<String> = wanted.iter().map(|test| test.id.to_string()).collect();
+        for run in &mut runs {
+            run.plan.tests.retain(|test| wanted.contains(&test.id));
+        }
+    }
+    let [base, head] = [0, 1].map(|at| Measured { run: &runs[at], kernel: &sides[at].kernel });
+    let terms =
+        Terms { floor: asked.floor(), allowed: asked.allowed.clone(), noise: super::noise::of_run(base) };
+    let comparison = compare::of_runs(base, head, &terms).map_err(usage)?;
+    show(context, &comparison)?;
+    Ok(comparison.overall().exit_code())
+}
+
+fn show(context: &Context, comparison: &Comparison) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match context.messages {
+        MessageFormat::Human => {
+            unless_reader_left(comparison_human::write(comparison, None, Look::of_stdout(), &mut out))?;
+        }
+        MessageFormat::Json => {
+            let mut text = serde_json::to_vec(comparison)?;
+            text.push(b'\n');
+            unless_reader_left(std::io::Write::write_all(&mut out, &text))?;
+        }
+    }
+    Ok(())
+}
