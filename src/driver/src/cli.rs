@@ -122,6 +122,21 @@ enum Command {
         #[arg(long)]
         quiet_host: bool,
     },
+    /// Measure a kernel against itself: how noisy this host is, and how often it would be wrong
+    Selfcheck {
+        /// Suites, tests, or patterns with `*` [default: smoke]
+        #[arg(value_name = "SUITE|TEST")]
+        tests: Vec<String>,
+        /// Kernel to boot [default: the default kernel]
+        #[arg(long, short = 'k', value_name = "KERNEL")]
+        kernel: Option<String>,
+        /// Boots of each side
+        #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(2..))]
+        boots: u32,
+        /// Boots that measure times run alone, on processors of their own
+        #[arg(long)]
+        quiet_host: bool,
+    },
     /// Show a run again
     Report {
         /// Directory, name or unique beginning of a name [default: the latest run]
@@ -253,6 +268,10 @@ pub fn main(args: Vec<OsString>) -> u8 {
             let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
             let asked = Asked { boots, floor, allowed, quiet };
             commands::compare::run(&context, [&base, &head], &tests, &asked)
+        }
+        Command::Selfcheck { tests, kernel, boots, quiet_host } => {
+            let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
+            commands::selfcheck::run(&context, kernel.as_deref(), &tests, boots, quiet)
         }
         Command::Report { run, format, output } => {
             let format = match format {

@@ -341,7 +341,7 @@ impl Session<'_> {
         let found = script.tests.iter().find(|(pattern, _)| samples::matches(pattern, &test.name));
         match found.map_or(Behaviour::Pass, |(_, behaviour)| behaviour.clone()) {
             Behaviour::InTurn(all) => {
-                let turn = turn(&self.guest.kernel, test.id, all.len());
+                let turn = turn(&self.guest.kernel, &test.name, all.len());
                 all.get(turn).or(all.last()).cloned().unwrap_or(Behaviour::Pass)
             }
             behaviour => behaviour,
@@ -374,7 +374,12 @@ impl Session<'_> {
     }
 
     fn samples(&self, test: &PlannedTest) -> Result<(), End> {
-        for (metric, values) in samples::of(&self.guest.script, test) {
+        let factors = &self.guest.script.factors;
+        let turn = turn(&self.guest.kernel, &format!("{} samples", test.name), factors.len());
+        let factor = factors.get(turn).or(factors.last()).copied().unwrap_or(1.0);
+        for (metric, mut values) in samples::of(&self.guest.script, test) {
+            // Counts are what they are, however slow a boot is.
+            values.iter_mut().filter(|value| value.fract() != 0.0).for_each(|value| *value *= factor);
             self.send(&Event::Samples { test: test.id, metric, values })?;
         }
         Ok(())
@@ -544,7 +549,8 @@ pub(crate) fn reboots_after_panic(cmdline: &str) -> bool {
 
 /// How often this test has run on this kernel before, counted by files beside
 /// the image; stops at `limit`.
-fn turn(kernel: &Path, test: u32, limit: usize) -> usize {
+fn turn(kernel: &Path, test: &str, limit: usize) -> usize {
+    let test = test.replace('/', "_");
     let claim = |turn: &usize| {
         let mut name = kernel.as_os_str().to_owned();
         name.push(format!(".test-{test}.turn-{turn}"));

@@ -97,6 +97,7 @@ mod tests {
             boot: crate::script::Boot::Ok,
             features: [].into(),
             tests: vec![],
+            factors: vec![],
             samples: vec![rule("x", 1.0), rule("x", 2.0), rule("y", 3.0)],
             farewell: crate::script::Farewell::PowerOff,
             chaos: None,

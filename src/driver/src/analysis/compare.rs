@@ -502,3 +502,7 @@ impl Comparison {
         self.tests.iter().any(|it| it.test == test && it.base.passed > 0 && it.head.passed > 0)
     }
 }
+
+#[cfg(test)]
+#[path = "compare_tests.rs"]
+mod tests;

@@ -91,7 +91,8 @@ pub struct MetricChange {
     pub p: Option<f64>,
     /// Two-sided p of the permutation test on the same, as a check of the other.
     pub p_permutation: Option<f64>,
-    /// `p` after Holm's correction over the gating metrics.
+    /// `p` (or `p_permutation`, where that has a veto) after Holm's correction over
+    /// the noisy metrics of the same weight.
     pub p_holm: Option<f64>,
     /// Smallest relative effect that counts for this metric, noise considered.
     pub floor: f64,
@@ -174,11 +175,12 @@ pub enum Undecided {
 /// Size of a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
-    /// Geometric mean of base, in the metric's unit (plain mean where a value is not positive).
+    /// Geometric mean of base, in the metric's unit (plain mean of counts and where
+    /// a value is not positive; median of exact metrics).
     pub base: f64,
     /// The same of head.
     pub head: f64,
-    /// `head / base - 1`.
+    /// `head / base - 1`; in proportion to the size of base where that is negative.
     pub change: f64,
     /// Lower end of the confidence interval of `change`; equal to it for exact metrics.
     pub low: f64,

@@ -78,7 +78,10 @@ impl Family {
             }
             match Reading::of(subject, &self.gate) {
                 Ok(reading) => readings.push((index, reading)),
-                Err(judgement) => judged[index] = Some(judgement),
+                Err(why) => {
+                    let floor = self.gate.floor;
+                    judged[index] = Some(Judgement::unknown(Rule::Noisy, why, floor, subject.noise));
+                }
             }
         }
         for weight in [Weight::Gates, Weight::Informs] {

@@ -13,9 +13,9 @@
 //! The thresholds add up to 0.01: that is the chance of a wrong verdict of a
 //! change in the whole comparison, before the floor makes it smaller.
 //!
-//! What is seen to be no regression but looks like an improvement that is not
-//! proven stays without a verdict as long as there are looks to come, and is
-//! unchanged after the last.
+//! What is seen to be no regression but looks like an improvement (its interval
+//! is on the better side of zero and reaches the floor) stays without a verdict
+//! as long as there are looks to come, and is unchanged after the last.
 //!
 //! # Scales
 //!
@@ -156,11 +156,10 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Reads a metric; the judgement instead where there is nothing to test.
-    pub(super) fn of(subject: &Subject<'_>, gate: &Gate) -> Result<Self, Judgement> {
-        let unknown = |why| Judgement::unknown(Rule::Noisy, why, gate.floor, subject.noise);
+    /// Reads a metric; what is missing where there is nothing to test.
+    pub(super) fn of(subject: &Subject<'_>, gate: &Gate) -> Result<Self, Undecided> {
         if let Some(why) = missing(subject) {
-            return Err(unknown(why));
+            return Err(why);
         }
         let medians = |boots: &[Boot]| boots.iter().map(|boot| boot.value.median).collect::<Vec<_>>();
         let (mut a, mut b) = (medians(subject.base), medians(subject.head));
@@ -170,7 +169,7 @@ impl Reading {
         }
         let (base, head) = (Sample::of(&a), Sample::of(&b));
         let few = Undecided::TooFewBoots { base: base.n, head: head.n };
-        let Some(welch) = welch(&base, &head) else { return Err(unknown(few)) };
+        let welch = welch(&base, &head).ok_or(few)?;
         let unit = scale.unit(&base, &head);
         let noise = match subject.noise {
             Some(relative) => relative.max(0.0) * unit,
@@ -194,13 +193,14 @@ impl Reading {
         self.weight
     }
 
-    /// The p that counts: that of the more careful test where the two disagree.
+    /// The p that counts: Welch's, or that of the other test where it has a veto.
     /// Before the first look there is no threshold to disagree about.
     pub(super) fn careful_p(&self, gate: &Gate) -> f64 {
         let Welch { p, .. } = self.welch;
         let (Some(check), Some(look)) = (self.permutation, gate.look(self.boots)) else { return p };
-        let veto = gate.looks[look].threshold.max(VETO * check.smallest);
-        if check.p > veto { p.max(check.p) } else { p }
+        let threshold = gate.looks[look].threshold;
+        let veto = threshold.max(VETO * check.smallest);
+        if p < threshold && check.p > veto { check.p } else { p }
     }
 
     /// The judgement, with p corrected for the `family` of metrics that this one
@@ -239,8 +239,9 @@ impl Reading {
         if p_holm < look.threshold && towards_worse.abs() >= self.floor {
             return Some(if towards_worse > 0.0 { Change::Regressed } else { Change::Improved });
         }
-        let bound = towards_worse + self.welch.half_width(CONFIDENCE);
-        let seems_better = towards_worse <= -self.floor;
+        let half = self.welch.half_width(CONFIDENCE);
+        let bound = towards_worse + half;
+        let seems_better = towards_worse + half < 0.0 && towards_worse - half <= -self.floor;
         let last = look_index + 1 == gate.looks.len();
         (bound < self.floor && (last || !seems_better)).then_some(Change::Unchanged)
     }

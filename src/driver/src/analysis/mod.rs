@@ -13,9 +13,14 @@ mod gate;
 pub mod noise;
 mod passes;
 pub mod refuse;
+pub mod selfcheck;
 mod side;
+#[cfg(test)]
+mod simulation;
 pub mod stats;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod weight;
 
 pub use classes::HEALTH;

@@ -9,6 +9,7 @@ mod noise;
 mod pair;
 pub mod report;
 pub mod run;
+pub mod selfcheck;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;

@@ -312,7 +312,7 @@ pub(crate) fn chance(p: f64) -> String {
         p if p < 1e-6 => "below 1 in a million".to_owned(),
         p if p < 1e-3 => "below 1 in 1000".to_owned(),
         p if p < 0.1 => format!("1 in {:.0}", 1.0 / p),
-        p if p >= 0.95 => "always".to_owned(),
+        p if p >= 0.95 => "nearly always".to_owned(),
         p => format!("{:.0} in 10", (p * 10.0).round().max(1.0)),
     }
 }
@@ -374,8 +374,8 @@ mod tests {
             "below 1 in 1000",
             "1 in 50",
             "3 in 10",
-            "always",
-            "always",
+            "nearly always",
+            "nearly always",
             "not known",
         ];
         assert_eq!(texts, told);

@@ -11,6 +11,8 @@
 //! `annotate` adds them to the finished tree. Metrics are in `run.json`; no
 //! reader of JUnit looks at properties.
 
+mod comparison;
+
 use std::io::Write;
 
 use junit_report::{Duration, OffsetDateTime, Report, TestCase, TestCaseBuilder, TestSuite};
@@ -19,6 +21,7 @@ use quick_xml::events::{BytesCData, BytesStart, Event};
 
 use super::cases::{Case, Over, cases, measures, verdict_text};
 use super::{allowed, repeat, text_safety};
+use crate::analysis::compare;
 use crate::model::Verdict;
 use crate::results::format::{Evidence, Run, TestResult};
 use crate::results::{self, Blame, Counts, Health, JUNIT_FILE, ResultsError, Standing, Turn, health};
@@ -78,6 +81,9 @@ struct Rest {
 }
 
 fn suites(run: &Run) -> Vec<Suite> {
+    if let Some(found) = compare::of_run(run) {
+        return comparison::suites(run, &found);
+    }
     let mut suites: Vec<Suite> = Vec::new();
     for case in cases(run) {
         let name = text_safety::name(format!("{} on {}", case.test.suite, case.kernel));

@@ -24,6 +24,7 @@ pub mod markdown;
 pub mod progress;
 mod quantity;
 mod repeat;
+pub mod selfcheck;
 #[cfg(test)]
 pub(crate) mod testdata;
 pub mod text;

@@ -30,6 +30,7 @@ impl FakeKernel {
             features: [].into(),
             tests: Vec::new(),
             samples: Vec::new(),
+            factors: Vec::new(),
             farewell: Farewell::PowerOff,
             chaos: None,
         })
@@ -76,6 +77,14 @@ impl FakeKernel {
     /// Sets the samples of a metric. What was set before has precedence.
     pub(crate) fn samples(mut self, rule: SampleRule) -> Self {
         self.0.samples.push(rule);
+        self
+    }
+
+    /// Makes boots differ: every sample of a test that is no whole number is
+    /// multiplied by the next of these, the last one stays. The kernels of a
+    /// comparison need images of their own for that.
+    pub(crate) fn factors(mut self, factors: &[f64]) -> Self {
+        factors.clone_into(&mut self.0.factors);
         self
     }
 
@@ -187,7 +196,8 @@ mod tests {
                 "smoke/*",
                 Behaviour::InTurn(vec![Behaviour::Die(1), Behaviour::Fail("it broke".to_owned())]),
             )
-            .samples(samples);
+            .samples(samples)
+            .factors(&[1.0, 1.5]);
         kernel.write(&path).expect("written");
         assert_eq!(script_of(&fs::read(&path).expect("read")), kernel.0);
         assert!(fake_qemu().is_absolute());

@@ -28,6 +28,9 @@ pub(crate) struct Script {
     pub(crate) tests: Vec<(Pattern, Behaviour)>,
     /// Samples by test and metric; the first that matches. The others are plausible.
     pub(crate) samples: Vec<SampleRule>,
+    /// What the samples of a test are multiplied by, boot after boot; the last one
+    /// stays. None is 1.
+    pub(crate) factors: Vec<f64>,
     /// How it goes down.
     pub(crate) farewell: Farewell,
     /// In place of all this, every launch does what the dice of this seed say.

@@ -5,6 +5,7 @@
 mod accelerator;
 mod boots;
 mod chaos;
+mod compare;
 mod death;
 mod fake_kernel;
 mod guests;

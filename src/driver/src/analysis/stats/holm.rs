@@ -15,3 +15,27 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     }
     adjusted
 }
+
+#[cfg(test)]
+mod tests {
+    use super::holm;
+
+    fn same(p: &[f64], expected: &[f64]) {
+        for (ours, theirs) in holm(p).iter().zip(expected) {
+            assert!((ours - theirs).abs() < 1e-12, "{ours} is not {theirs}");
+        }
+    }
+
+    #[test]
+    fn corrected_values_are_those_of_statsmodels() {
+        // multipletests(p, method="holm")[1]
+        same(&[0.01, 0.04, 0.03, 0.005, 0.2], &[0.04, 0.09, 0.09, 0.025, 0.2]);
+        same(&[0.5, 0.6, 0.0001, 0.0001], &[1.0, 1.0, 0.0004, 0.0004]);
+    }
+
+    #[test]
+    fn one_value_needs_no_correction() {
+        same(&[0.02], &[0.02]);
+        assert!(holm(&[]).is_empty());
+    }
+}

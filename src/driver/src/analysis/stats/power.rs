@@ -66,3 +66,63 @@ fn boots(distance: f64, sd: f64, quantile: f64) -> u32 {
         })
         .unwrap_or(BOOTS_AT_MOST)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Sample, welch};
+    use super::*;
+
+    #[test]
+    fn numbers_of_boots_are_within_one_or_two_of_the_noncentral_distribution() {
+        // statsmodels: TTestIndPower().solve_power(effect_size=d, alpha=a, power=.8)
+        let expected = [
+            (1.0, 0.01, 25.07),
+            (1.5, 0.01, 12.14),
+            (2.0, 0.01, 7.66),
+            (3.0, 0.01, 4.52),
+            (1.0, 0.001, 36.89),
+            (2.0, 0.001, 11.33),
+            (3.0, 0.001, 6.61),
+        ];
+        for (effect, alpha, boots) in expected {
+            let ours = f64::from(boots_for_significance(effect, 1.0, alpha));
+            assert!((boots - 0.1..boots + 2.0).contains(&ours), "{effect} {alpha}: {ours}, not {boots}");
+        }
+    }
+
+    #[test]
+    fn the_sign_of_a_difference_does_not_matter() {
+        assert_eq!(boots_for_significance(-0.08, 0.04, 0.01), boots_for_significance(0.08, 0.04, 0.01));
+    }
+
+    #[test]
+    fn no_number_of_boots_is_absurd() {
+        assert_eq!(boots_for_significance(0.0, 1.0, 0.01), BOOTS_AT_MOST);
+        assert_eq!(boots_for_significance(1e-9, 1.0, 0.01), BOOTS_AT_MOST);
+        assert_eq!(boots_for_significance(f64::NAN, 1.0, 0.01), BOOTS_AT_MOST);
+        assert_eq!(boots_for_significance(1.0, 0.0, 0.01), 2);
+        assert_eq!(boots_for_significance(0.0, 0.0, 0.01), BOOTS_AT_MOST);
+        assert_eq!(boots_for_equivalence(0.0, 1.0, 0.95), BOOTS_AT_MOST);
+        assert!(boots_for_equivalence(1e6, 1.0, 0.95) <= 3);
+    }
+
+    #[test]
+    fn what_can_be_detected_lies_above_the_floor_and_shrinks_with_boots() {
+        let test = |n: usize| {
+            let values: Vec<f64> = (0..n).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
+            welch(&Sample::of(&values), &Sample::of(&values)).expect("enough")
+        };
+        // statsmodels: solve_power(nobs1=12, alpha=.001, power=.8) = 1.925 standard deviations.
+        let sd = Sample::of(&[1.0, -1.0].repeat(6)).sd();
+        let found = detectable(&test(12), 0.001, 0.0) / sd;
+        assert!((found - 1.925).abs() < 0.06, "{found}");
+        assert!(detectable(&test(24), 0.001, 0.0) < detectable(&test(12), 0.001, 0.0));
+        assert!(detectable(&test(24), 0.001, 9.0) > 9.0);
+    }
+
+    #[test]
+    fn without_noise_the_floor_is_what_can_be_detected() {
+        let flat = Sample::of(&[2.0; 6]);
+        assert_eq!(detectable(&welch(&flat, &flat).expect("enough"), 0.001, 0.05), 0.05);
+    }
+}

@@ -65,3 +65,87 @@ pub(super) fn t_quantile(p: f64, freedom: f64) -> f64 {
     }
     StudentsT::new(0.0, 1.0, freedom).map_or(0.0, |distribution| distribution.inverse_cdf(p))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compare(a: &[f64], b: &[f64]) -> Welch {
+        welch(&Sample::of(a), &Sample::of(b)).expect("two values each")
+    }
+
+    fn same(ours: f64, theirs: f64) {
+        assert!((ours / theirs - 1.0).abs() < 1e-9, "{ours} is not {theirs}");
+    }
+
+    const A: [f64; 6] = [52.1, 53.4, 51.9, 52.8, 54.0, 52.3];
+    const B: [f64; 6] = [55.2, 54.1, 56.3, 53.9, 55.0, 57.1];
+
+    #[test]
+    fn p_freedom_and_interval_are_those_of_scipy() {
+        // r = stats.ttest_ind(B, A, equal_var=False); r.pvalue, r.df, r.confidence_interval(.95)
+        let test = compare(&A, &B);
+        same(test.p, 0.002_743_332_136_467_979_5);
+        same(test.freedom, 8.636_243_865_485_328);
+        same(test.difference - test.half_width(0.95), 1.133_741_401_487_842);
+        same(test.difference + test.half_width(0.95), 3.899_591_931_845_504);
+    }
+
+    #[test]
+    fn logarithms_are_tested_as_scipy_tests_them() {
+        // stats.ttest_ind(np.log(B), np.log(A), equal_var=False)
+        let test = compare(&A.map(f64::ln), &B.map(f64::ln));
+        same(test.p, 0.002_441_773_903_194_711_7);
+        same(test.difference - test.half_width(0.95), 0.021_297_446_216_644_922);
+    }
+
+    #[test]
+    fn sides_of_other_size_and_spread_are_tested_as_scipy_tests_them() {
+        // stats.ttest_ind(D, C, equal_var=False)
+        let test = compare(&[10.1, 10.4, 9.8], &[10.9, 30.5, 11.2, 10.7, 11.0]);
+        same(test.p, 0.290_615_460_837_082_4);
+        same(test.freedom, 4.015_676_302_609_156);
+        same(test.difference + test.half_width(0.95), 15.612_138_801_228_864);
+    }
+
+    #[test]
+    fn p_far_in_the_tail_keeps_its_digits() {
+        // stats.ttest_ind(F, E, equal_var=False).pvalue
+        let e = [100.0, 100.1, 99.9, 100.05, 99.95, 100.02];
+        let test = compare(&e, &e.map(|value| value + 8.0));
+        assert!((test.p / 3.145_436_340_533_401_5e-19 - 1.0).abs() < 1e-6, "{}", test.p);
+    }
+
+    #[test]
+    fn values_that_do_not_vary_are_equal_or_not() {
+        assert_eq!(compare(&[3.0; 4], &[3.0; 2]).p, 1.0);
+        let different = compare(&[3.0; 4], &[3.1; 4]);
+        assert_eq!((different.p, different.half_width(0.95)), (0.0, 0.0));
+    }
+
+    #[test]
+    fn one_side_that_does_not_vary_is_tested_against_the_spread_of_the_other() {
+        let test = compare(&[3.0; 5], &[3.0, 3.0, 3.0, 3.0, 4.0]);
+        assert_eq!(test.freedom, 4.0);
+        assert!((test.p - 0.373_900_966_3).abs() < 1e-6, "{}", test.p);
+    }
+
+    #[test]
+    fn one_value_is_not_compared() {
+        assert_eq!(welch(&Sample::of(&[1.0]), &Sample::of(&[1.0, 2.0])), None);
+        assert_eq!(welch(&Sample::of(&[1.0, 2.0]), &Sample::of(&[])), None);
+    }
+
+    #[test]
+    fn numbers_too_large_to_square_are_not_compared() {
+        assert_eq!(welch(&Sample::of(&[1e300, -1e300]), &Sample::of(&[0.0, 1.0])), None);
+    }
+
+    #[test]
+    fn tiny_variances_do_not_lose_the_degrees_of_freedom() {
+        let tiny = [1e-170, 2e-170, 3e-170];
+        assert!((compare(&[1.0, 2.0, 3.0], &[2.0, 3.0, 4.0]).freedom - 4.0).abs() < 1e-12);
+        // Squares of these are zero as far as floats go: they do not vary.
+        assert!(compare(&tiny, &tiny).freedom.is_infinite());
+    }
+}
