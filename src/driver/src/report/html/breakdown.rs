@@ -178,7 +178,7 @@ fn waits(share: Option<Share>) -> String {
     let Some(share) = share.filter(|share| share.ns > 0.0) else { return String::new() };
     let parts = [("RCU", share.rcu_ns), ("RTNL", share.rtnl_ns)];
     let parts = parts.iter().filter(|(_, ns)| ns / share.ns >= 0.005);
-    parts.map(|(name, ns)| format!(", {name} {:.0} %", ns / share.ns * 100.0)).collect()
+    parts.map(|(name, ns)| format!(", {name}\u{a0}{:.0}\u{a0}%", ns / share.ns * 100.0)).collect()
 }
 
 fn width(part: f64, most: f64) -> String {
@@ -186,16 +186,17 @@ fn width(part: f64, most: f64) -> String {
     format!("width:{percent:.2}%")
 }
 
-/// What the shades mean.
+/// What the shades mean; of two sides, in neither's colour.
 fn key(sides: usize) -> Markup {
+    let any = if sides > 1 { "of-any" } else { SIDES[0].0 };
     html! {
         p {
             @if sides > 1 {
                 @for (class, side) in SIDES { span.key.(class) { i.box.work {} (side) } }
             }
-            span.key.of-base { i.box.work {} "runs" }
-            span.key.of-base { i.box.rcu {} "waits for RCU" }
-            span.key.of-base { i.box.rtnl {} "waits for the RTNL" }
+            span.key.(any) { i.box.work {} "runs" }
+            span.key.(any) { i.box.rcu {} "waits for RCU" }
+            span.key.(any) { i.box.rtnl {} "waits for the RTNL" }
         }
     }
 }
@@ -218,7 +219,7 @@ mod tests {
         assert!(html.contains("8 more"), "{html}");
         let first = html.find("class=\"function\"").expect("a bar");
         assert!(html[first..].starts_with("class=\"function\"><code>xfrm_net_exit</code>"));
-        assert!(html.contains("RCU 96 %") && html.contains("41.0 µs → 15.5 ms"), "{html}");
+        assert!(html.contains("RCU\u{a0}96\u{a0}%") && html.contains("41.0 µs → 15.5 ms"), "{html}");
         assert!(html.contains("not called"), "gone on head");
     }
 

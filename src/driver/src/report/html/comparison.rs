@@ -87,6 +87,9 @@ fn header(compared: &Compared<'_>) -> Markup {
     }
 }
 
+/// A smallest effect beyond this tells nobody anything.
+const TELLING: f64 = 10.0;
+
 /// The table of metrics, what matters first.
 fn changes(compared: &Compared<'_>) -> Markup {
     let metrics = compared.metrics();
@@ -152,7 +155,7 @@ fn row(metric: &MetricChange) -> Markup {
             td data-label="by chance" {
                 (compared::evidence(metric))
                 @if verdict == Verdict::Unchanged || verdict == Verdict::Inconclusive {
-                    @if let Some(least) = metric.detectable {
+                    @if let Some(least) = metric.detectable.filter(|least| *least < TELLING) {
                         span.why { "would have seen " (compared::change_text(least)) }
                     }
                 }
@@ -169,10 +172,10 @@ fn changed_plots(compared: &Compared<'_>) -> Markup {
     html! {
         @if !changed.is_empty() {
             section.long {
-                h2 { "What changed, boot by boot " (badge(&compared.accel())) }
+                h2 { "Changed or not known, boot by boot " (badge(&compared.accel())) }
                 p.faint.small {
                     "A point is a boot (the median of its samples), a line the median of the boots. Below: where the "
-                    "difference lies; the grey range around base is what does not count."
+                    "difference lies, out of the picture where it is not known well; the grey range around base does not count."
                 }
                 div.plots { @for metric in changed.iter().take(PLOTS) { (plot(metric)) } }
                 (left_out(changed.len(), PLOTS, "plots"))
@@ -206,7 +209,6 @@ fn plot(metric: &MetricChange) -> Markup {
     let name = text_safety::name(&metric.metric.name);
     let [base, head] = compared::value_texts(metric);
     let rows = vec![row("base", Ink::Base, &metric.base), row("head", Ink::Head, &metric.head)];
-    let unit = plots::unit_of(metric.metric.unit, rows.iter().flat_map(|row| row.values.iter().copied()));
     let difference = metric.estimate.filter(|_| metric.rule == Rule::Noisy).map(|it| Difference {
         base: it.base,
         change: it.change,
@@ -215,6 +217,8 @@ fn plot(metric: &MetricChange) -> Markup {
         floor: metric.floor,
     });
     let label = format!("{name}: base {base}, head {head}, {}", verdict.word());
+    let drawn = Distribution { label, unit: metric.metric.unit, rows, difference };
+    let unit = drawn.unit();
     html! {
         figure {
             figcaption {
@@ -226,7 +230,7 @@ fn plot(metric: &MetricChange) -> Markup {
                     @if let Some(interval) = compared::interval(metric.estimate.as_ref()) { " (" (interval) ")" }
                 }
             }
-            (plots::distribution(&Distribution { label, unit: metric.metric.unit, rows, difference }))
+            (plots::distribution(&drawn))
         }
     }
 }
@@ -242,7 +246,7 @@ fn growth(compared: &Compared<'_>) -> Markup {
                     span.key.of-base { i.dot {} "base" }
                     span.key.of-head { i.dot {} "head" }
                 }
-                div.plots { @for family in families.iter().take(PLOTS) { (grows(family)) } }
+                div.plots.large { @for family in families.iter().take(PLOTS) { (grows(family)) } }
             }
         }
     }
@@ -256,10 +260,10 @@ fn grows(family: &Family) -> Markup {
     let slopes: Vec<String> = family.sides.iter().map(slope).collect();
     let one = family.parameter.strip_suffix('s').unwrap_or(family.parameter);
     let told = format!("each {one} more costs {}", slopes.join(" → "));
-    let unit = plots::unit_of(family.metric.unit, family.sides.iter().flatten().map(|point| point.value));
+    let unit = plots::unit_of(family);
     let name = text_safety::name(&family.name);
     html! {
-        figure.wide {
+        figure {
             figcaption {
                 h3 { (text_safety::name(&family.metric.name)) span.faint { ", " (unit) ", against " (family.parameter) } }
                 p.faint { (name) }

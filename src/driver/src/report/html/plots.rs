@@ -85,12 +85,36 @@ fn cannot() -> Markup {
     html! { p.faint { "There are no values that could be drawn." } }
 }
 
+/// How far beyond its points a plot goes for the sake of an interval, in parts of
+/// what the points span: an interval of few boots may span everything.
+const BEYOND: f64 = 1.0;
+
+impl Distribution {
+    /// Room for the points and for base, and for the interval as far as that
+    /// leaves the points room.
+    fn axis(&self) -> Option<Axis> {
+        let points = self.rows.iter().flat_map(|row| row.values.iter().copied());
+        let middle = self.difference.iter().flat_map(|it| [it.base, it.base * (1.0 + it.change)]);
+        let mut all: Vec<f64> = points.chain(middle).filter(|it| it.is_finite()).collect();
+        let low = all.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        // Without a number there is no middle to go out from.
+        if let Some(it) = self.difference.as_ref().filter(|_| !all.is_empty()) {
+            let more = BEYOND * (high - low).max(2.0 * it.floor * it.base.abs());
+            let ends = [it.low, it.high].map(|end| (it.base * (1.0 + end)).clamp(low - more, high + more));
+            all.extend(ends.into_iter().filter(|end| end.is_finite()));
+        }
+        Axis::of(self.unit, &all)
+    }
+
+    /// The unit of the numbers under the plot; empty for counts.
+    pub(super) fn unit(&self) -> &'static str {
+        self.axis().map_or("", |axis| axis.scale.unit())
+    }
+}
+
 fn draw_distribution(plot: &Distribution) -> Result<Markup, Undrawable> {
-    let ends = plot.difference.iter().flat_map(|it| {
-        [it.base, it.base * (1.0 + it.low), it.base * (1.0 + it.high), it.base * (1.0 + it.change)]
-    });
-    let all: Vec<f64> = plot.rows.iter().flat_map(|row| row.values.iter().copied()).chain(ends).collect();
-    let axis = Axis::of(plot.unit, &all).ok_or(Undrawable)?;
+    let axis = plot.axis().ok_or(Undrawable)?;
     let count = plot.rows.len() + usize::from(plot.difference.is_some());
     let rows = u32::try_from(count).map_err(|_| Undrawable)?;
     let height = rows * ROW + AXIS + 6;
@@ -147,15 +171,18 @@ fn draw_distribution(plot: &Distribution) -> Result<Markup, Undrawable> {
             let (x, pixel) = chart.backend_coord(&(axis.low, y));
             write_left(&root, "differ.", (x, pixel))?;
             let at = |change: f64| axis.scaled(it.base * (1.0 + change));
+            let inside = |x: f64| (axis.low..=axis.high).contains(&x);
             let style = Ink::Head.colour().stroke_width(2);
-            let bar = vec![(at(it.low), y), (at(it.high), y)];
+            let ends = [at(it.low), at(it.high)];
+            if !ends.iter().any(|end| end.is_nan()) {
+                let bar = ends.map(|x| (x.clamp(axis.low, axis.high), y)).to_vec();
+                chart.draw_series(std::iter::once(PathElement::new(bar, style)))?;
+            }
+            // An end that is not in sight has no mark: the line runs out of the picture.
             let tick = |x: f64| PathElement::new(vec![(x, y - 0.12), (x, y + 0.12)], style);
-            chart.draw_series([PathElement::new(bar, style), tick(at(it.low)), tick(at(it.high))])?;
-            chart.draw_series(std::iter::once(Circle::new(
-                (at(it.change), y),
-                4,
-                Ink::Head.colour().filled(),
-            )))?;
+            chart.draw_series(ends.into_iter().filter(|x| inside(*x)).map(tick))?;
+            let middle = Circle::new((at(it.change), y), 4, Ink::Head.colour().filled());
+            chart.draw_series(inside(at(it.change)).then_some(middle))?;
             let base = axis.scaled(it.base);
             let line =
                 PathElement::new(vec![(base, 0.0), (base, f64::from(rows))], Ink::Base.colour().mix(0.7));
@@ -167,11 +194,9 @@ fn draw_distribution(plot: &Distribution) -> Result<Markup, Undrawable> {
 }
 
 fn draw_growth(family: &Family, inks: &[Ink], label: &str) -> Result<Markup, Undrawable> {
-    let points = || family.sides.iter().flatten();
-    let sizes: Vec<f64> = points().map(|it| it.size).chain([0.0]).collect();
-    let values: Vec<f64> = points().map(|it| it.value).chain([0.0]).collect();
+    let sizes: Vec<f64> = family.sides.iter().flatten().map(|it| it.size).chain([0.0]).collect();
     let across = Axis::of(Unit::One, &sizes).ok_or(Undrawable)?;
-    let up = Axis::of(family.metric.unit, &values).ok_or(Undrawable)?;
+    let up = upwards(family).ok_or(Undrawable)?;
     let most = sizes.iter().copied().fold(0.0, f64::max);
     let mut text = String::new();
     {
@@ -227,10 +252,14 @@ fn text_style() -> TextStyle<'static> {
     ("sans-serif", TEXT).into_font().color(&Ink::Text.colour())
 }
 
-/// The unit that the numbers of a plot of these values are in; empty for counts.
-pub(super) fn unit_of(unit: Unit, values: impl Iterator<Item = f64>) -> &'static str {
-    let values: Vec<f64> = values.collect();
-    Axis::of(unit, &values).map_or("", |axis| axis.scale.unit())
+/// The unit of the numbers beside a plot of growth; empty for counts.
+pub(super) fn unit_of(family: &Family) -> &'static str {
+    upwards(family).map_or("", |axis| axis.scale.unit())
+}
+
+fn upwards(family: &Family) -> Option<Axis> {
+    let values: Vec<f64> = family.sides.iter().flatten().map(|it| it.value).chain([0.0]).collect();
+    Axis::of(family.metric.unit, &values)
 }
 
 /// A range of values in a unit that people say.
@@ -313,6 +342,16 @@ mod tests {
         assert_eq!(svg.matches("f-base").count(), 3);
         assert!(svg.contains(">base<") && svg.contains(">head<"), "{svg}");
         assert!(svg.contains("viewBox") && !svg.contains("http"), "{svg}");
+    }
+
+    #[test]
+    fn an_interval_of_few_boots_leaves_the_points_their_room_and_names_their_unit() {
+        let mut plot = plot(vec![4e6, 4.6e6], vec![6e6, 6.2e6]);
+        plot.difference =
+            Some(Difference { base: 4.3e6, change: 0.41, low: -1.0, high: 2666.0, floor: 0.05 });
+        let axis = plot.axis().expect("an axis");
+        assert!(axis.high < 10.0 && plot.unit() == "ms", "{axis:?}");
+        assert!(distribution(&plot).0.contains("<circle"));
     }
 
     #[test]

@@ -221,17 +221,18 @@ fn metric_plots(run: &Run, kernel: &str, cases: &[&Case<'_>]) -> Markup {
 fn plot(run: &Run, case: &Case<'_>, measure: &Measure<'_>) -> Markup {
     let values = values(run, case, measure.metric.name.as_str(), measure.accel);
     let name = text_safety::name(&measure.metric.name);
-    let unit = plots::unit_of(measure.metric.unit, values.iter().copied());
     let [median, _, over] = measure.texts();
     let label = format!("{name}: {median}, {over}");
     let rows = vec![Row { name: "boots", ink: Ink::Base, values }];
+    let drawn = Distribution { label, unit: measure.metric.unit, rows, difference: None };
+    let unit = drawn.unit();
     html! {
         figure {
             figcaption {
                 h3 { (name) @if !unit.is_empty() { span.faint { ", " (unit) } } " " (badge(measure.accel.name())) }
                 p.faint { (text_safety::name(&case.test.id)) }
             }
-            (plots::distribution(&Distribution { label, unit: measure.metric.unit, rows, difference: None }))
+            (plots::distribution(&drawn))
         }
     }
 }
@@ -253,7 +254,7 @@ fn growth(run: &Run, kernel: &str, cases: &[&Case<'_>]) -> Markup {
         @if !families.is_empty() {
             section.long {
                 h2 { "Time against number on " (text_safety::name(kernel)) " " (badge(&accel)) }
-                div.plots { @for family in families.iter().take(PLOTS) { (grows(family)) } }
+                div.plots.large { @for family in families.iter().take(PLOTS) { (grows(family)) } }
             }
         }
     }
@@ -264,9 +265,9 @@ fn grows(family: &Family) -> Markup {
     let slope = family.sides.first().and_then(|side| Line::through(side));
     let slope = slope.map_or("not known".to_owned(), |line| quantity(family.metric.unit, line.slope));
     let told = format!("Each {one} more costs {slope}.");
-    let unit = plots::unit_of(family.metric.unit, family.sides.iter().flatten().map(|point| point.value));
+    let unit = plots::unit_of(family);
     html! {
-        figure.wide {
+        figure {
             figcaption {
                 h3 { (text_safety::name(&family.metric.name)) span.faint { ", " (unit) ", against " (family.parameter) } }
                 p.faint { (text_safety::name(&family.name)) }

@@ -10,7 +10,9 @@ use crate::results::format::{Evidence, Finding, Run};
 use crate::results::{Standing, health};
 
 /// Tests that are told in full.
-const TESTS: usize = 40;
+const TESTS: usize = 30;
+/// Findings of a test that are told with it; all are in the section on the log.
+const OF_TEST: usize = 5;
 /// Findings that are told.
 const FINDINGS: usize = 60;
 /// Lines of a log.
@@ -51,7 +53,7 @@ fn test(run: &Run, case: &Case<'_>) -> Markup {
                 (text_safety::title(message))
             }
             (text(message))
-            @for finding in result.findings.iter().take(FINDINGS) { (stack(finding)) }
+            @for finding in result.findings.iter().take(OF_TEST) { (stack(finding)) }
             (evidence(&result.evidence))
             @if !log.is_empty() {
                 details { summary { "Last lines of its log" } pre { (log.join("\n")) } }
