@@ -11,7 +11,7 @@ use super::look::{FAINT, HEADING, Look, verdict_style};
 use super::quantity::{self, Scale};
 use super::{columns, text_safety};
 use crate::analysis::{
-    BreakdownChange, Change, Comparison, FunctionChange, MetricChange, Overall, Rule, Share, Side,
+    BootValue, BreakdownChange, Change, Comparison, FunctionChange, MetricChange, Overall, Rule, Share, Side,
     TestChange, TestClass, Tries, Undecided, Weight,
 };
 use crate::exec::shell_line;
@@ -86,7 +86,8 @@ fn summary(comparison: &Comparison) -> String {
         (metrics(|it| *it == Change::Regressed), "metric", "regressed"),
         (tests(&[TestClass::NewFailure]), "test", "newly failing"),
         (tests(&[TestClass::WorseFlaky]), "test", "failing more often"),
-        (metrics(|it| matches!(it, Change::Inconclusive(_))), "metric", "without a verdict"),
+        (metrics(is_open), "metric", "without a verdict"),
+        (metrics(has_no_value), "metric", "without a value"),
         (tests(&[TestClass::Suspect]), "test", "under suspicion"),
         (tests(&[TestClass::NotComparable]), "test", "not comparable"),
         (metrics(|it| *it == Change::Improved), "metric", "improved"),
@@ -103,6 +104,14 @@ fn summary(comparison: &Comparison) -> String {
         return format!("{same} tests with the same verdict, no number to judge by");
     }
     parts.join(", ")
+}
+
+fn has_no_value(change: &Change) -> bool {
+    matches!(change, Change::Inconclusive(Undecided::NoValue { .. }))
+}
+
+fn is_open(change: &Change) -> bool {
+    matches!(change, Change::Inconclusive(_)) && !has_no_value(change)
 }
 
 fn side_text(side: &Side) -> String {
@@ -123,14 +132,22 @@ fn cells(metric: &MetricChange) -> [String; 7] {
     let typical = metric.estimate.map(|it| it.base).or(metric.base.first().map(|boot| boot.median));
     let typical = typical.or(metric.head.first().map(|boot| boot.median)).unwrap_or(0.0);
     let scale = Scale::of(metric.metric.unit, typical);
-    let value = |estimate: Option<f64>, boots: &[crate::analysis::BootValue]| {
-        let value = estimate.or(boots.first().map(|boot| boot.median));
-        value.map_or("-".to_owned(), |value| scale.quantity(value))
+    let value = |estimate: Option<f64>, boots: &[BootValue]| estimate.or(boots.first().map(|it| it.median));
+    let base = value(metric.estimate.map(|it| it.base), &metric.base);
+    let head = value(metric.estimate.map(|it| it.head), &metric.head);
+    // The unit stands once, behind the last of them.
+    let base = match (base, head) {
+        (None, _) => "-".to_owned(),
+        (Some(base), Some(_)) => scale.number(base),
+        (Some(base), None) => scale.quantity(base),
     };
     let change = match metric.estimate {
         None => String::new(),
         Some(it) if it.low == it.high => percent(it.change),
-        Some(it) => format!("{} ({} .. {})", percent(it.change), number(it.low), number(it.high)),
+        Some(it) if is_factor(it.change) => {
+            format!("{} ({:.1}..{:.1})", percent(it.change), it.low + 1.0, it.high + 1.0)
+        }
+        Some(it) => format!("{} ({}..{})", percent(it.change), number(it.low), number(it.high)),
     };
     let boots = match (metric.base.len(), metric.head.len()) {
         (base, head) if base == head => base.to_string(),
@@ -149,8 +166,8 @@ fn cells(metric: &MetricChange) -> [String; 7] {
     };
     [
         text_safety::name(&metric.metric.name),
-        value(metric.estimate.map(|it| it.base), &metric.base),
-        value(metric.estimate.map(|it| it.head), &metric.head),
+        base,
+        head.map_or("-".to_owned(), |head| scale.quantity(head)),
         change,
         chance(metric),
         boots,
@@ -160,7 +177,11 @@ fn cells(metric: &MetricChange) -> [String; 7] {
 
 /// `+4.2 %`; as a factor where it is more than tenfold.
 fn percent(change: f64) -> String {
-    if change >= 9.0 { format!("x {:.1}", change + 1.0) } else { format!("{} %", number(change)) }
+    if is_factor(change) { format!("x {:.1}", change + 1.0) } else { format!("{} %", number(change)) }
+}
+
+fn is_factor(change: f64) -> bool {
+    change >= 9.0
 }
 
 /// A share in hundredths with its sign.
@@ -176,9 +197,9 @@ fn chance(metric: &MetricChange) -> String {
     match (metric.rule, metric.p_holm.or(metric.p)) {
         (Rule::Exact, _) => "exact".to_owned(),
         (Rule::Noisy, None) => String::new(),
-        (Rule::Noisy, Some(p)) if p < 0.001 => "p < 0.001".to_owned(),
-        (Rule::Noisy, Some(p)) if p < 0.01 => format!("p = {p:.3}"),
-        (Rule::Noisy, Some(p)) => format!("p = {p:.2}"),
+        (Rule::Noisy, Some(p)) if p < 0.001 => "p<.001".to_owned(),
+        (Rule::Noisy, Some(p)) if p < 0.01 => format!("p={p:.3}").replace("0.", "."),
+        (Rule::Noisy, Some(p)) => format!("p={p:.2}").replace("0.", "."),
     }
 }
 
@@ -210,7 +231,7 @@ fn write_metrics(comparison: &Comparison, look: Look, out: &mut dyn Write) -> io
             columns::right(boots, widths[5]),
             verdict.clone(),
         ];
-        format!("  {}", cells.join("  ").trim_end())
+        columns::fit(&format!("  {}", cells.join("  ").trim_end()), look.width)
     };
     writeln!(out)?;
     writeln!(out, "{}", look.paint(FAINT, line(&heading)))?;
@@ -286,7 +307,7 @@ fn write_breakdown(change: &BreakdownChange, look: Look, out: &mut dyn Write) ->
     let time = |ns: f64| Scale::of(kregress_wire::Unit::Nanoseconds, ns).quantity(ns);
     writeln!(out)?;
     let head = format!(
-        "{}: a round took {} on base, {} on head, with the tracer",
+        "{}: a round took {} on base, {} on head, traced",
         text_safety::name(&change.test),
         time(change.base_round_ns),
         time(change.head_round_ns)

@@ -1,7 +1,7 @@
 use kregress_wire::{Better, Kind, Unit};
 
 use super::*;
-use crate::analysis::{BootValue, Estimate, Rules};
+use crate::analysis::{Estimate, Rules};
 use crate::model::Accel;
 use crate::results::format::Metric;
 
@@ -119,7 +119,34 @@ fn text(comparison: &Comparison) -> String {
 
 #[test]
 fn the_verdict_comes_first_and_what_was_not_measured_is_said() {
-    insta::assert_snapshot!(text(&comparison()), @"");
+    insta::assert_snapshot!(text(&comparison()), @r"
+    REGRESSED: 1 metric regressed, 1 test newly failing, 1 metric without a verdict,
+    1 metric unchanged
+    base  good, 6.1.190, tcg, 6 boots, run 20261120-231502-k3f9
+    head  bad, 6.1.192, tcg, 6 boots, run 20261120-231502-k3f9
+
+      metric       base      head  change (95 %)        chance  boots  verdict
+    netns-teardown/slope
+      slope        1.20  15.50 ms  x 12.9 (12.9..12.9)  p<.001      6  REGRESSED
+      create_time  1.00   1.01 ms  +1.0 % (-1.0..+3.0)  p=.40       6  unchanged
+      drain_time   1.00   1.04 ms  +4.0 % (+2.0..+6.0)  p<.001      6  unknown
+        about 8 more boots a side would tell
+      create_p99   1.00   0.90 ms  -10 % (-12..-8.0)    p<.001      6  (improved)
+
+    NEW FAILURE  smoke/kill
+      base: 6 passed; head: 5 failed, 1 with errors
+      WARNING: at net/core/dev.c:1
+
+    netns-teardown/profile: a round took 20.0 ms on base, 900.0 ms on head, traced
+      for each namespace     base     head      more  of it RCU  RTNL
+      xfrm_net_exit       4.00 µs  15.0 ms  +15.0 ms   +14.9 ms
+      gone                3.00 µs        -  -3.00 µs
+      100 % of what grew is xfrm_net_exit, most of it waiting for RCU grace periods
+
+    reservation: compiler: `gcc 12` on base, `gcc 14` on head
+    not measured: No time is that of hardware.
+    could be seen: 6.0 % or more
+    ");
 }
 
 #[test]
