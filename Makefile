@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint rings boots junit fuzz faults demo deps test-deps virtme-ng bench clean
+.PHONY: run test lint rings boots junit html fuzz faults demo deps test-deps virtme-ng bench clean
 
 # Builds kregress and the default kernel, boots it, runs the smoke suite.
 run: deps
@@ -12,7 +12,7 @@ run: deps
 	$${CARGO_TARGET_DIR:-target}/release/kregress run $(ARGS)
 
 # Everything that CI runs.
-test: test-deps virtme-ng lint rings fuzz boots junit
+test: test-deps virtme-ng lint rings fuzz boots junit html
 
 lint:
 	$(CARGO) fmt --all --check
@@ -34,6 +34,12 @@ boots: test-deps virtme-ng
 # The JUnit of a hostile run and of a real one, read by programs of others.
 junit: test-deps boots
 	scripts/test-junit
+
+# HTML reports in a real browser, at two widths, in light and dark; RUNS="NAME..."
+# looks at runs besides. SHOTS=DIR keeps the pictures.
+html: deps
+	@scripts/install-deps chromium fonts-dejavu-core
+	scripts/test-html $(RUNS)
 
 # Deliberate faults in the kernel, and the tests that notice each: FAULTS="NAME..."
 # runs some. About two minutes for each one, the first time.

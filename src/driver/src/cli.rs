@@ -144,6 +144,9 @@ enum Command {
         /// How
         #[arg(long, value_enum, default_value_t = Report::Human)]
         format: Report,
+        /// Write it there, and not to standard output
+        #[arg(long, short = 'o', value_name = "FILE")]
+        output: Option<PathBuf>,
     },
 }
 
@@ -195,8 +198,19 @@ enum ListWhat {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Report {
+    /// The table at the end of a run
     Human,
+    /// One self-contained page with plots
+    Html,
+    /// For a pull request
+    Markdown,
+    /// 72 columns, for a commit message or a cover letter
+    Text,
+    /// JUnit XML, for CI
     Junit,
+    /// KTAP version 1
+    Ktap,
+    /// The whole record
     Json,
 }
 
@@ -259,17 +273,27 @@ pub fn main(args: Vec<OsString>) -> u8 {
             let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
             commands::selfcheck::run(&context, kernel.as_deref(), &tests, boots, quiet)
         }
-        Command::Report { run, format } => {
+        Command::Report { run, format, output } => {
             let format = match format {
                 Report::Human => ReportFormat::Human,
+                Report::Html => ReportFormat::Html,
+                Report::Markdown => ReportFormat::Markdown,
+                Report::Text => ReportFormat::Text,
                 Report::Junit => ReportFormat::Junit,
+                Report::Ktap => ReportFormat::Ktap,
                 Report::Json => ReportFormat::Json,
             };
-            {
-                let look = Look::of_stdout();
-                commands::report::run(&context.results, run.as_deref(), format, look, &mut std::io::stdout())
-                    .map(|_| commands::PASSED)
-            }
+            let written = match output {
+                Some(path) => commands::report::to_file(&context.results, run.as_deref(), format, &path),
+                None => commands::report::run(
+                    &context.results,
+                    run.as_deref(),
+                    format,
+                    Look::of_stdout(),
+                    &mut std::io::stdout(),
+                ),
+            };
+            written.map(|_| commands::PASSED)
         }
     };
     match result {

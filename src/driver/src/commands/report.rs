@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crate::analysis::compare;
+use crate::report::compared::Compared;
 use crate::report::look::Look;
-use crate::report::{comparison_human, human, json, junit};
+use crate::report::{comparison_human, html, human, json, junit, ktap, markdown, text};
 use crate::results::{self, Summary};
 
 /// In which form.
@@ -13,6 +14,14 @@ use crate::results::{self, Summary};
 pub enum ReportFormat {
     /// The table that also stands at the end of a run.
     Human,
+    /// One self-contained page.
+    Html,
+    /// For a pull request.
+    Markdown,
+    /// 72 columns, for a commit message or a cover letter.
+    Text,
+    /// KTAP version 1.
+    Ktap,
     /// JUnit XML.
     Junit,
     /// The record as `run.json` has it, with an error for every verdict that
@@ -37,24 +46,66 @@ pub fn run(
     look: Look,
     out: &mut dyn Write,
 ) -> anyhow::Result<Summary> {
-    let dir = results::find(results_dir, which)?;
-    let run = results::load(&dir)?;
-    // Made first and written in one go, so that a report is whole or not there.
-    let mut text = Vec::new();
-    match format {
-        ReportFormat::Human => match compare::of_run(&run) {
-            Some(comparison) => comparison_human::write(&comparison, Some(&run), look, &mut text)?,
-            None => human::write(&run, look, &mut text)?,
-        },
-        ReportFormat::Junit => junit::write(&run, &mut text)?,
-        ReportFormat::Json => json::write(&run, &mut text)?,
-    }
-    match out.write_all(&text).and_then(|()| out.flush()) {
+    let (bytes, summary) = report(results_dir, which, format, look)?;
+    match out.write_all(&bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(anyhow::anyhow!("cannot write the report: {error}"))
         }
-        _ => Ok(Summary::of(&run)),
+        _ => Ok(summary),
     }
+}
+
+/// The same into a file, without colours.
+///
+/// # Errors
+///
+/// Fails as [`run`] does, and where the file cannot be written.
+pub fn to_file(
+    results_dir: &Path,
+    which: Option<&str>,
+    format: ReportFormat,
+    path: &Path,
+) -> anyhow::Result<Summary> {
+    let (bytes, summary) = report(results_dir, which, format, Look::PLAIN)?;
+    std::fs::write(path, &bytes)
+        .map_err(|error| anyhow::anyhow!("cannot write the report to `{}`: {error}", path.display()))?;
+    Ok(summary)
+}
+
+fn report(
+    results_dir: &Path,
+    which: Option<&str>,
+    format: ReportFormat,
+    look: Look,
+) -> anyhow::Result<(Vec<u8>, Summary)> {
+    let dir = results::find(results_dir, which)?;
+    let run = results::load(&dir)?;
+    // Made first and written in one go, so that a report is whole or not there.
+    let mut bytes = Vec::new();
+    match compare::of_run(&run) {
+        Some(comparison) => {
+            let compared = Compared { comparison: &comparison, overall: comparison.overall(), runs: &[&run] };
+            match format {
+                ReportFormat::Human => comparison_human::write(&comparison, Some(&run), look, &mut bytes)?,
+                ReportFormat::Html => bytes = html::of_comparison(&compared).into_bytes(),
+                ReportFormat::Markdown => bytes = markdown::of_comparison(&compared).into_bytes(),
+                ReportFormat::Text => bytes = text::of_comparison(&compared).into_bytes(),
+                ReportFormat::Ktap => bytes = ktap::of_comparison(&compared).into_bytes(),
+                ReportFormat::Junit => junit::write(&run, &mut bytes)?,
+                ReportFormat::Json => json::write_comparison(&compared, &mut bytes)?,
+            }
+        }
+        None => match format {
+            ReportFormat::Human => human::write(&run, look, &mut bytes)?,
+            ReportFormat::Html => bytes = html::of_run(&run).into_bytes(),
+            ReportFormat::Markdown => bytes = markdown::of_run(&run).into_bytes(),
+            ReportFormat::Text => bytes = text::of_run(&run).into_bytes(),
+            ReportFormat::Ktap => bytes = ktap::of_run(&run).into_bytes(),
+            ReportFormat::Junit => junit::write(&run, &mut bytes)?,
+            ReportFormat::Json => json::write(&run, &mut bytes)?,
+        },
+    }
+    Ok((bytes, Summary::of(&run)))
 }
 
 #[cfg(test)]
@@ -109,6 +160,32 @@ mod tests {
         let mut codes: Vec<_> = all.iter().map(|(state, it)| (state.as_str(), it.exit_code())).collect();
         codes.sort_unstable();
         assert_eq!(codes, [("finished", 0), ("unfinished", 3)]);
+    }
+
+    #[test]
+    fn every_format_names_the_run_that_it_is_of_or_its_command() {
+        let results = results();
+        let name = &names(results.path())[0];
+        for (format, start) in [
+            (ReportFormat::Html, "<!DOCTYPE html>"),
+            (ReportFormat::Markdown, "## "),
+            (ReportFormat::Text, "kregress: "),
+            (ReportFormat::Ktap, "KTAP version 1\n"),
+        ] {
+            let (text, _) = report(results.path(), Some(name), format);
+            assert!(text.starts_with(start) && text.contains("smoke"), "{format:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_report_goes_into_a_file_and_a_file_that_cannot_be_is_named() {
+        let results = results();
+        let file = results.path().join("report.html");
+        to_file(results.path(), None, ReportFormat::Html, &file).expect("written");
+        assert!(std::fs::read_to_string(&file).expect("a file").ends_with("</html>"));
+        let nowhere = results.path().join("no/such/directory.html");
+        let error = to_file(results.path(), None, ReportFormat::Html, &nowhere).expect_err("no directory");
+        assert!(error.to_string().contains("no/such/directory.html`: "), "{error}");
     }
 
     #[test]

@@ -157,7 +157,7 @@ fn measure<'a>(metric: &'a Metric, accel: Accel, boots: &[&[f64]]) -> Option<Mea
 }
 
 /// The middle, or the mean of the two in the middle.
-fn median(values: &[f64]) -> Option<f64> {
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;

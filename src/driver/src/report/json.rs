@@ -8,10 +8,12 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
-use serde::Serialize as _;
+use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter};
 
+use super::compared::Compared;
 use super::text_safety;
+use crate::analysis::{Comparison, Overall};
 use crate::clock;
 use crate::model::{Observer, RunEvent};
 use crate::results::format::{Line, Run, VERSION};
@@ -63,6 +65,38 @@ pub fn write(run: &Run, mut out: impl Write) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
+/// A comparison as `report --format json` writes it
+/// (`results/comparison.schema.json`).
+#[derive(Debug, Serialize)]
+pub(crate) struct ComparisonDocument<'a> {
+    version: u32,
+    kind: &'static str,
+    overall: Overall,
+    #[serde(flatten)]
+    comparison: &'a Comparison,
+}
+
+impl<'a> ComparisonDocument<'a> {
+    pub(crate) fn of(compared: &Compared<'a>) -> Self {
+        let Compared { comparison, overall, .. } = *compared;
+        Self { version: COMPARISON_VERSION, kind: "comparison", overall, comparison }
+    }
+}
+
+/// Version of the document; its rules are those of [`VERSION`].
+const COMPARISON_VERSION: u32 = 1;
+
+/// Writes a comparison on one line.
+///
+/// # Errors
+///
+/// Fails when `out` does.
+pub fn write_comparison(compared: &Compared<'_>, mut out: impl Write) -> io::Result<()> {
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, Printable);
+    ComparisonDocument::of(compared).serialize(&mut serializer)?;
+    out.write_all(b"\n")
+}
+
 /// Compact JSON in which strings hold nothing that acts on who prints it.
 struct Printable;
 
@@ -93,6 +127,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::report::testdata;
     use crate::results::testing;
 
     fn written(events: &[RunEvent]) -> String {
@@ -146,6 +181,37 @@ mod tests {
         }
         let error = JsonEvents::new(Closed).observe(&testing::finished()).expect_err("closed");
         assert_eq!(error.to_string(), "cannot write an event to standard output: broken pipe");
+    }
+
+    #[test]
+    fn a_comparison_satisfies_its_schema_and_the_schema_refuses_the_rest() {
+        let read = |name: &str| -> serde_json::Value {
+            let path = format!("{}/../../results/{name}", env!("CARGO_MANIFEST_DIR"));
+            serde_json::from_str(&std::fs::read_to_string(path).expect(name)).expect(name)
+        };
+        let run = jsonschema::Resource::from_contents(read("run.schema.json")).expect("resource");
+        let validator = jsonschema::options()
+            .with_base_uri("file:///results/comparison.schema.json")
+            .with_resource("file:///results/run.schema.json", run)
+            .build(&read("comparison.schema.json"))
+            .expect("a schema");
+        let (hostile, _) = testdata::hostile();
+        for data in [testdata::regression(), testdata::unchanged(), testdata::empty(), hostile] {
+            let mut bytes = Vec::new();
+            write_comparison(&data.compared(&[]), &mut bytes).expect("to memory");
+            assert!(bytes.iter().all(|byte| *byte == b'\n' || !byte.is_ascii_control()));
+            let value: serde_json::Value = serde_json::from_slice(&bytes).expect("json");
+            let errors: Vec<String> = validator
+                .iter_errors(&value)
+                .map(|error| format!("{}: {error}", error.instance_path))
+                .collect();
+            assert_eq!(errors, Vec::<String>::new());
+            for key in ["surprise", "version", "kind", "overall"] {
+                let mut bad = value.clone();
+                bad[key] = serde_json::json!("else");
+                assert!(!validator.is_valid(&bad), "{key} was let through");
+            }
+        }
     }
 
     proptest! {

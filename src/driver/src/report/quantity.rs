@@ -52,6 +52,16 @@ impl Scale {
         format!("{:.*}", self.decimals, value / self.divisor)
     }
 
+    /// The value in this unit.
+    pub(crate) fn scaled(self, value: f64) -> f64 {
+        value / self.divisor
+    }
+
+    /// The unit alone; empty for counts.
+    pub(crate) fn unit(self) -> &'static str {
+        self.suffix.trim_start()
+    }
+
     /// The number with its unit.
     pub(crate) fn quantity(self, value: f64) -> String {
         format!("{}{}", self.number(value), self.suffix)
