@@ -15,7 +15,7 @@ use super::gate::{EXACT_FLOOR, FLOOR, Gate, LOOKS, Look};
 use super::refuse::{self, Refused, What};
 use super::side::{Measured, first_line};
 use super::subject::{Boot, Judgement, Subject};
-use super::weight::{PROFILE, weight};
+use super::weight::{PROFILE, weight, weight_of_samples};
 use crate::model::{self, Accel, Verdict};
 use crate::results::format::{ComparisonPlan, Metric, Noise, Run, Test, TestResult};
 
@@ -128,11 +128,16 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
+    /// Samples of the boot that has fewest.
+    fn fewest_samples(&self) -> Option<u32> {
+        self.base.iter().chain(&self.head).map(|boot| boot.value.samples).min()
+    }
+
     fn subject(&self, accel: Accel) -> Subject<'_> {
         Subject {
             kind: self.metric.kind,
             better: self.metric.better,
-            weight: self.weight,
+            weight: weight_of_samples(self.weight, accel, self.metric.kind, self.fewest_samples()),
             accel,
             noise: self.noise,
             base: &self.base,

@@ -3,26 +3,45 @@
 //! A tail or a quotient is decided by a few samples of a boot, and a quotient of
 //! two noisy numbers by the noise of both: they are shown, and what they are made
 //! of is judged. So are the times of tests that trace, for the tracer is the
-//! larger part of them.
+//! larger part of them, and delays, which are the scheduler's of the moment.
 
 use kregress_wire::Kind;
 
 use super::comparison::Weight;
+use crate::model::Accel;
 use crate::results::format::{Metric, Test};
 
 /// Parts of names that say that a metric is about the tail of a distribution.
 const TAILS: [&str; 7] = ["p90", "p95", "p99", "p999", "max", "longest", "worst"];
+
+/// Part of names of metrics that tell how long something waited for a processor.
+const DELAY: &str = "delay";
+
+/// Samples of a boot below which a time in virtual time shows one phase against the
+/// kernel's tick, or too few to tell how much the phase does: then the numbers of two
+/// kernels differ by where they met the tick. From experience.
+const PHASES: u32 = 5;
 
 /// The workload whose times are those of its tracer.
 pub(super) const PROFILE: &str = "netns/profile";
 
 /// What the verdict on a metric of this test does.
 pub(super) fn weight(test: &Test, metric: &Metric) -> Weight {
-    let tail = metric.name.split('_').any(|part| TAILS.contains(&part));
-    if tail || metric.kind == Kind::Ratio || test.workload == PROFILE {
+    let shown_only = metric.name.split('_').any(|part| TAILS.contains(&part) || part == DELAY);
+    if shown_only || metric.kind == Kind::Ratio || test.workload == PROFILE {
         Weight::Informs
     } else {
         Weight::Gates
+    }
+}
+
+/// What is left of that weight for a metric with so many samples in the boot that
+/// has fewest.
+pub(super) fn weight_of_samples(weight: Weight, accel: Accel, kind: Kind, fewest: Option<u32>) -> Weight {
+    let timed = matches!(kind, Kind::Time | Kind::Rate);
+    match accel {
+        Accel::Icount if timed && fewest.is_some_and(|fewest| fewest < PHASES) => Weight::Informs,
+        Accel::Icount | Accel::Kvm | Accel::Tcg | Accel::Native => weight,
     }
 }
 
@@ -60,8 +79,19 @@ mod tests {
             ("netns/storm", "create_max", Kind::Time, Weight::Informs),
             ("netns/churn", "scaling", Kind::Ratio, Weight::Informs),
             ("netns/profile", "round_time", Kind::Time, Weight::Informs),
+            ("netns/drain", "queue_delay", Kind::Time, Weight::Informs),
         ] {
             assert_eq!(of(workload, name, kind), expected, "{workload} {name}");
         }
+    }
+
+    #[test]
+    fn in_virtual_time_a_few_samples_of_a_time_inform() {
+        let gates = |accel, kind, fewest| weight_of_samples(Weight::Gates, accel, kind, fewest);
+        assert_eq!(gates(Accel::Icount, Kind::Time, Some(PHASES - 1)), Weight::Informs);
+        assert_eq!(gates(Accel::Icount, Kind::Time, Some(PHASES)), Weight::Gates);
+        assert_eq!(gates(Accel::Icount, Kind::Count, Some(1)), Weight::Gates);
+        assert_eq!(gates(Accel::Tcg, Kind::Time, Some(1)), Weight::Gates);
+        assert_eq!(gates(Accel::Icount, Kind::Time, None), Weight::Gates);
     }
 }

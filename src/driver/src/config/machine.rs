@@ -159,7 +159,7 @@ mod tests {
     fn an_unknown_accelerator_names_the_choice() {
         assert_snapshot!(error("accel=kmv"), @r"
         `accel`: unknown accelerator `kmv`
-        hint: did you mean `kvm`? known accelerators: `auto`, `kvm`, `tcg`
+        hint: did you mean `kvm`? known accelerators: `auto`, `kvm`, `tcg`, `icount`
         ");
     }
 
