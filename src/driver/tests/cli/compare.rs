@@ -123,12 +123,12 @@ fn a_regression_is_named_and_is_1() {
 
       metric      base     head  change (95 %)     chance  boots  verdict
     c/timed
-      drain_time  4.98  5.98 ms  +20 % (+19..+21)  p<.001      6  REGRESSED
+      drain_time  5.00  6.01 ms  +20 % (+19..+22)  p<.001      6  REGRESSED
 
     not measured: Where the time of teardown went was not measured on both sides.
     not measured: No time is that of hardware: under tcg every instruction is
                   emulated, so that only proportions say something.
-    could be seen: 5.4 % or more
+    could be seen: 5.5 % or more
     14 boots, in [TIME]
     results: [DIR]/project/results/[RUN]
     junit:   [DIR]/project/results/[RUN]/junit.xml
@@ -302,10 +302,18 @@ fn a_comparison_that_was_killed_is_read_with_a_verdict_for_all_that_was_asked() 
     let _ = started.end().dies_of(Signal::KILL);
     rig.wait_for_no_process();
     let seen = rig.kregress(&["report", "--format", "json"]).exits(0);
-    let record = Record::of(&rig.runs()[0], &seen.stdout);
-    assert_eq!(record.json["state"], "unfinished");
-    assert_eq!(record.json["summary"]["exit_code"], 3);
-    assert!(record.json["turns"]["c/timed"].as_u64() >= Some(2), "{}", record.json["turns"]);
+    let comparison: serde_json::Value = serde_json::from_str(&seen.stdout).expect("JSON");
+    assert_eq!(comparison["kind"], "comparison");
+    let tests = comparison["tests"].as_array().expect("tests");
+    let timed = tests.iter().find(|test| test["test"] == "c/timed").expect("a verdict");
+    let tries =
+        |side: &str| timed[side].as_object().expect("tries").values().filter_map(|n| n.as_u64()).sum::<u64>();
+    assert!(tries("base") >= 2 && tries("head") >= 2, "{timed}");
+    // Of what the kill left open, the harness is to blame and not the kernel.
+    assert!(
+        timed["base"]["errors"].as_u64() >= Some(1) || timed["head"]["errors"].as_u64() >= Some(1),
+        "{timed}"
+    );
     let seen = rig.kregress(&["report"]).exits(0);
     assert!(seen.stdout.contains("warning: the run did not come to its end"), "{}", seen.stdout);
 }

@@ -31,7 +31,7 @@ fn a_word_of_the_machine_that_means_nothing_is_refused() {
     let say = |machine| refused(&rig, &["run", "--machine", machine]);
     insta::assert_snapshot!(say("accel=tgc"), @r"
     error: `accel`: unknown accelerator `tgc`
-    hint: did you mean `tcg`? known accelerators: `auto`, `kvm`, `tcg`
+    hint: did you mean `tcg`? known accelerators: `auto`, `kvm`, `tcg`, `icount`
     ");
     insta::assert_snapshot!(say("acel=tcg"), @r"
     error: unknown property `acel` of a machine

@@ -117,7 +117,7 @@ fn every_test_has_a_verdict_for_each_boot_and_each_kernel() {
               metric       median  lowest .. highest  of
       pass    t/first
       FAIL    t/middle  in 1 of 2 boots (4)
-              drain_time  5.09 ms  4.78 .. 5.12 ms    5 samples
+              drain_time  4.92 ms  4.85 .. 5.20 ms    5 samples
       pass    t/last
 
     other
@@ -125,7 +125,7 @@ fn every_test_has_a_verdict_for_each_boot_and_each_kernel() {
               metric       median  lowest .. highest  of
       pass    t/first
       pass    t/middle
-              drain_time  5.09 ms  5.09 .. 5.09 ms    2 boots
+              drain_time  4.93 ms  4.92 .. 4.95 ms    2 boots
       pass    t/last
 
     FAIL t/middle

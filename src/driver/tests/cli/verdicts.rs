@@ -44,7 +44,7 @@ fn a_kernel_that_passes_everything_is_a_success_with_a_table() {
     results: [DIR]/project/results/[RUN]
     junit:   [DIR]/project/results/[RUN]/junit.xml
     ");
-    insta::assert_snapshot!(rig.names(record.dir.join("boots/1")).join(" "), @"console.log events.jsonl machine.log output.log plan.json qemu.cmd");
+    insta::assert_snapshot!(rig.names(record.dir.join("boots/1")).join(" "), @"console.log events.jsonl machine.log output.log plan.json qemu.cmd samples.jsonl");
     insta::assert_snapshot!(rig.names(&record.dir).join(" "), @"boots events.jsonl junit.xml run.json");
     assert!(record.text("boots/1/console.log").contains("Linux version 6.12.0-fake"));
     assert!(record.text("boots/1/output.log").contains("t/middle: working"));
