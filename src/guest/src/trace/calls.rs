@@ -192,7 +192,7 @@ impl Tally {
     fn push(&mut self, text: &str) {
         match line::parse(text) {
             Some(Point::Lost) => self.lost = true,
-            Some(Point::Started(_)) => {
+            Some(Point::Started { .. }) => {
                 self.begun += 1;
                 self.cleaner = task(text);
             }

@@ -10,7 +10,12 @@ pub(crate) enum Point {
     /// Work was queued: the first namespace of a round has died.
     Queued(u64),
     /// A worker begins with a round.
-    Started(u64),
+    Started {
+        /// When.
+        at: u64,
+        /// Its process id.
+        worker: i32,
+    },
     /// The round is over, its last grace period included.
     Ended(u64),
     /// The buffer was too small: events are missing from here on.
@@ -40,10 +45,19 @@ pub(super) fn parse(line: &str) -> Option<Point> {
     }
     match event {
         "queue_work" => Some(Point::Queued(time)),
-        "execute_start" => Some(Point::Started(time)),
+        "execute_start" => Some(Point::Started { at: time, worker: task(line)? }),
         "execute_end" => Some(Point::Ended(time)),
         _ => None,
     }
+}
+
+/// Process id of the task whose event a line tells: `comm-pid [cpu]`. Names may hold
+/// anything, but what follows the id is in the kernel's hands.
+fn task(line: &str) -> Option<i32> {
+    // The last of its kind before the event: a processor in brackets.
+    let head = line.split_once(": workqueue_")?.0;
+    let name = head.rsplit_once(" [")?.0;
+    name.trim_end().rsplit_once('-')?.1.parse().ok()
 }
 
 /// Time of a line and what follows the beginning of its event's name.
@@ -90,16 +104,20 @@ mod tests {
      kworker/u4:1-25      [000] .....     1.832501: workqueue_execute_end: work struct (____ptrval____): function cleanup_net
 ";
 
-    use Point::{Ended, Lost, Queued, Started};
+    use Point::{Ended, Lost, Queued};
+
+    fn started(at: u64, worker: i32) -> Point {
+        Point::Started { at, worker }
+    }
 
     #[test]
     fn rounds_are_read_from_a_trace_of_6_12() {
         let points = [
             Queued(910_540_000),
-            Started(911_112_000),
+            started(911_112_000, 12),
             Queued(928_274_000),
             Ended(941_982_000),
-            Started(942_081_000),
+            started(942_081_000, 12),
             Ended(949_846_000),
         ];
         assert_eq!(points_of(V6_12), points);
@@ -107,7 +125,7 @@ mod tests {
 
     #[test]
     fn rounds_are_read_from_a_trace_of_6_1() {
-        let points = [Queued(1_725_288_000), Started(1_727_065_000), Ended(1_832_501_000)];
+        let points = [Queued(1_725_288_000), started(1_727_065_000, 25), Ended(1_832_501_000)];
         assert_eq!(points_of(V6_1), points);
     }
 
@@ -116,6 +134,13 @@ mod tests {
         let line = "  a] 1.2: b: c-999   [000] .....     7.000001: workqueue_execute_end: \
                     work struct 00000000d2b7c39c: function cleanup_net";
         assert_eq!(parse(line), Some(Ended(7_000_001_000)));
+    }
+
+    #[test]
+    fn a_worker_with_a_hostile_name_is_known_by_its_number() {
+        let line = " x-1 [9] y-77   [000] .....     7.000001: workqueue_execute_start: \
+                    work struct 00000000d2b7c39c: function cleanup_net";
+        assert_eq!(parse(line), Some(started(7_000_001_000, 77)));
     }
 
     #[test]

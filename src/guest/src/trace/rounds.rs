@@ -16,11 +16,12 @@ pub(crate) struct Rounds {
     first_queued_ns: u64,
     first_started_ns: u64,
     last_ended_ns: u64,
+    workers: Vec<i32>,
     lost: bool,
 }
 
 /// A drain that is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Drain {
     /// How many rounds the kernel took.
     pub(crate) rounds: u64,
@@ -28,6 +29,8 @@ pub(crate) struct Drain {
     pub(crate) queue_delay_ns: u64,
     /// End of the last round, monotonic.
     pub(crate) ended_ns: u64,
+    /// Process ids of the kernel's workers that executed them.
+    pub(crate) workers: Vec<i32>,
 }
 
 impl Rounds {
@@ -40,9 +43,12 @@ impl Rounds {
                 }
                 self.queued += 1;
             }
-            Point::Started(time) => {
+            Point::Started { at, worker } => {
                 if self.started == 0 {
-                    self.first_started_ns = time;
+                    self.first_started_ns = at;
+                }
+                if !self.workers.contains(&worker) {
+                    self.workers.push(worker);
                 }
                 self.started += 1;
             }
@@ -69,14 +75,19 @@ impl Rounds {
             rounds: self.ended,
             queue_delay_ns: self.first_started_ns.saturating_sub(self.first_queued_ns),
             ended_ns: self.last_ended_ns,
+            workers: self.workers.clone(),
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Point::{Ended, Lost, Queued, Started};
+    use super::Point::{Ended, Lost, Queued};
     use super::*;
+
+    fn started(at: u64) -> Point {
+        Point::Started { at, worker: 7 }
+    }
 
     fn rounds(points: &[Point]) -> Rounds {
         let mut rounds = Rounds::default();
@@ -88,8 +99,8 @@ mod tests {
 
     #[test]
     fn one_round_from_queue_to_end_is_a_drain() {
-        let drain = rounds(&[Queued(100), Started(130), Ended(900)]).drain();
-        assert_eq!(drain, Some(Drain { rounds: 1, queue_delay_ns: 30, ended_ns: 900 }));
+        let drain = rounds(&[Queued(100), started(130), Ended(900)]).drain();
+        assert_eq!(drain, Some(Drain { rounds: 1, queue_delay_ns: 30, ended_ns: 900, workers: vec![7] }));
     }
 
     #[test]
@@ -99,17 +110,20 @@ mod tests {
 
     #[test]
     fn a_round_that_was_queued_meanwhile_has_to_end_too() {
-        let mut rounds = rounds(&[Queued(1), Started(2), Queued(3), Ended(4)]);
+        let mut rounds = rounds(&[Queued(1), started(2), Queued(3), Ended(4)]);
         assert_eq!(rounds.drain(), None);
-        rounds.push(Started(5));
+        rounds.push(started(5));
         assert_eq!(rounds.drain(), None);
         rounds.push(Ended(9));
-        assert_eq!(rounds.drain(), Some(Drain { rounds: 2, queue_delay_ns: 1, ended_ns: 9 }));
+        assert_eq!(
+            rounds.drain(),
+            Some(Drain { rounds: 2, queue_delay_ns: 1, ended_ns: 9, workers: vec![7] })
+        );
     }
 
     #[test]
     fn a_round_that_runs_is_no_drain() {
-        assert_eq!(rounds(&[Queued(1), Started(2)]).drain(), None);
+        assert_eq!(rounds(&[Queued(1), started(2)]).drain(), None);
         assert_eq!(rounds(&[Queued(1)]).drain(), None);
     }
 
@@ -118,13 +132,13 @@ mod tests {
         // The times of the trace of 6.12 in `line`.
         let points = [
             Queued(910_540_000),
-            Started(911_112_000),
+            started(911_112_000),
             Queued(928_274_000),
             Ended(941_982_000),
-            Started(942_081_000),
+            started(942_081_000),
             Ended(949_846_000),
         ];
-        let drain = Drain { rounds: 2, queue_delay_ns: 572_000, ended_ns: 949_846_000 };
+        let drain = Drain { rounds: 2, queue_delay_ns: 572_000, ended_ns: 949_846_000, workers: vec![7] };
         assert_eq!(rounds(&points).drain(), Some(drain));
         for end in 0..points.len() {
             let early = rounds(&points[..end]).drain();
@@ -134,16 +148,19 @@ mod tests {
 
     #[test]
     fn the_end_of_a_round_that_began_earlier_is_not_counted() {
-        let before = rounds(&[Ended(1), Queued(2), Started(3), Ended(4)]);
-        let between = rounds(&[Queued(2), Ended(2), Started(3), Ended(4)]);
-        assert_eq!(before.drain(), Some(Drain { rounds: 1, queue_delay_ns: 1, ended_ns: 4 }));
+        let before = rounds(&[Ended(1), Queued(2), started(3), Ended(4)]);
+        let between = rounds(&[Queued(2), Ended(2), started(3), Ended(4)]);
+        assert_eq!(
+            before.drain(),
+            Some(Drain { rounds: 1, queue_delay_ns: 1, ended_ns: 4, workers: vec![7] })
+        );
         assert_eq!(between, before);
         assert_eq!(rounds(&[Queued(2), Ended(2)]).drain(), None);
     }
 
     #[test]
     fn lost_events_leave_no_conclusion() {
-        let rounds = rounds(&[Queued(1), Started(2), Lost, Ended(4)]);
+        let rounds = rounds(&[Queued(1), started(2), Lost, Ended(4)]);
         assert!(rounds.lost());
         assert_eq!(rounds.drain(), None);
     }

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::context::{Context, Stop, WorkloadResult};
 use crate::dress::{self, Dress, Wardrobe};
 use crate::netns::{Home, Look, Register};
-use crate::work_time::WorkTime;
+use crate::work_time::{WorkTime, Workers};
 
 pub(super) const INFO: WorkloadInfo = WorkloadInfo {
     name: "netns/slope",
@@ -64,7 +64,7 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
         },
         MetricInfo {
             name: "work_slope",
-            summary: "processor time of the kernel's workers for one namespace more: its cost without waits",
+            summary: "processor time of the workers that execute cleanup_net, for one namespace more",
             unit: Unit::Nanoseconds,
             kind: Kind::Time,
             better: Better::Lower,
@@ -116,11 +116,12 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
             ctx.checked(Look::Socket.checks() * u64::try_from(held.len()).unwrap_or(0));
             let before = WorkTime::now();
             ctx.dither();
-            match &mut completion {
+            let workers = match &mut completion {
                 Completion::Tracepoints(instance) => {
                     let (dropped_ns, drain) = drain_traced(ctx, instance, held)?;
                     spare = expect_all_gone(ctx, &mut census, *size)?;
                     times.push(drain.ended_ns.saturating_sub(dropped_ns));
+                    Workers::These(drain.workers)
                 }
                 Completion::Ucount => {
                     census.close()?;
@@ -128,9 +129,10 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
                     drop(held);
                     spare = expect_all_gone(ctx, &mut census, *size)?;
                     times.push(spare.at_ns.saturating_sub(dropped_ns));
+                    Workers::All
                 }
-            }
-            work.push(WorkTime::now().since(&before));
+            };
+            work.push(WorkTime::now().since(&before, &workers));
             register.all_gone();
             done += 1;
             ctx.progress(done, total)?;

@@ -21,7 +21,7 @@ use crate::context::{Context, Stop, WorkloadResult};
 use crate::dress::{self, Dress, Wardrobe};
 use crate::netns::{Home, Look, Register};
 use crate::ucount::{Census, Gone};
-use crate::work_time::WorkTime;
+use crate::work_time::{WorkTime, Workers};
 
 pub(super) const INFO: WorkloadInfo = WorkloadInfo {
     name: "netns/drain",
@@ -65,7 +65,10 @@ pub(super) const INFO: WorkloadInfo = WorkloadInfo {
         time("create_time", "one unshare call"),
         time("drain_time", "from the first close to the end of the last cleanup"),
         time("queue_delay", "from the queueing of the cleanup to its start; with tracepoints only"),
-        time("work_time", "processor time of the kernel's workers for one drain: its cost without its waits"),
+        time(
+            "work_time",
+            "processor time of the workers that execute cleanup_net, for one drain: its cost without its waits",
+        ),
         MetricInfo {
             name: "rounds",
             summary: "executions of cleanup_net for one drain; with tracepoints only",
@@ -113,24 +116,24 @@ pub(super) fn run(ctx: &Context<'_>) -> WorkloadResult {
         ctx.checked(Look::Socket.checks() * u64::try_from(held.len()).unwrap_or(0));
         let before = WorkTime::now();
         ctx.dither();
-        let drain_ns = match &mut completion {
+        let (drain_ns, workers) = match &mut completion {
             Completion::Tracepoints(instance) => {
                 let (dropped_ns, drain) = drain_traced(ctx, instance, held)?;
                 ctx.sample("queue_delay", ns(drain.queue_delay_ns))?;
                 ctx.sample("rounds", ns(drain.rounds))?;
                 // The trace says that it is over; the count has to agree.
                 spare = expect_all_gone(ctx, &mut census, count)?;
-                drain.ended_ns.saturating_sub(dropped_ns)
+                (drain.ended_ns.saturating_sub(dropped_ns), Workers::These(drain.workers))
             }
             Completion::Ucount => {
                 census.close()?;
                 let dropped_ns = clock::monotonic_ns();
                 drop(held);
                 spare = expect_all_gone(ctx, &mut census, count)?;
-                spare.at_ns.saturating_sub(dropped_ns)
+                (spare.at_ns.saturating_sub(dropped_ns), Workers::All)
             }
         };
-        ctx.sample("work_time", ns(WorkTime::now().since(&before)))?;
+        ctx.sample("work_time", ns(WorkTime::now().since(&before, &workers)))?;
         register.all_gone();
         wardrobe.expect_put_away()?;
         ctx.checked(1);
