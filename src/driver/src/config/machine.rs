@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::error::quoted;
 use super::nearest::hint;
 use super::value::{self, ValueError};
-use crate::model::{AccelChoice, Backend, Machine};
+use crate::model::{Accel, AccelChoice, Backend, Machine};
 
 const KEYS: [&str; 4] = ["accel", "backend", "cpus", "memory"];
 
@@ -56,13 +56,18 @@ fn keys() -> Vec<String> {
 }
 
 impl MachineOptions {
-    /// The machine with these properties put over its own.
+    /// The machine with these properties put over its own. Who asks for virtual time
+    /// and says nothing of CPUs gets one, for only then is it exact (`guest::qemu`).
     #[must_use]
     pub fn over(self, machine: Machine) -> Machine {
+        let cpus = match self.accel {
+            Some(AccelChoice::Only(Accel::Icount)) => 1,
+            _ => machine.cpus,
+        };
         Machine {
             accel: self.accel.unwrap_or(machine.accel),
             backend: self.backend.unwrap_or(machine.backend),
-            cpus: self.cpus.unwrap_or(machine.cpus),
+            cpus: self.cpus.unwrap_or(cpus),
             memory: self.memory.unwrap_or(machine.memory),
         }
     }
@@ -117,7 +122,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::Accel;
 
     fn error(text: &str) -> String {
         text.parse::<MachineOptions>().expect_err("must be refused").to_string()
@@ -131,6 +135,18 @@ mod tests {
             Machine { accel: AccelChoice::Only(Accel::Tcg), memory: 512 << 20, ..Machine::default() };
         assert_eq!(machine, expected);
         assert_eq!(MachineOptions::default().over(machine), machine);
+    }
+
+    #[test]
+    fn virtual_time_is_of_one_cpu_unless_more_are_asked_for() {
+        let cpus =
+            |text: &str, machine| text.parse::<MachineOptions>().expect("a machine").over(machine).cpus;
+        let two = Machine::default();
+        assert_eq!(cpus("accel=icount", two), 1);
+        assert_eq!(cpus("accel=icount,cpus=2", two), 2);
+        let icount = Machine { accel: AccelChoice::Only(Accel::Icount), ..two };
+        assert_eq!(cpus("memory=2G", icount), 2, "asked for elsewhere");
+        assert_eq!(cpus("accel=tcg", two), 2);
     }
 
     #[test]

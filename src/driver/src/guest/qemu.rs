@@ -179,6 +179,14 @@ pub fn channel_args(channels: &ChannelPaths, console: ConsoleDevice) -> Vec<Stri
 /// a nanosecond, time passes for nobody while nothing runs (`sleep=off`), the date is
 /// always the same, and QEMU's own random numbers come from a seed. The CPU model
 /// is fixed, so that hosts do not differ.
+///
+/// `rr=record` is there for its lock, and its record goes to nobody: QEMU's main loop
+/// moves the clock on when every CPU has halted, and a CPU is marked as halted (`do_hlt`
+/// in target/i386/tcg/sysemu/misc_helper.c) before its last instructions are counted
+/// (`icount_process_data` in accel/tcg/tcg-accel-ops-icount.c). Where the main loop
+/// runs in between (`icount_start_warp_timer` in softmmu/icount.c), the clock is that
+/// many instructions ahead for ever. While it records, `replay_mutex_lock` keeps the main
+/// loop out from the first instruction of a slice until its last is counted.
 fn clock_args(launch: &Launch<'_>) -> Vec<String> {
     let (accel, cpu) = match launch.accel {
         Accel::Kvm => ("kvm", "host"),
@@ -189,7 +197,7 @@ fn clock_args(launch: &Launch<'_>) -> Vec<String> {
     };
     let mut args = ["-accel", accel, "-cpu", cpu].map(str::to_owned).to_vec();
     if launch.accel == Accel::Icount {
-        args.extend(["-icount", "shift=0,sleep=off"].map(str::to_owned));
+        args.extend(["-icount", "shift=0,sleep=off,rr=record,rrfile=/dev/null"].map(str::to_owned));
         args.extend(["-rtc", "base=2026-01-01T00:00:00,clock=vm"].map(str::to_owned));
         args.extend(["-seed".to_owned(), launch.seed.to_string()]);
     }
