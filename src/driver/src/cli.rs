@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::analysis::refuse::What;
 use crate::commands::compare::Asked;
 use crate::commands::list::{Format as ListFormat, ListKind};
-use crate::commands::report::ReportFormat;
+use crate::commands::report::{Form, ReportFormat};
 use crate::commands::run::Effort;
 use crate::commands::{self, Context, MessageFormat};
 use crate::lab::Quiet;
@@ -121,6 +121,8 @@ enum Command {
         /// Boots that measure times run alone, on processors of their own
         #[arg(long)]
         quiet_host: bool,
+        #[command(flatten)]
+        shape: Shape,
     },
     /// Measure a kernel against itself: how noisy this host is, and how often it would be wrong
     Selfcheck {
@@ -141,13 +143,20 @@ enum Command {
     Report {
         /// Directory, name or unique beginning of a name [default: the latest run]
         run: Option<String>,
-        /// How
-        #[arg(long, value_enum, default_value_t = Report::Human)]
-        format: Report,
-        /// Write it there, and not to standard output
-        #[arg(long, short = 'o', value_name = "FILE")]
-        output: Option<PathBuf>,
+        #[command(flatten)]
+        shape: Shape,
     },
+}
+
+/// How something is shown, and where.
+#[derive(Debug, Args)]
+struct Shape {
+    /// Form of the report
+    #[arg(long, value_enum, default_value_t = Report::Human)]
+    format: Report,
+    /// Write the report there, and not to standard output
+    #[arg(long, short = 'o', value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 /// A number of hundredths, as a share.
@@ -214,6 +223,20 @@ enum Report {
     Json,
 }
 
+impl Report {
+    fn format(self) -> ReportFormat {
+        match self {
+            Self::Human => ReportFormat::Human,
+            Self::Html => ReportFormat::Html,
+            Self::Markdown => ReportFormat::Markdown,
+            Self::Text => ReportFormat::Text,
+            Self::Junit => ReportFormat::Junit,
+            Self::Ktap => ReportFormat::Ktap,
+            Self::Json => ReportFormat::Json,
+        }
+    }
+}
+
 /// Parses the command line and runs the command. Gives the exit code.
 #[must_use]
 pub fn main(args: Vec<OsString>) -> u8 {
@@ -263,26 +286,19 @@ pub fn main(args: Vec<OsString>) -> u8 {
             let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
             commands::run::run(&context, &tests, on, Effort { boots, retries, quiet })
         }
-        Command::Compare { base, head, tests, boots, floor, allow_different, quiet_host } => {
+        Command::Compare { base, head, tests, boots, floor, allow_different, quiet_host, shape } => {
             let allowed = allow_different.into_iter().map(Different::what).collect();
             let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
             let asked = Asked { boots, floor, allowed, quiet };
-            commands::compare::run(&context, [&base, &head], &tests, &asked)
+            let form = Form { format: shape.format.format(), output: shape.output.as_deref() };
+            commands::compare::run(&context, [&base, &head], &tests, &asked, form)
         }
         Command::Selfcheck { tests, kernel, boots, quiet_host } => {
             let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
             commands::selfcheck::run(&context, kernel.as_deref(), &tests, boots, quiet)
         }
-        Command::Report { run, format, output } => {
-            let format = match format {
-                Report::Human => ReportFormat::Human,
-                Report::Html => ReportFormat::Html,
-                Report::Markdown => ReportFormat::Markdown,
-                Report::Text => ReportFormat::Text,
-                Report::Junit => ReportFormat::Junit,
-                Report::Ktap => ReportFormat::Ktap,
-                Report::Json => ReportFormat::Json,
-            };
+        Command::Report { run, shape: Shape { format, output } } => {
+            let format = format.format();
             let written = match output {
                 Some(path) => commands::report::to_file(&context.results, run.as_deref(), format, &path),
                 None => commands::report::run(

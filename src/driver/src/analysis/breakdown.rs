@@ -8,25 +8,30 @@ use super::comparison::{BreakdownChange, FunctionChange, Share};
 use crate::model::Verdict;
 use crate::results::format::TestResult;
 
-/// The difference of a test's breakdowns; none where a side has none. Those of
-/// several boots are put together.
+/// The difference of a test's breakdowns; none where a side has none. Shares are those
+/// over all boots of a side; what tells the sides apart is told by boots.
 pub(super) fn change(test: &str, base: &[&TestResult], head: &[&TestResult]) -> Option<BreakdownChange> {
-    let (base, head) = (Sum::of(base)?, Sum::of(head)?);
-    let mut names: Vec<&str> = base.functions.keys().chain(head.functions.keys()).copied().collect();
+    let (base, head) = (Traced::of(base)?, Traced::of(head)?);
+    let mut names: Vec<&str> = base.sum.functions.keys().chain(head.sum.functions.keys()).copied().collect();
     names.sort_unstable();
     names.dedup();
     let change = |name: &&str| FunctionChange {
         function: (*name).to_owned(),
-        base: base.functions.get(name).map(|it| it.per(base.namespaces)),
-        head: head.functions.get(name).map(|it| it.per(head.namespaces)),
+        base: base.sum.share(name),
+        head: head.sum.share(name),
+        certain_ns: certain(base.range(name), head.range(name)),
     };
     let mut functions: Vec<FunctionChange> = names.iter().map(change).collect();
-    // Stable: equals stay in the order of their names.
-    functions.sort_by(|a, b| difference(b).abs().total_cmp(&difference(a).abs()));
+    // Stable: equals stay in the order of their names. Where boots overlap, the
+    // larger difference is still the one to look at.
+    functions.sort_by(|a, b| {
+        let certain = b.certain_ns.abs().total_cmp(&a.certain_ns.abs());
+        certain.then_with(|| difference(b).abs().total_cmp(&difference(a).abs()))
+    });
     Some(BreakdownChange {
         test: test.to_owned(),
-        base_round_ns: base.total_ns / base.rounds,
-        head_round_ns: head.total_ns / head.rounds,
+        base_round_ns: base.sum.total_ns / base.sum.rounds,
+        head_round_ns: head.sum.total_ns / head.sum.rounds,
         functions,
     })
 }
@@ -35,6 +40,48 @@ pub(super) fn change(test: &str, base: &[&TestResult], head: &[&TestResult]) -> 
 fn difference(change: &FunctionChange) -> f64 {
     let ns = |share: Option<Share>| share.map_or(0.0, |share| share.ns);
     ns(change.head) - ns(change.base)
+}
+
+/// The gap between the boots of two sides, lowest and highest each. A tracer
+/// under TCG makes a function that nobody touched vary by a fifth, which is more
+/// than all of a small one that did change.
+fn certain(base: (f64, f64), head: (f64, f64)) -> f64 {
+    if head.0 > base.1 {
+        head.0 - base.1
+    } else if head.1 < base.0 {
+        head.1 - base.0
+    } else {
+        0.0
+    }
+}
+
+/// The breakdowns of a side.
+struct Traced<'a> {
+    boots: Vec<Sum<'a>>,
+    sum: Sum<'a>,
+}
+
+impl<'a> Traced<'a> {
+    fn of(results: &[&'a TestResult]) -> Option<Self> {
+        let passed = results.iter().filter(|result| matches!(result.verdict, Verdict::Pass { .. }));
+        let breakdowns = passed.filter_map(|result| result.breakdown.as_ref());
+        let (mut boots, mut sum) = (Vec::new(), Sum::default());
+        for breakdown in breakdowns.filter(|it| it.rounds > 0 && it.namespaces > 0) {
+            let mut boot = Sum::default();
+            boot.add(breakdown);
+            boots.push(boot);
+            sum.add(breakdown);
+        }
+        (!boots.is_empty()).then_some(Self { boots, sum })
+    }
+
+    /// Nanoseconds for each namespace in the boot that took least and in that which
+    /// took most.
+    fn range(&self, function: &str) -> (f64, f64) {
+        let of = |boot: &Sum<'_>| boot.share(function).map_or(0.0, |share| share.ns);
+        let times = || self.boots.iter().map(of);
+        (times().fold(f64::INFINITY, f64::min), times().fold(0.0, f64::max))
+    }
 }
 
 /// Breakdowns put together.
@@ -47,13 +94,9 @@ struct Sum<'a> {
 }
 
 impl<'a> Sum<'a> {
-    fn of(results: &[&'a TestResult]) -> Option<Self> {
-        let passed = results.iter().filter(|result| matches!(result.verdict, Verdict::Pass { .. }));
-        let mut sum = Self::default();
-        for breakdown in passed.filter_map(|result| result.breakdown.as_ref()) {
-            sum.add(breakdown);
-        }
-        (sum.rounds > 0.0 && sum.namespaces > 0.0).then_some(sum)
+    /// What a function costs for a namespace.
+    fn share(&self, function: &str) -> Option<Share> {
+        self.functions.get(function).map(|share| share.per(self.namespaces))
     }
 
     fn add(&mut self, breakdown: &'a Breakdown) {
@@ -150,6 +193,25 @@ mod tests {
         let two = result(150, 10, vec![row("f", Phase::Exit, 150, 35_000, 0)]);
         let change = change("p", &[&one, &two], &[&one]).expect("a change");
         assert_eq!(change.functions[0].base.expect("base").ns, 200.0);
+    }
+
+    #[test]
+    fn what_is_certain_comes_before_what_is_large() {
+        let boot = |device: u64, unix: u64| {
+            let rows = vec![
+                row("default_device_exit_batch", Phase::Exit, 2, device, 0),
+                row("unix_net_exit", Phase::Exit, 50, unix, 0),
+            ];
+            result(50, 10, rows)
+        };
+        let base = [boot(45_000_000, 450_000), boot(54_000_000, 500_000), boot(50_000_000, 470_000)];
+        let head = [boot(70_000_000, 8_900_000), boot(53_000_000, 9_300_000), boot(61_000_000, 9_000_000)];
+        let change = change("p", &base.each_ref(), &head.each_ref()).expect("a change");
+        let found: Vec<(&str, f64)> =
+            change.functions.iter().map(|it| (it.function.as_str(), it.certain_ns)).collect();
+        assert_eq!(found, [("unix_net_exit", 168_000.0), ("default_device_exit_batch", 0.0)]);
+        let back = super::change("p", &head.each_ref(), &base.each_ref()).expect("a change");
+        assert_eq!(back.functions[0].certain_ns, -168_000.0);
     }
 
     #[test]

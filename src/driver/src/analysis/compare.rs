@@ -19,6 +19,11 @@ use super::weight::{PROFILE, weight, weight_of_samples};
 use crate::model::{self, Accel, Verdict};
 use crate::results::format::{ComparisonPlan, Metric, Noise, Run, Test, TestResult};
 
+/// Boots of a side that the profile of a teardown gets where the clock is the host's. With
+/// one, the scatter of what nobody touched hid fifty microseconds that somebody
+/// slept; three tell them apart.
+const PROFILES: u32 = 3;
+
 /// Boots a side before the first look: enough for tests that pass and have no
 /// numbers that vary.
 const SCOUTS: u32 = 2;
@@ -206,7 +211,7 @@ impl<'a> Table<'a> {
             }
             tests.push(classes::of_test(test, base, head));
             if is_profile(base.run, test) {
-                // One boot a side, for its breakdown: its times are no numbers to judge.
+                // For its breakdown: its times are no numbers to judge.
                 continue;
             }
             for metric in &test.metrics {
@@ -253,7 +258,7 @@ impl<'a> Table<'a> {
     }
 
     fn comparison(self) -> Comparison {
-        let breakdowns = self.breakdowns();
+        let breakdowns = if self.teardown_is_unchanged() { Vec::new() } else { self.breakdowns() };
         let not_measured = self.not_measured(!breakdowns.is_empty());
         let Self { base, head, rules, rows, accel, judgements, tests, health, reservations, .. } = self;
         let row = |(row, judgement): (Row<'_>, Judgement)| {
@@ -341,7 +346,7 @@ impl<'a> Table<'a> {
         Some(Request { tests, from: done + 1, until, why })
     }
 
-    /// The profile, once, where a teardown changed and nothing says where its time went.
+    /// The profile where a teardown changed and nothing says where its time went.
     fn profile(&self, plan: &ComparisonPlan) -> Option<Request> {
         let profile = plan.profile.as_ref()?;
         let run = self.base.run;
@@ -350,7 +355,19 @@ impl<'a> Table<'a> {
             return None;
         }
         let why = format!("a teardown changed: {profile} finds out where its time went");
-        Some(Request { tests: vec![profile.clone()], from: 1, until: 1, why })
+        let most = plan.looks.last().copied().unwrap_or(1);
+        let until = if self.accel == Accel::Icount { 1 } else { PROFILES.min(most) };
+        Some(Request { tests: vec![profile.clone()], from: 1, until, why })
+    }
+
+    /// Whether the end of namespaces was timed and is the same on both sides. What
+    /// two traced rounds differ in is noise then, and no difference to explain.
+    fn teardown_is_unchanged(&self) -> bool {
+        let mut judged = self.rows.iter().zip(&self.judgements).filter_map(|(row, judgement)| {
+            (row.weight == Weight::Gates && is_teardown(row.test)).then_some(&judgement.change)
+        });
+        let timed = judged.clone().next().is_some();
+        timed && judged.all(|change| *change == Change::Unchanged) && !self.teardown_changed()
     }
 
     /// Whether a test that times the end of namespaces changed.

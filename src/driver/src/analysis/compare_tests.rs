@@ -271,7 +271,27 @@ fn profiled(extra_ns: u64) -> Result_ {
 }
 
 #[test]
-fn a_teardown_that_changed_is_profiled_once_on_each_side() {
+fn a_teardown_that_did_not_change_has_nothing_to_explain() {
+    let mut story = Story::with(&[TEST, "smoke/profile"], |info| {
+        info.tests[1].workload = PROFILE.to_owned();
+        if let Some(plan) = &mut info.comparison {
+            plan.profile = Some("smoke/profile".to_owned());
+        }
+    });
+    let profiles = |story: &mut Story| {
+        story.ask(&["smoke/profile"], 1);
+        story.boot("old", 1, vec![profiled(0)]);
+        story.boot("new", 1, vec![profiled(9_000_000)]);
+    };
+    profiles(&mut story);
+    assert_eq!(story.comparison().breakdowns.len(), 1, "it is all that was asked for");
+    assert_eq!(story.next().expect("a request").tests, [TEST]);
+    story.turns(1..=6, 140e6, 140e6);
+    assert_eq!(story.comparison().breakdowns, []);
+}
+
+#[test]
+fn a_teardown_that_changed_is_profiled_three_times_on_each_side() {
     let mut story = Story::with(&[TEST, "smoke/profile"], |info| {
         info.tests[1].workload = PROFILE.to_owned();
         if let Some(plan) = &mut info.comparison {
@@ -285,11 +305,13 @@ fn a_teardown_that_changed_is_profiled_once_on_each_side() {
     let request = story.next().expect("the profile");
     assert_eq!(
         (request.tests.as_slice(), request.from, request.until),
-        (&["smoke/profile".to_owned()][..], 1, 1)
+        (&["smoke/profile".to_owned()][..], 1, 3)
     );
-    story.ask(&["smoke/profile"], 1);
-    story.boot("old", 1, vec![profiled(0)]);
-    story.boot("new", 1, vec![profiled(9_000_000)]);
+    story.ask(&["smoke/profile"], 3);
+    for turn in 1..=3 {
+        story.boot("old", turn, vec![profiled(0)]);
+        story.boot("new", turn, vec![profiled(9_000_000)]);
+    }
     assert_eq!(story.next(), None);
     let comparison = story.comparison();
     assert_eq!(comparison.breakdowns[0].functions[0].function, "xfrm_net_exit");

@@ -247,7 +247,7 @@ pub struct BreakdownChange {
     pub base_round_ns: f64,
     /// The same of head.
     pub head_round_ns: f64,
-    /// Functions, the largest difference first.
+    /// Functions, the largest certain difference first.
     pub functions: Vec<FunctionChange>,
 }
 
@@ -260,6 +260,9 @@ pub struct FunctionChange {
     pub base: Option<Share>,
     /// On head; none where it was not called.
     pub head: Option<Share>,
+    /// Nanoseconds that every boot of head took more for each namespace than every boot
+    /// of base; below zero where every boot took less, zero where boots overlap.
+    pub certain_ns: f64,
 }
 
 /// What one function cost for each namespace that died.

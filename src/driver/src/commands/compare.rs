@@ -4,14 +4,15 @@
 use std::path::Path;
 
 use super::pair::{self, Pair, Place, Planner, Profile};
-use super::{Context, MessageFormat, unless_reader_left, usage};
+use super::report::{Form, ReportFormat};
+use super::{Context, MessageFormat, report, unless_reader_left, usage};
 use crate::analysis::compare::{self, Request, Terms};
 use crate::analysis::refuse::What;
-use crate::analysis::{Comparison, EXACT_FLOOR, FLOOR, Measured, QUIET_FLOOR};
+use crate::analysis::{EXACT_FLOOR, FLOOR, Measured, QUIET_FLOOR};
 use crate::lab::Quiet;
 use crate::model::NoiseOf;
-use crate::report::look::Look;
-use crate::report::{comparison_human, junit};
+use crate::report::compared::Compared;
+use crate::report::junit;
 use crate::results::format::Run;
 use crate::results::{self, Summary};
 
@@ -46,10 +47,17 @@ pub fn run(
     [base, head]: [&str; 2],
     tests: &[String],
     asked: &Asked,
+    form: Form<'_>,
 ) -> anyhow::Result<u8> {
+    if context.messages == MessageFormat::Json && form.format != ReportFormat::Human && form.output.is_none()
+    {
+        return Err(usage(anyhow::anyhow!(
+            "standard output cannot carry events and a report\nhint: write the report to a file: --output FILE"
+        )));
+    }
     match (stored(context, base)?, stored(context, head)?) {
-        (Some(base), Some(head)) => offline(context, [&base, &head], tests, asked),
-        (None, None) => live(context, [base, head], tests, asked),
+        (Some(base), Some(head)) => offline(context, [&base, &head], tests, asked, form),
+        (None, None) => live(context, [base, head], tests, asked, form),
         (Some(_), None) => Err(mixed(base, head)),
         (None, Some(_)) => Err(mixed(head, base)),
     }
@@ -74,7 +82,13 @@ impl Planner for Looking {
     }
 }
 
-fn live(context: &Context, kernels: [&str; 2], tests: &[String], asked: &Asked) -> anyhow::Result<u8> {
+fn live(
+    context: &Context,
+    kernels: [&str; 2],
+    tests: &[String],
+    asked: &Asked,
+    form: Form<'_>,
+) -> anyhow::Result<u8> {
     let pair = Pair {
         kernels,
         tests,
@@ -87,9 +101,10 @@ fn live(context: &Context, kernels: [&str; 2], tests: &[String], asked: &Asked) 
     };
     let results::Finished { run, saved } = pair::measure(context, &pair, &Looking)?;
     let junit = junit::save(&run);
-    if let (MessageFormat::Human, Some(comparison)) = (context.messages, compare::of_run(&run)) {
-        let mut out = std::io::stdout().lock();
-        unless_reader_left(comparison_human::write(&comparison, Some(&run), Look::of_stdout(), &mut out))?;
+    let to_people = context.messages == MessageFormat::Human || form.output.is_some();
+    if let (true, Some(comparison)) = (to_people, compare::of_run(&run)) {
+        let compared = Compared { comparison: &comparison, overall: comparison.overall(), runs: &[&run] };
+        report::show(&compared, form)?;
     }
     saved?;
     junit?;
@@ -138,7 +153,13 @@ fn stored(context: &Context, text: &str) -> anyhow::Result<Option<Stored>> {
     Ok(Some(Stored { run, kernel }))
 }
 
-fn offline(context: &Context, sides: [&Stored; 2], tests: &[String], asked: &Asked) -> anyhow::Result<u8> {
+fn offline(
+    context: &Context,
+    sides: [&Stored; 2],
+    tests: &[String],
+    asked: &Asked,
+    form: Form<'_>,
+) -> anyhow::Result<u8> {
     if asked.boots.is_some() {
         return Err(usage(anyhow::anyhow!(
             "--boots has no meaning where nothing is booted\nhint: leave it out"
@@ -157,21 +178,16 @@ fn offline(context: &Context, sides: [&Stored; 2], tests: &[String], asked: &Ask
     let terms =
         Terms { floor: asked.floor(), allowed: asked.allowed.clone(), noise: super::noise::of_run(base) };
     let comparison = compare::of_runs(base, head, &terms).map_err(usage)?;
-    show(context, &comparison)?;
-    Ok(comparison.overall().exit_code())
-}
-
-fn show(context: &Context, comparison: &Comparison) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match context.messages {
-        MessageFormat::Human => {
-            unless_reader_left(comparison_human::write(comparison, None, Look::of_stdout(), &mut out))?;
-        }
-        MessageFormat::Json => {
-            let mut text = serde_json::to_vec(comparison)?;
-            text.push(b'\n');
-            unless_reader_left(std::io::Write::write_all(&mut out, &text))?;
-        }
+    if context.messages == MessageFormat::Json {
+        let mut text = serde_json::to_vec(&comparison)?;
+        text.push(b'\n');
+        unless_reader_left(std::io::Write::write_all(&mut std::io::stdout().lock(), &text))?;
     }
-    Ok(())
+    if context.messages == MessageFormat::Human || form.output.is_some() {
+        let [base, head] = &runs;
+        let compared =
+            Compared { comparison: &comparison, overall: comparison.overall(), runs: &[base, head] };
+        report::show(&compared, form)?;
+    }
+    Ok(comparison.overall().exit_code())
 }

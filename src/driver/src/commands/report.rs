@@ -1,8 +1,10 @@
-//! `kregress report`: shows a run that was made before, or one that goes on.
+//! `kregress report`: shows a run that was made before, or one that goes on. Also the
+//! forms in which a comparison is shown, whoever made it.
 
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::usage;
 use crate::analysis::compare;
 use crate::report::compared::Compared;
 use crate::report::look::Look;
@@ -47,12 +49,22 @@ pub fn run(
     out: &mut dyn Write,
 ) -> anyhow::Result<Summary> {
     let (bytes, summary) = report(results_dir, which, format, look)?;
-    match out.write_all(&bytes).and_then(|()| out.flush()) {
+    write(&bytes, out)?;
+    Ok(summary)
+}
+
+fn write(bytes: &[u8], out: &mut dyn Write) -> anyhow::Result<()> {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(anyhow::anyhow!("cannot write the report: {error}"))
         }
-        _ => Ok(summary),
+        _ => Ok(()),
     }
+}
+
+fn write_file(bytes: &[u8], path: &Path) -> anyhow::Result<()> {
+    std::fs::write(path, bytes)
+        .map_err(|error| anyhow::anyhow!("cannot write the report to `{}`: {error}", path.display()))
 }
 
 /// The same into a file, without colours.
@@ -67,9 +79,65 @@ pub fn to_file(
     path: &Path,
 ) -> anyhow::Result<Summary> {
     let (bytes, summary) = report(results_dir, which, format, Look::PLAIN)?;
-    std::fs::write(path, &bytes)
-        .map_err(|error| anyhow::anyhow!("cannot write the report to `{}`: {error}", path.display()))?;
+    write_file(&bytes, path)?;
     Ok(summary)
+}
+
+/// Form and place of the report of a comparison.
+#[derive(Debug, Clone, Copy)]
+pub struct Form<'a> {
+    /// In which form.
+    pub format: ReportFormat,
+    /// The file, or standard output.
+    pub output: Option<&'a Path>,
+}
+
+/// Shows a comparison that was just made.
+///
+/// # Errors
+///
+/// Fails where the report cannot be written, and where JUnit is asked for of two
+/// runs, each of which has its own.
+pub fn show(compared: &Compared<'_>, form: Form<'_>) -> anyhow::Result<()> {
+    let mut bytes = Vec::new();
+    match form.output {
+        Some(path) => {
+            of_comparison(compared, form.format, Look::PLAIN, &mut bytes)?;
+            write_file(&bytes, path)
+        }
+        None => {
+            of_comparison(compared, form.format, Look::of_stdout(), &mut bytes)?;
+            write(&bytes, &mut io::stdout().lock())
+        }
+    }
+}
+
+fn of_comparison(
+    compared: &Compared<'_>,
+    format: ReportFormat,
+    look: Look,
+    bytes: &mut Vec<u8>,
+) -> anyhow::Result<()> {
+    let both = match compared.runs {
+        [run] => Some(*run),
+        _ => None,
+    };
+    match (format, both) {
+        (ReportFormat::Human, both) => comparison_human::write(compared.comparison, both, look, bytes)?,
+        (ReportFormat::Html, _) => *bytes = html::of_comparison(compared).into_bytes(),
+        (ReportFormat::Markdown, _) => *bytes = markdown::of_comparison(compared).into_bytes(),
+        (ReportFormat::Text, _) => *bytes = text::of_comparison(compared).into_bytes(),
+        (ReportFormat::Ktap, _) => *bytes = ktap::of_comparison(compared).into_bytes(),
+        (ReportFormat::Json, _) => json::write_comparison(compared, bytes)?,
+        (ReportFormat::Junit, Some(run)) => junit::write(run, bytes)?,
+        (ReportFormat::Junit, None) => {
+            return Err(usage(anyhow::anyhow!(
+                "JUnit is of one run, and these are two\n\
+                 hint: `kregress report RUN --format junit` writes that of each; `ktap` is there for both"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn report(
@@ -85,15 +153,7 @@ fn report(
     match compare::of_run(&run) {
         Some(comparison) => {
             let compared = Compared { comparison: &comparison, overall: comparison.overall(), runs: &[&run] };
-            match format {
-                ReportFormat::Human => comparison_human::write(&comparison, Some(&run), look, &mut bytes)?,
-                ReportFormat::Html => bytes = html::of_comparison(&compared).into_bytes(),
-                ReportFormat::Markdown => bytes = markdown::of_comparison(&compared).into_bytes(),
-                ReportFormat::Text => bytes = text::of_comparison(&compared).into_bytes(),
-                ReportFormat::Ktap => bytes = ktap::of_comparison(&compared).into_bytes(),
-                ReportFormat::Junit => junit::write(&run, &mut bytes)?,
-                ReportFormat::Json => json::write_comparison(&compared, &mut bytes)?,
-            }
+            of_comparison(&compared, format, look, &mut bytes)?;
         }
         None => match format {
             ReportFormat::Human => human::write(&run, look, &mut bytes)?,

@@ -109,7 +109,7 @@ impl<'a> Compared<'a> {
         let head = first.head?;
         let before = first.base.map_or(0.0, |share| share.ns);
         // Less than half as much again is noise of the tracer, no explanation.
-        if self.count(Verdict::Regressed) == 0 || head.ns < 1.5 * before || head.ns <= 0.0 {
+        if self.count(Verdict::Regressed) == 0 || head.ns < 1.5 * before || first.certain_ns <= 0.0 {
             return None;
         }
         let time = |ns| quantity(Unit::Nanoseconds, ns);

@@ -348,23 +348,22 @@ fn write_breakdown(change: &BreakdownChange, look: Look, out: &mut dyn Write) ->
     write_culprit(change, look, out)
 }
 
-/// The function that makes most of the difference, in a sentence.
+/// The function that makes most of the difference that is certain, in a sentence.
 fn write_culprit(change: &BreakdownChange, look: Look, out: &mut dyn Write) -> io::Result<()> {
     let Some(first) = change.functions.first() else { return Ok(()) };
-    let ns = |share: &Option<Share>| share.as_ref().map_or(0.0, |share| share.ns);
     let rcu = |share: &Option<Share>| share.as_ref().map_or(0.0, |share| share.rcu_ns);
-    let more = |function: &FunctionChange| ns(&function.head) - ns(&function.base);
-    let whole: f64 = change.functions.iter().map(more).filter(|it| *it > 0.0).sum();
+    let more = |function: &FunctionChange| function.certain_ns.max(0.0);
+    let whole: f64 = change.functions.iter().map(more).sum();
     let (most, waiting) = (more(first), rcu(&first.head) - rcu(&first.base));
-    if most <= 0.0 || whole <= 0.0 {
+    let text = if whole <= 0.0 {
+        "no function took longer in every boot of head than in every boot of base".to_owned()
+    } else if most <= 0.0 {
         return Ok(());
-    }
-    let waits = if waiting > most / 2.0 { ", most of it waiting for RCU grace periods" } else { "" };
-    let text = format!(
-        "{:.0} % of what grew is {}{waits}",
-        most / whole * 100.0,
-        text_safety::name(&first.function)
-    );
+    } else {
+        let waits = if waiting > most / 2.0 { ", most of it waiting for RCU grace periods" } else { "" };
+        let name = text_safety::name(&first.function);
+        format!("{:.0} % of what grew is {name}{waits}", most / whole * 100.0)
+    };
     for line in columns::wrap(&text, look.width.saturating_sub(2)) {
         writeln!(out, "  {line}")?;
     }

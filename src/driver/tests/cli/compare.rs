@@ -113,13 +113,13 @@ fn a_regression_is_named_and_is_1() {
     assert_eq!(record.json["overall"], "regressed");
     assert_eq!(record.json["summary"]["exit_code"], 1);
     assert_eq!(turns(&record, "c/timed"), 12);
-    // Where the time goes that teardown takes more is asked once of each.
-    assert_eq!(turns(&record, "netns-teardown/profile"), 2);
-    assert_eq!((boots(&record, "fake"), boots(&record, "other")), (7, 7));
+    // Where the time goes that teardown takes more is asked three times of each.
+    assert_eq!(turns(&record, "netns-teardown/profile"), 6);
+    assert_eq!((boots(&record, "fake"), boots(&record, "other")), (9, 9));
     insta::assert_snapshot!(seen.stdout(), @r"
     REGRESSED: 1 metric regressed
-    base  fake, 6.12.0-fake, tcg, 7 boots, run [RUN]
-    head  other, 6.13.0-fake, tcg, 7 boots, run [RUN]
+    base  fake, 6.12.0-fake, tcg, 9 boots, run [RUN]
+    head  other, 6.13.0-fake, tcg, 9 boots, run [RUN]
 
       metric      base     head  change (95 %)     chance  boots  verdict
     c/timed
@@ -129,7 +129,7 @@ fn a_regression_is_named_and_is_1() {
     not measured: No time is that of hardware: under tcg every instruction is
                   emulated, so that only proportions say something.
     could be seen: 5.5 % or more
-    14 boots, in [TIME]
+    18 boots, in [TIME]
     results: [DIR]/project/results/[RUN]
     junit:   [DIR]/project/results/[RUN]/junit.xml
     repeat:  [KREGRESS] compare fake other c/timed --jobs 1
@@ -270,6 +270,54 @@ fn runs_are_compared_as_they_were_stored() {
     rig.kregress(&["compare", &old, &old]).exits(0);
     let seen = rig.kregress(&["compare", &old, "other"]).exits(2);
     assert!(seen.stderr.contains("kernels are compared with kernels, runs with runs"), "{}", seen.stderr);
+}
+
+#[test]
+fn a_comparison_is_shown_in_every_form_at_once_later_and_of_two_runs() {
+    let rig = rig(&base(), &head(6e6));
+    let live = rig.kregress(&["compare", "fake", "other", "c/timed", "--format", "text"]).exits(1);
+    assert!(live.stdout.starts_with("kregress: regressed: 1 metric is worse\n"), "{}", live.stdout);
+    let dir = live.record().dir;
+    let name = dir.to_str().expect("UTF-8");
+    let sides = [format!("{name}:fake"), format!("{name}:other")];
+    for (form, start) in [
+        ("human", "REGRESSED: "),
+        ("html", "<!DOCTYPE html>"),
+        ("markdown", "## "),
+        ("text", "kregress: regressed"),
+        ("ktap", "KTAP version 1\n"),
+        ("json", "{"),
+    ] {
+        let later = rig.kregress(&["report", name, "--format", form]).exits(0);
+        let two = rig.kregress(&["compare", &sides[0], &sides[1], "--format", form]).exits(1);
+        for text in [&later.stdout, &two.stdout] {
+            assert!(text.starts_with(start) && text.contains("drain_time"), "{form}: {text}");
+            assert!(text.to_lowercase().contains("regressed"), "{form}: {text}");
+        }
+    }
+    let file = rig.path("page.html");
+    let path = file.to_str().expect("UTF-8");
+    let seen = rig.kregress(&["compare", &sides[0], &sides[1], "--format", "html", "-o", path]).exits(1);
+    assert_eq!(seen.stdout, "");
+    assert!(std::fs::read_to_string(&file).expect("a page").ends_with("</html>"));
+}
+
+#[test]
+fn a_form_that_cannot_be_is_refused() {
+    let rig = rig(&base(), &head(6e6));
+    let dir = rig.kregress(&["compare", "fake", "other", "c/counted"]).exits(0).record().dir;
+    let sides = ["fake", "other"].map(|kernel| format!("{}:{kernel}", dir.display()));
+    let seen = rig.kregress(&["compare", &sides[0], &sides[1], "--format", "junit"]).exits(2);
+    insta::assert_snapshot!(seen.stderr.trim(), @r"
+    error: JUnit is of one run, and these are two
+    hint: `kregress report RUN --format junit` writes that of each; `ktap` is there for both
+    ");
+    let events = ["compare", "fake", "other", "--message-format", "json", "--format", "text"];
+    let seen = rig.kregress(&events).exits(2);
+    insta::assert_snapshot!(seen.stderr.trim(), @r"
+    error: standard output cannot carry events and a report
+    hint: write the report to a file: --output FILE
+    ");
 }
 
 #[test]
