@@ -35,8 +35,8 @@ use crate::model::Accel;
 const ERRORS: f64 = 3.0;
 
 /// A count changes by so much at least. Medians of whole numbers may differ by a half
-/// where nothing changed. But calls that are counted for each namespace, as a slope over
-/// numbers of them, come out as 0.99 where each has one: a round may take two along.
+/// where nothing changed. But calls for each namespace, told as a slope, come out as 0.99
+/// where each has one: what more rounds wait for is taken off (`netns/slope` of the guest).
 const COUNT_STEP: f64 = 0.75;
 
 /// Boots a side, or samples in each boot, that have to agree before a count is
