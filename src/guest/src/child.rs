@@ -233,6 +233,7 @@ mod tests {
             workload: INFO.name.into(),
             params: BTreeMap::new(),
             timeout_ms: 1000,
+            silence_ms: 1000,
             seed: 0,
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use kregress_wire::{Event, Value, WorkloadInfo};
 
 use crate::clock;
+use crate::deadline::Deadline;
 
 /// Why a workload ended before its last line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +45,7 @@ pub struct Context<'a> {
     test: u32,
     params: &'a BTreeMap<String, Value>,
     seed: u64,
-    deadline_ns: u64,
+    deadline: Deadline,
     state: RefCell<State<'a>>,
 }
 
@@ -72,21 +73,19 @@ impl std::fmt::Debug for Context<'_> {
 }
 
 impl<'a> Context<'a> {
-    /// Prepares an execution whose own waits should end within `limit`.
+    /// Prepares an execution whose own waits should end at `deadline`.
     pub fn new(
         test: u32,
         params: &'a BTreeMap<String, Value>,
         seed: u64,
-        limit: Duration,
+        deadline: Deadline,
         sink: &'a mut Sink<'a>,
     ) -> Self {
-        let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        let deadline_ns = clock::monotonic_ns().saturating_add(limit);
         Self {
             test,
             params,
             seed,
-            deadline_ns,
+            deadline,
             state: RefCell::new(State {
                 sink,
                 phases: fastrand::Rng::with_seed(seed ^ PHASES),
@@ -148,11 +147,17 @@ impl<'a> Context<'a> {
         clock::poll_interval(Duration::from_nanos(phase));
     }
 
-    /// Time left for waits, so that a wait that fails can say what it waited for
-    /// before the host ends the guest.
+    /// Time left for a wait during which the host hears nothing, so that a wait
+    /// that fails can say what it waited for before the host ends the guest.
     #[must_use]
     pub fn remaining(&self) -> Duration {
-        Duration::from_nanos(self.deadline_ns.saturating_sub(clock::monotonic_ns()))
+        self.deadline.remaining()
+    }
+
+    /// The same as something that can be given away.
+    #[must_use]
+    pub fn deadline(&self) -> &Deadline {
+        &self.deadline
     }
 
     /// Asserts something about the kernel.
@@ -239,7 +244,9 @@ impl<'a> Context<'a> {
 
     fn send(&self, event: Event) -> WorkloadResult {
         (self.state.borrow_mut().sink)(event)
-            .map_err(|error| Stop::Error(format!("the way to the host is gone: {error}")))
+            .map_err(|error| Stop::Error(format!("the way to the host is gone: {error}")))?;
+        self.deadline.heard();
+        Ok(())
     }
 }
 
@@ -258,7 +265,13 @@ mod tests {
             events.push(event);
             Ok(())
         };
-        let result = body(&Context::new(3, params, 9, Duration::from_secs(3600), &mut sink));
+        let result = body(&Context::new(
+            3,
+            params,
+            9,
+            Deadline::new(Duration::from_secs(3600), Duration::from_secs(3600)),
+            &mut sink,
+        ));
         (result, events)
     }
 
@@ -325,7 +338,7 @@ mod tests {
     fn a_host_that_is_gone_stops_the_workload() {
         let params = params(&[]);
         let mut sink = |_| Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        let context = Context::new(3, &params, 9, Duration::ZERO, &mut sink);
+        let context = Context::new(3, &params, 9, Deadline::new(Duration::ZERO, Duration::ZERO), &mut sink);
         let result = context.note("key", "value");
         assert_eq!(result, Err(Stop::Error("the way to the host is gone: broken pipe".into())));
         assert_eq!(context.remaining(), Duration::ZERO);

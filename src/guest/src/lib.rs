@@ -9,6 +9,7 @@ mod alone;
 mod child;
 pub mod clock;
 pub mod context;
+pub mod deadline;
 mod diagnose;
 mod dress;
 mod facts;

@@ -90,6 +90,7 @@ mod tests {
             workload: "netns/drain".into(),
             params: BTreeMap::new(),
             timeout_ms: 1000,
+            silence_ms: 1000,
             seed: 0,
         };
         let nonce = Nonce::from_bytes([7; 16]);

@@ -315,6 +315,7 @@ mod tests {
             workload: workload.into(),
             params: BTreeMap::new(),
             timeout_ms: 1000,
+            silence_ms: 1000,
             seed: 0,
         }
     }

@@ -10,13 +10,13 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use kregress_wire::{Event, Outcome, PlannedTest, Writer};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::stdio::{dup2_stdin, dup2_stdout};
 
 use crate::context::{Context, Sink, Stop, Workload};
+use crate::deadline::Deadline;
 use crate::{clock, session, workloads};
 
 /// Runs the test that stdin holds.
@@ -81,7 +81,7 @@ fn execute(workload: &Workload, test: &PlannedTest, sink: &mut Sink<'_>) -> Outc
         // The first one is the cause of the others.
         PANIC.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
     }));
-    let context = Context::new(test.id, &test.params, test.seed, patience(test.timeout_ms), sink);
+    let context = Context::new(test.id, &test.params, test.seed, Deadline::of(test), sink);
     let result = catch_unwind(AssertUnwindSafe(|| (workload.run)(&context)));
     let checks = context.checks();
     let panic = PANIC.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -102,14 +102,6 @@ fn execute(workload: &Workload, test: &PlannedTest, sink: &mut Sink<'_>) -> Outc
             ),
         },
     }
-}
-
-/// Time that a workload may spend waiting: less than the host's limit, so that
-/// its own words arrive before it is ended. A tenth, but at least half a second
-/// unless that is most of it.
-fn patience(timeout_ms: u64) -> Duration {
-    let reserve = (timeout_ms / 10).max(500).min(timeout_ms / 2);
-    Duration::from_millis(timeout_ms - reserve)
 }
 
 #[cfg(test)]
@@ -136,6 +128,7 @@ mod tests {
             workload: INFO.name.into(),
             params: BTreeMap::new(),
             timeout_ms: 1000,
+            silence_ms: 1000,
             seed: 0,
         };
         let hook = std::panic::take_hook();
@@ -197,11 +190,5 @@ mod tests {
         });
         let Outcome::Error { message } = outcome else { panic!("{outcome:?}") };
         assert!(message.ends_with("on a thread"), "{message}");
-    }
-
-    #[test]
-    fn waits_end_before_the_host_loses_patience() {
-        let milliseconds = [0, 100, 1_000, 5_000, 60_000].map(|ms| patience(ms).as_millis());
-        assert_eq!(milliseconds, [0, 50, 500, 4_500, 54_000]);
     }
 }

@@ -18,7 +18,7 @@ pub use plan::{Carrier, Nonce, NonceError, Plan, PlannedTest, Value};
 
 /// Version of plan, events and framing together. The same file runs on both
 /// sides, so a difference means that the guest image is not ours.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// Name of the virtio-serial port that carries [`Event`] and [`Request`] frames.
 pub const CONTROL_PORT: &str = "org.kregress.control";

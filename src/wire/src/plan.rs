@@ -63,6 +63,8 @@ pub struct PlannedTest {
     /// Time limit in milliseconds. The host enforces it; a workload uses it to
     /// bound its own waits, so that it can say what it was waiting for.
     pub timeout_ms: u64,
+    /// How long the host bears to hear nothing of the test, in milliseconds; likewise.
+    pub silence_ms: u64,
     /// Seed for whatever the workload draws at random.
     pub seed: u64,
 }

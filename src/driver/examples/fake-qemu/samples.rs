@@ -108,6 +108,7 @@ mod tests {
             workload: "no/such".into(),
             params: [].into(),
             timeout_ms: 1,
+            silence_ms: 1,
             seed: 1,
         };
         assert_eq!(of(&script, &test("a/b")), [("x".into(), vec![1.0; 2]), ("y".into(), vec![3.0; 2])]);

@@ -72,8 +72,8 @@ fn plan(measurement: &Measurement<'_>, errand: &Errand, nonce: Nonce, slowdown: 
             name: test.id.to_string(),
             workload: test.workload.clone(),
             params: test.params.clone(),
-            // The guest bounds its own waits a little earlier than we do.
-            timeout_ms: u64::try_from(test.timeout.mul_f64(slowdown * 0.9).as_millis()).unwrap_or(u64::MAX),
+            timeout_ms: milliseconds(test.timeout.mul_f64(slowdown)),
+            silence_ms: milliseconds(limits.no_output),
             seed: seed_of(measurement.seed, repeat, &test.id.to_string()),
         }
     });
@@ -88,6 +88,10 @@ fn plan(measurement: &Measurement<'_>, errand: &Errand, nonce: Nonce, slowdown: 
         carrier,
         tests: tests.collect(),
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Seed of one test in one of the boots asked for (of the boot itself without a

@@ -149,6 +149,7 @@ fn planned(id: u32, name: &str) -> PlannedTest {
         workload: "no/workload".to_owned(),
         params: [].into(),
         timeout_ms: 1000,
+        silence_ms: 1000,
         seed: u64::from(id),
     }
 }

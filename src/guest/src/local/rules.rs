@@ -153,6 +153,7 @@ mod tests {
                 .map(|(name, value)| ((*name).to_owned(), value.clone()))
                 .collect::<BTreeMap<_, _>>(),
             timeout_ms: 1,
+            silence_ms: 1,
             seed: 1,
         }
     }

@@ -19,6 +19,7 @@ use kregress_wire::{Better, Kind, MetricInfo, Unit};
 
 use crate::context::{Context, Stop, Workload};
 use crate::diagnose;
+use crate::procfs;
 use crate::ucount::{Census, Gone};
 
 /// Workloads of this area.
@@ -80,13 +81,27 @@ pub(in crate::workloads) fn expect_left(
     gone
 }
 
+/// Closed TCP sockets whose connections are not over, if there are any: each keeps
+/// its namespace (`sk_net_refcnt`, net/core/sock.c), for up to two minutes where the
+/// peer is silent (`tcp_orphan_retries()`, net/ipv4/tcp_timer.c).
+fn orphans() -> String {
+    let text = std::fs::read_to_string("/proc/thread-self/net/sockstat").unwrap_or_default();
+    match procfs::sockstat(&text, "TCP", "orphan") {
+        Some(count) if count > 0 => {
+            format!("; {count} closed TCP sockets of unfinished connections keep theirs")
+        }
+        _ => String::new(),
+    }
+}
+
 /// The failure of a drain that does not come to its end. A worker that does not
 /// get on is told as the host tells it when a limit of its own passes.
 fn not_gone(count: usize, waited: Duration) -> Stop {
     let report = diagnose::netns_workers();
     let namespaces = format!(
-        "{count} network namespaces are not gone {:.1} s after their last reference was dropped",
-        waited.as_secs_f64()
+        "{count} network namespaces are not gone {:.1} s after their last reference was dropped{}",
+        waited.as_secs_f64(),
+        orphans()
     );
     let report_end = report.trim_end();
     Stop::Fail(match stacks::cleanup(&report) {

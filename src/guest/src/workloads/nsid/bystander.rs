@@ -185,6 +185,7 @@ fn device_names(route: &mut Route) -> Result<Vec<String>, Stop> {
 
 #[cfg(test)]
 mod tests {
+    use crate::deadline::Deadline;
     use std::collections::BTreeMap;
 
     use kregress_wire::Event;
@@ -199,7 +200,7 @@ mod tests {
             events.push(event);
             Ok(())
         };
-        let ctx = Context::new(0, &params, 0, Duration::ZERO, &mut sink);
+        let ctx = Context::new(0, &params, 0, Deadline::new(Duration::ZERO, Duration::ZERO), &mut sink);
         let mut busy = Latencies { get_ns: vec![10, 40, 20], change_ns: vec![5] };
         let mut quiet = Latencies { get_ns: vec![20, 10], change_ns: vec![10] };
         busy.report(&ctx, &mut quiet).expect("reported");
@@ -224,7 +225,7 @@ mod tests {
     fn a_cleanup_without_a_request_says_nothing() {
         let params = BTreeMap::new();
         let mut sink = |_| Ok(());
-        let ctx = Context::new(0, &params, 0, Duration::ZERO, &mut sink);
+        let ctx = Context::new(0, &params, 0, Deadline::new(Duration::ZERO, Duration::ZERO), &mut sink);
         let mut quiet = Latencies { get_ns: vec![1], change_ns: vec![1] };
         let stop = Latencies::default().report(&ctx, &mut quiet).expect_err("nothing");
         assert_eq!(stop, Stop::Error("no request was made during a cleanup".into()));

@@ -14,49 +14,48 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::RecvFlags;
 
-use crate::clock;
 use crate::context::{Context, Stop};
+use crate::deadline::Deadline;
 
 /// The right to wait until a moment, or until the other end fails.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience<'a> {
-    deadline_ns: u64,
+    deadline: &'a Deadline,
     failed: BorrowedFd<'a>,
 }
 
 /// What [`Patience`] is made of.
 #[derive(Debug)]
 pub(super) struct Limits {
-    deadline_ns: u64,
+    deadline: Deadline,
     failed: OwnedFd,
 }
 
 impl Limits {
-    /// Waits end when the test's time does.
+    /// Waits end when the test's time or the host's patience does.
     ///
     /// # Errors
     ///
     /// [`Stop::Error`] when no eventfd can be made.
     pub(super) fn of(context: &Context<'_>) -> Result<Self, Stop> {
-        Self::ending_in(context.remaining())
+        Self::new(context.deadline().clone())
     }
 
-    fn ending_in(left: Duration) -> Result<Self, Stop> {
-        let left = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
+    fn new(deadline: Deadline) -> Result<Self, Stop> {
         let failed = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| Stop::Error(format!("eventfd: {errno}")))?;
-        Ok(Self { deadline_ns: clock::monotonic_ns().saturating_add(left), failed })
+        Ok(Self { deadline, failed })
     }
 
     /// The right to wait within these limits.
     pub(super) fn patience(&self) -> Patience<'_> {
-        Patience { deadline_ns: self.deadline_ns, failed: self.failed.as_fd() }
+        Patience { deadline: &self.deadline, failed: self.failed.as_fd() }
     }
 }
 
 impl Patience<'_> {
     fn remaining(self) -> Duration {
-        Duration::from_nanos(self.deadline_ns.saturating_sub(clock::monotonic_ns()))
+        self.deadline.remaining()
     }
 
     /// Waits until one of the events happens to `fd`, and says which did;
@@ -206,7 +205,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
 
     fn limits(left: Duration) -> Limits {
-        Limits::ending_in(left).expect("an eventfd")
+        Limits::new(Deadline::new(left, left)).expect("an eventfd")
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kregress_wire::{ParamInfo, Value, WorkloadInfo};
 
 use crate::context::Context;
+use crate::deadline::Deadline;
 
 /// A value of a parameter, from what a test writes.
 #[derive(Debug, Clone)]
@@ -35,7 +36,7 @@ pub(super) fn with_params<T>(
         assert!(known.is_some(), "the workload has no parameter `{name}`");
     }
     let mut sink = |_| Ok(());
-    body(&Context::new(1, &params, 7, Duration::ZERO, &mut sink))
+    body(&Context::new(1, &params, 7, Deadline::new(Duration::ZERO, Duration::ZERO), &mut sink))
 }
 
 fn default(param: &ParamInfo) -> (String, Value) {
