@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -12,6 +13,7 @@ use rustix::net::{SocketFlags, sockopt};
 
 use super::patience::Patience;
 use crate::context::Stop;
+use crate::{clock, procfs};
 
 /// Two ends of one connection.
 #[derive(Debug)]
@@ -49,6 +51,43 @@ pub(super) fn connect(
     let receiver = rustix::net::accept_with(listener, flags)
         .map_err(|errno| Stop::Fail(format!("accept at {to}: {errno}")))?;
     Ok(Pair { sender, receiver })
+}
+
+/// What counts the TCP sockets of a namespace, by family.
+const COUNTED: [(&str, &str); 2] =
+    [("/proc/thread-self/net/sockstat", "TCP"), ("/proc/thread-self/net/sockstat6", "TCP6")];
+
+/// Pause between two looks at whether connections are over.
+const OVER_POLL: Duration = Duration::from_millis(2);
+
+/// Waits until the connections of this thread's namespace, whose sockets are closed, are
+/// over, for as long as both ends have a way to each other. A closed socket keeps its
+/// namespace until the peer has acknowledged its FIN; if the device goes away with the
+/// other namespace before a lost one was sent again, that is after the last of eight
+/// attempts (`tcp_orphan_retries()`, net/ipv4/tcp_timer.c), which takes a minute and more.
+///
+/// # Errors
+///
+/// [`Stop::Fail`] when time runs out, [`Stop::Error`] when nothing counts them.
+pub(super) fn wait_until_over(patience: Patience<'_>) -> Result<(), Stop> {
+    for (file, line) in COUNTED {
+        loop {
+            let text = match std::fs::read_to_string(file) {
+                Ok(text) => text,
+                // Without IPv6 there is no such file.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && line == "TCP6" => break,
+                Err(error) => return Err(Stop::Error(format!("cannot read {file}: {error}"))),
+            };
+            let used = procfs::sockstat(&text, line, "inuse")
+                .ok_or_else(|| Stop::Error(format!("{file} has no `inuse` in `{line}`")))?;
+            if used == 0 {
+                break;
+            }
+            patience.check(|| format!("the end of `{used}` connections whose sockets are closed"))?;
+            clock::poll_interval(OVER_POLL);
+        }
+    }
+    Ok(())
 }
 
 /// Which buffer of a socket.

@@ -126,6 +126,7 @@ pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
     drop(fresh);
     let place = Place::build(context, path, family, MTU, Neighbour::Known)?;
     exchange(context, &place, protocol, family, expected(protocol, path), batches, limits.patience())?;
+    place.settle(limits.patience())?;
     drop(place);
     expect_all_gone(context, &mut census, 2).map(drop)
 }

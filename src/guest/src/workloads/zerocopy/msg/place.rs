@@ -229,6 +229,19 @@ impl Place {
         result
     }
 
+    /// Waits until all connections are over; their sockets are closed. To be called
+    /// before the place is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::Fail`] when time runs out.
+    pub(super) fn settle(&self, patience: Patience<'_>) -> Result<(), Stop> {
+        for place in [&self.here, self.receiving()] {
+            self.inside(place, || connection::wait_until_over(patience))?;
+        }
+        Ok(())
+    }
+
     fn receiving(&self) -> &Namespace {
         self.there.as_ref().unwrap_or(&self.here)
     }

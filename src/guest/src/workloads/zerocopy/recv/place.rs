@@ -137,6 +137,23 @@ impl Place {
             .map_err(set_up("socket"))
     }
 
+    /// Waits until all connections are over; their sockets are closed. To be called
+    /// before the place is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::Fail`] when time runs out.
+    pub(super) fn settle(&self, patience: Patience<'_>) -> Result<(), Stop> {
+        // The thread stays in the one that receives.
+        for place in [&self.sending, &self.receiving] {
+            place
+                .enter()
+                .map_err(|error| Stop::Error(format!("setns to an end of the connection: {error}")))?;
+            connection::wait_until_over(patience)?;
+        }
+        Ok(())
+    }
+
     /// A listening socket, whose connections have `room` bytes to receive.
     ///
     /// # Errors

@@ -46,6 +46,8 @@ pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
         assert_supported(&place)?;
         let bench = Bench { place: &place, patience: limits.patience(), seed: context.rng().u64(..) };
         bench.run(context, ROWS, &mut table)?;
+        table.begin("the connections afterwards");
+        table.take(place.settle(limits.patience()))?;
     }
     table.begin("the namespaces afterwards");
     let gone = expect_all_gone(context, &mut census, 2).map(drop);

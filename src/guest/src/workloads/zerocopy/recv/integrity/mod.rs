@@ -150,7 +150,8 @@ pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
         if sender == Sender::MsgZerocopy {
             inflight::assert_quiet(sending, family)?;
         }
-        drop(source);
+        drop((source, pair));
+        place.settle(limits.patience())?;
         tally
     };
     context.checked(tally.checks);

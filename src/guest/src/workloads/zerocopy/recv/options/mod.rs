@@ -73,6 +73,8 @@ pub(super) fn run(context: &Context<'_>) -> WorkloadResult {
         table.begin("a small receive buffer");
         let result = transfer(context, &place, SMALL_ROOM, &limits);
         table.take(result.map(drop))?;
+        table.begin("the connections afterwards");
+        table.take(place.settle(limits.patience()))?;
     }
     table.begin("high_order_alloc_disable");
     let result = order_zero(context, path, family, &limits);
@@ -119,6 +121,7 @@ fn order_zero(context: &Context<'_>, path: Path, family: Family, limits: &Limits
     let mapped = || {
         let place = Place::new(path, family, limits.patience())?;
         let tally = transfer(context, &place, super::place::ROOM, limits)?;
+        place.settle(limits.patience())?;
         Ok(100.0 * tally.mapped as f64 / tally.bytes().max(1) as f64)
     };
     let usual = mapped()?;
