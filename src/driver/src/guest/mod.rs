@@ -10,4 +10,5 @@ pub mod local;
 pub mod modules;
 pub mod qemu;
 pub mod tools;
+pub mod tsc;
 pub mod virtme;

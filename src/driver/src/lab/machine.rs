@@ -23,6 +23,7 @@ use crate::guest::local;
 use crate::guest::modules::{self, ModulesError, Selection};
 use crate::guest::qemu::{self, ChannelPaths};
 use crate::guest::tools::{self, Qemu, ToolError};
+use crate::guest::tsc;
 use crate::guest::virtme;
 use crate::kernel::Kernel;
 use crate::model::{Accel, Backend, BootEnd, BootId, Machine};
@@ -170,9 +171,14 @@ impl Lab {
         let of_detectors = kernel.info.detectors.iter().flat_map(|detector| detector.cmdline());
         let of_detectors = of_detectors.map(|word| (*word).to_owned());
         let of_limits = hung_task(self.limits(measurement).no_output);
+        let of_clock = if accel == Accel::Tcg { tsc::cmdline() } else { None };
         // What the entry says comes last and counts.
-        let cmdline: Vec<String> =
-            of_limits.into_iter().chain(of_detectors).chain(measurement.cmdline.iter().cloned()).collect();
+        let cmdline: Vec<String> = of_limits
+            .into_iter()
+            .chain(of_clock)
+            .chain(of_detectors)
+            .chain(measurement.cmdline.iter().cloned())
+            .collect();
         let command = match backend {
             Backend::Qemu => {
                 let initrd = scratch.path().join("initrd");
