@@ -10,6 +10,11 @@ fn nanoseconds(time: Timespec) -> u64 {
     seconds.unwrap_or(0) * 1_000_000_000 + nanos.unwrap_or(0)
 }
 
+/// A time in nanoseconds; the largest number for one that is longer.
+pub(crate) fn duration_ns(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// `CLOCK_MONOTONIC` in nanoseconds; the clock of traces with `trace_clock=mono`.
 #[must_use]
 pub fn monotonic_ns() -> u64 {

@@ -37,8 +37,8 @@ impl Deadline {
     pub fn new(limit: Duration, silence: Duration) -> Self {
         let now = clock::monotonic_ns();
         Self(Arc::new(Limits {
-            end_ns: now.saturating_add(nanoseconds(limit)),
-            silence_ns: nanoseconds(silence),
+            end_ns: now.saturating_add(clock::duration_ns(limit)),
+            silence_ns: clock::duration_ns(silence),
             heard_ns: AtomicU64::new(now),
         }))
     }
@@ -60,10 +60,6 @@ impl Limits {
         let silent_ns = self.heard_ns.load(Ordering::Relaxed).saturating_add(self.silence_ns);
         self.end_ns.min(silent_ns).saturating_sub(now_ns)
     }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What a workload may take of a limit of the host: all but a fifth, for a look at

@@ -113,7 +113,7 @@ fn uart(name: &str) -> Result<File, PortError> {
 fn open_virtio(patience: Duration) -> Result<Ports, PortError> {
     // Listens before it looks: what appears in between is announced.
     let announcements = uevents().ok();
-    let deadline = clock::monotonic_ns().saturating_add(nanoseconds(patience));
+    let deadline = clock::monotonic_ns().saturating_add(clock::duration_ns(patience));
     let class = Path::new(CLASS);
     loop {
         let ports = named_ports(class);
@@ -132,10 +132,6 @@ fn open_virtio(patience: Duration) -> Result<Ports, PortError> {
             _ => wait(announcements.as_ref(), Duration::from_nanos(left)),
         }
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Pairs of port name and device name, `org.kregress.control` and `vport0p1`.

@@ -18,7 +18,7 @@ use crate::model::{
     Accel, Allowances, Backend, BootEnd, BootFault, BootId, BootInfo, Observer, RunEvent, TestResult,
     TroubleKind, Verdict,
 };
-use crate::results::BootDir;
+use crate::results::{BootDir, milliseconds};
 use crate::{chain, interrupt};
 
 /// Where the boots of a run tell what happens. One speaks at a time.
@@ -88,10 +88,6 @@ fn plan(measurement: &Measurement<'_>, errand: &Errand, nonce: Nonce, slowdown: 
         carrier,
         tests: tests.collect(),
     }
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Seed of one test in one of the boots asked for (of the boot itself without a

@@ -185,12 +185,12 @@ fn device_names(route: &mut Route) -> Result<Vec<String>, Stop> {
 
 #[cfg(test)]
 mod tests {
-    use crate::deadline::Deadline;
     use std::collections::BTreeMap;
 
     use kregress_wire::Event;
 
     use super::*;
+    use crate::deadline::Deadline;
 
     #[test]
     fn the_ratio_is_that_of_the_slowest_hundredth() {

@@ -14,6 +14,7 @@ use rustix::net::SendFlags;
 use rustix::process::Signal;
 
 use super::super::child::{Child, close_in_child, ended, until_killed};
+use super::super::connection;
 use super::super::inflight::ZEROCOPY;
 use super::super::loopback::{FAMILY, Family};
 use super::super::memory::Pages;
@@ -403,28 +404,11 @@ impl Scene<'_, '_> {
         self.no_sockets(&place)
     }
 
-    /// Waits until the namespace has no TCP socket and the machine no orphan.
+    /// Waits until the namespace that sends has no TCP socket.
     fn no_sockets(&self, place: &Place) -> WorkloadResult {
-        let (file, line) = match self.family {
-            Family::Ipv4 => ("/proc/thread-self/net/sockstat", "TCP"),
-            Family::Ipv6 => ("/proc/thread-self/net/sockstat6", "TCP6"),
-        };
-        loop {
-            let text = place.within(|| {
-                fs::read_to_string(file).map_err(|error| Stop::Error(format!("cannot read {file}: {error}")))
-            })?;
-            let used = procfs::sockstat(&text, line, "inuse")
-                .ok_or_else(|| Stop::Error(format!("{file} has no `inuse` in `{line}`")))?;
-            if used == 0 {
-                self.context.checked(1);
-                return Ok(());
-            }
-            if self.context.remaining() < Duration::from_secs(1) {
-                return Err(Stop::Fail(format!("{file} counts `{used}` TCP sockets, and all are closed")));
-            }
-            self.context.progress(0, 1)?;
-            clock::poll_interval(PAUSE);
-        }
+        place.within(|| connection::wait_until_over(self.patience))?;
+        self.context.checked(1);
+        Ok(())
     }
 }
 
