@@ -88,7 +88,9 @@ fn kernel_rows(project: &Project) -> Vec<Vec<String>> {
 /// Source and configuration of a kernel.
 fn kernel_text(kernel: &KernelSpec) -> String {
     let mut text = match &kernel.source {
-        Source::Git { repository, revision } => format!("{} at {revision}", repository.display()),
+        Source::Git { repository, revision } | Source::Edited { repository, revision, .. } => {
+            format!("{} at {revision}", repository.display())
+        }
         Source::Directory(path) => path.display().to_string(),
         Source::Tarball(pattern) | Source::Deb(pattern) => pattern.clone(),
         Source::Image { image, modules, .. } => match modules {
@@ -234,7 +236,8 @@ fn kernel_json(kernel: &KernelSpec) -> Json {
     let kind = source_kind(&kernel.source);
     put("kind", kind.into());
     match &kernel.source {
-        Source::Git { repository, revision } => {
+        // No entry of a configuration is edited.
+        Source::Git { repository, revision } | Source::Edited { repository, revision, .. } => {
             put(kind, repository.display().to_string().into());
             put("revision", revision.as_str().into());
         }
@@ -262,6 +265,7 @@ fn suite_json(suite: &Suite) -> Json {
         "name": suite.name.to_string(),
         "summary": suite.summary,
         "file": suite.file,
+        "paths": suite.paths,
         "tests": suite.tests.len(),
     })
 }
@@ -397,6 +401,7 @@ tests:
           {
             "file": "suites/smoke.yaml",
             "name": "smoke",
+            "paths": [],
             "summary": "what happens to namespaces in a few seconds, told in a summary that is longer than a line of the screen",
             "tests": 3
           }

@@ -250,7 +250,7 @@ fn with(mut spec: KernelSpec, fragments: &[FragmentName]) -> Result<KernelSpec, 
             Source::Image { .. } | Source::Deb(_) => {
                 return Err(RequestError::Prebuilt { kernel, fragment: fragment_name });
             }
-            Source::Git { .. } | Source::Directory(_) | Source::Tarball(_) => {}
+            Source::Git { .. } | Source::Edited { .. } | Source::Directory(_) | Source::Tarball(_) => {}
         }
         if spec.fragments.contains(fragment) {
             return Err(RequestError::FragmentTwice { kernel, fragment: fragment_name });
@@ -273,7 +273,7 @@ fn has_extension(path: &Path, extension: &str) -> bool {
 #[must_use]
 pub fn source_kind(source: &Source) -> &'static str {
     match source {
-        Source::Git { .. } => "git",
+        Source::Git { .. } | Source::Edited { .. } => "git",
         Source::Directory(_) => "directory",
         Source::Tarball(_) => "tarball",
         Source::Image { .. } => "image",

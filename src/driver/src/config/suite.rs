@@ -29,6 +29,7 @@ pub(super) struct RawSuite {
     #[expect(dead_code, reason = "judged by `Document` before the struct is filled")]
     version: IgnoredAny,
     summary: Scalar,
+    paths: Option<Vec<Scalar>>,
     tests: Entries<RawTest>,
 }
 
@@ -97,6 +98,7 @@ pub(crate) fn parse(
         let problem = Problem::Text { path: "summary".into(), text: summary, reason };
         return Err(document.error(&Path::root().key("summary"), problem));
     }
+    let paths = paths(&document, raw.paths.as_deref())?;
     let all = Path::root().key("tests");
     if raw.tests.0.is_empty() {
         let problem = Problem::NothingIn { path: all.to_string(), hint: "name at least one test" };
@@ -112,7 +114,38 @@ pub(crate) fn parse(
         let reader = Reader { document: &document, workloads, at: all.key(test) };
         tests.extend(reader.test(&suite, test, raw)?);
     }
-    Ok(Suite { name: suite, summary, file: format!("suites/{name}.yaml"), tests })
+    Ok(Suite { name: suite, summary, file: format!("suites/{name}.yaml"), paths, tests })
+}
+
+/// The places of a kernel tree that a suite is about.
+fn paths(document: &Document<'_>, list: Option<&[Scalar]>) -> Result<Vec<String>, ConfigError> {
+    let at = Path::root().key("paths");
+    let Some(list) = list else { return Ok(Vec::new()) };
+    if list.is_empty() {
+        let problem = Problem::NothingIn {
+            path: at.to_string(),
+            hint: "name what the suite is about, or leave it out",
+        };
+        return Err(document.error(&at, problem));
+    }
+    let mut paths: Vec<String> = Vec::new();
+    for (i, Scalar(text)) in list.iter().enumerate() {
+        let item = at.item(i);
+        let path = text.strip_suffix('/').unwrap_or(text);
+        let is_part = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(char::is_control);
+        if !path.split('/').all(is_part) {
+            let reason = "is no place in a kernel tree: one like `net/core` is expected, without `..`";
+            let problem = Problem::Text { path: item.to_string(), text: text.clone(), reason };
+            return Err(document.error(&item, problem));
+        }
+        if let Some(first) = paths.iter().position(|earlier| earlier == path) {
+            let first = document.place(&at.item(first)).line;
+            let problem = Problem::Repeated { what: "path", name: text.clone(), first };
+            return Err(document.error(&item, problem));
+        }
+        paths.push(path.to_owned());
+    }
+    Ok(paths)
 }
 
 /// Reads one entry of `tests`.
@@ -364,6 +397,32 @@ tests:
                 "net/quoted",
             ]
         );
+    }
+
+    #[test]
+    fn a_suite_says_which_places_of_the_tree_it_is_about() {
+        assert_eq!(suite().paths, Vec::<String>::new());
+        let text = SUITE.replace("tests:\n", "paths: [net/core/, kernel/nsproxy.c]\ntests:\n");
+        let suite = parse("net", "suites/net.yaml", &text, &fixtures::workloads()).expect("a good suite");
+        assert_eq!(suite.paths, ["net/core", "kernel/nsproxy.c"]);
+        for (file, expected) in [
+            ("net/core/dev.c", true),
+            ("kernel/nsproxy.c", true),
+            ("net/core_of/dev.c", false),
+            ("kernel/nsproxy.c.orig", false),
+            ("net/ipv4/tcp.c", false),
+        ] {
+            assert_eq!(suite.is_about(file), expected, "{file}");
+        }
+    }
+
+    #[test]
+    fn every_suite_of_the_project_says_what_it_is_about() {
+        let workloads = Workloads::guest();
+        for (name, text) in embedded::SUITES {
+            let suite = parse(name, name, text, &workloads).expect("a good suite");
+            assert!(!suite.paths.is_empty(), "{name}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use super::cache::Cache;
+use super::kconfig::Lacking;
 use crate::exec::Cmd;
 use crate::model::FragmentName;
 
@@ -18,6 +19,8 @@ pub struct BuildEnv {
     pub cache: Cache,
     /// Text of every kconfig fragment there is.
     pub fragments: BTreeMap<FragmentName, String>,
+    /// What becomes of symbols that a tree does not know.
+    pub lacking: Lacking,
     /// Compilers at once.
     pub jobs: NonZeroUsize,
     /// Where programs are looked for.
@@ -32,6 +35,7 @@ impl BuildEnv {
         Self {
             cache: Cache::new(cache),
             fragments,
+            lacking: Lacking::Refused,
             jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             tools: Tools::from_environment(),
             interrupted: crate::interrupt::requested,

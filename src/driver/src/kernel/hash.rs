@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use walkdir::WalkDir;
 
 use super::cache;
+use super::error::{At as _, FileError};
 
 /// Version of [`Memo`] on disk.
 const MEMO_VERSION: u32 = 1;
@@ -158,6 +160,23 @@ pub(super) fn of_file(path: &Path) -> io::Result<Digest> {
             n => hasher.update(&buffer[..n]),
         }
     }
+}
+
+/// Hash of a directory: names and contents of all files below it. Links are not
+/// followed and count by where they lead.
+pub(super) fn of_tree(top: &Path) -> Result<Digest, FileError> {
+    let mut hasher = Hasher::default();
+    for entry in WalkDir::new(top).sort_by_file_name() {
+        let entry = entry.map_err(io::Error::from).at("read", top)?;
+        let path = entry.path();
+        hasher.piece(path.strip_prefix(top).unwrap_or(path).as_os_str().as_bytes());
+        if entry.file_type().is_file() {
+            hasher.piece(of_file(path).at("read", path)?.0);
+        } else if entry.path_is_symlink() {
+            hasher.piece(fs::read_link(path).at("read", path)?.as_os_str().as_bytes());
+        }
+    }
+    Ok(hasher.finish())
 }
 
 #[cfg(test)]

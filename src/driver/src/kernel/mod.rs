@@ -25,9 +25,10 @@ mod progress;
 mod run;
 mod running;
 mod source;
+mod sources;
 mod store;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod version;
 
 use std::path::PathBuf;
@@ -38,8 +39,12 @@ pub use diagnose::{Cause, Diagnosis, diagnose};
 pub use env::{BuildEnv, Tools};
 pub use error::{BuildFailure, Fault, FileError, KernelError, KernelProblem};
 pub use image::{ImageError, ImageFormat, ImageInfo, inspect};
+pub use kconfig::Lacking;
 pub use running::running;
-pub use source::SourceError;
+pub use source::{
+    Between, Commit, Endpoint, History, HistoryError, Parents, Patched, Reverted, SourceError, apply,
+    history, revert,
+};
 pub use store::Store;
 
 use crate::model::{BuildEvent, KernelInfo, KernelSpec, Source};
@@ -58,6 +63,12 @@ pub struct Kernel {
     pub modules: Option<PathBuf>,
     /// Its `.config`, where it is known.
     pub config: Option<PathBuf>,
+    /// The list that [`Kernel::source_files`] reads, where there is one.
+    pub sources: Option<PathBuf>,
+    /// SHA-256 of everything that boots: of the image and, where there are, the
+    /// modules. Two kernels with the same digest and format differ in nothing that
+    /// a boot could show. None where the modules were never looked at.
+    pub image_digest: Option<String>,
 }
 
 /// Builds a kernel, or finds it. A kernel that was built before costs less than
@@ -80,7 +91,9 @@ pub fn obtain(
             prebuilt::image(spec, image, modules.as_deref(), config.as_deref(), env)
         }
         Source::Deb(pattern) => prebuilt::package(spec, pattern, env, progress),
-        Source::Git { .. } | Source::Directory(_) | Source::Tarball(_) => build::build(spec, env, progress),
+        Source::Git { .. } | Source::Edited { .. } | Source::Directory(_) | Source::Tarball(_) => {
+            build::build(spec, env, progress)
+        }
     };
     let kernel = kernel.map_err(|problem| problem.of(&spec.name))?;
     progress(BuildEvent::Ready(kernel.info.clone()));
@@ -96,7 +109,7 @@ pub fn obtain(
 pub fn stored(spec: &KernelSpec, env: &BuildEnv) -> Result<Option<Kernel>, KernelError> {
     match &spec.source {
         Source::Image { .. } | Source::Deb(_) => obtain(spec, env, &mut |_| ()).map(Some),
-        Source::Git { .. } | Source::Directory(_) | Source::Tarball(_) => {
+        Source::Git { .. } | Source::Edited { .. } | Source::Directory(_) | Source::Tarball(_) => {
             build::stored(spec, env).map_err(|problem| problem.of(&spec.name))
         }
     }

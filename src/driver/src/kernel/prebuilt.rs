@@ -51,7 +51,10 @@ pub(super) fn image(
         detectors: detectors::of(config.as_deref()),
         facts,
     };
-    Ok(Kernel { image: info.image.clone(), info, format: found.format, modules, config })
+    // Its modules are anybody's.
+    let image_digest = modules.is_none().then(|| info.identity.clone());
+    let image = info.image.clone();
+    Ok(Kernel { image, info, format: found.format, modules, config, sources: None, image_digest })
 }
 
 /// Unpacks a package, once, and takes the kernel in it.

@@ -28,7 +28,8 @@ pub fn running() -> std::io::Result<Kernel> {
         detectors: detectors::of(config.as_deref()),
         facts,
     };
-    Ok(Kernel { image: info.image.clone(), info, format: ImageFormat::Vmlinux, modules: None, config })
+    let (image, format) = (info.image.clone(), ImageFormat::Vmlinux);
+    Ok(Kernel { image, info, format, modules: None, config, sources: None, image_digest: None })
 }
 
 #[cfg(test)]

@@ -36,12 +36,12 @@ case "$*" in
     *modules_install*)
         mkdir -p "$root/lib/modules/6.12.117/kernel/net"
         ln -s "$out" "$root/lib/modules/6.12.117/build"
-        echo ko >"$root/lib/modules/6.12.117/kernel/net/dummy.ko";;
+        cat "$here/../module" >"$root/lib/modules/6.12.117/kernel/net/dummy.ko";;
     *) . "$here/compile";;
 esac
 "##;
 
-const COMPILE: &str = r#"
+pub(super) const COMPILE: &str = r#"
 echo "  GEN     Makefile"
 echo "  CC      init/main.o"
 echo "  CC      net/core/net_namespace.o"
@@ -61,6 +61,7 @@ impl Fixture {
         fs::write(dir.path().join("images/vmlinux"), vmlinux(RELEASE, 18)).expect("write");
         fs::write(dir.path().join("images/bzImage"), bzimage(RELEASE)).expect("write");
         fs::write(dir.path().join("cc1"), "code").expect("write");
+        fs::write(dir.path().join("module"), "ko\n").expect("write");
         let host = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".into());
         let path = format!("{}:{host}", dir.path().join("bin").display());
         let fragments = BTreeMap::from([(
@@ -125,6 +126,11 @@ impl Fixture {
         fs::rename(new, self.path().join("cc1")).expect("rename");
     }
 
+    /// Replaces what the fake make takes for a module.
+    pub(super) fn set_module(&self, code: &str) {
+        fs::write(self.path().join("module"), code).expect("write");
+    }
+
     /// What the fake make was asked for since the last time, without the
     /// arguments that are always the same.
     pub(super) fn calls(&self) -> Vec<String> {
@@ -172,7 +178,7 @@ pub(super) fn write_kernel(tree: &Path) {
 }
 
 /// A git repository for tests, deaf to the configuration of whoever runs them.
-pub(super) fn git(repository: &Path, args: &[&str]) -> String {
+pub(crate) fn git(repository: &Path, args: &[&str]) -> String {
     let identity = ["AUTHOR", "COMMITTER"].into_iter().flat_map(|who| {
         [(format!("GIT_{who}_NAME"), "a"), (format!("GIT_{who}_EMAIL"), "a@b")]
             .map(|(key, value)| (key, value.to_owned()))

@@ -33,6 +33,16 @@ pub enum Source {
         /// Anything that `git rev-parse` takes.
         revision: String,
     },
+    /// A revision of a git repository with changes that no commit has. Nothing is
+    /// written to the repository.
+    Edited {
+        /// The user's repository.
+        repository: PathBuf,
+        /// Anything that `git rev-parse` takes.
+        revision: String,
+        /// In their order.
+        edits: Vec<Edit>,
+    },
     /// A source directory as it stands, changes included.
     Directory(PathBuf),
     /// A source tarball: a path, or a glob pattern of which the newest version is taken.
@@ -49,6 +59,17 @@ pub enum Source {
     /// A distribution's package of a kernel image: a path or a glob pattern.
     /// Unpacked, never installed.
     Deb(String),
+}
+
+/// A change to a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// A patch file that is applied where it applies: trees in which it is
+    /// already, or to which it does not belong, stay as they are. An absolute path.
+    Fix(PathBuf),
+    /// A commit of the same repository that is taken back. Of a merge that is all
+    /// that it brought to its first parent. Where that conflicts there is no kernel.
+    Revert(String),
 }
 
 /// A kernel entry of the configuration.

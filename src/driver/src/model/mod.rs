@@ -23,7 +23,7 @@ pub use event::{
     TestResult, Turn,
 };
 pub use evidence::{Evidence, EvidenceSource};
-pub use kernel::{FragmentName, KernelName, KernelRequest, KernelSpec, Source};
+pub use kernel::{Edit, FragmentName, KernelName, KernelRequest, KernelSpec, Source};
 pub use machine::{Accel, AccelChoice, Backend, Machine};
 pub use suite::{Metric, Suite, SuiteName, Test, TestId};
 pub use verdict::{Failure, FailureKind, Trouble, TroubleKind, Verdict};

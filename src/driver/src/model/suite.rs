@@ -25,8 +25,21 @@ pub struct Suite {
     pub summary: String,
     /// Where it was read, for JUnit's `file`; relative to the project.
     pub file: String,
+    /// Files and directories of the kernel tree that its tests exercise, relative
+    /// to its top, without a slash at the end; empty where nobody said. A guess
+    /// at where a change of its numbers comes from, and no more.
+    pub paths: Vec<String>,
     /// In the order of the file, the matrix multiplied out in place.
     pub tests: Vec<Test>,
+}
+
+impl Suite {
+    /// Whether a file of the kernel tree is one of its `paths` or below one.
+    #[must_use]
+    pub fn is_about(&self, file: &str) -> bool {
+        let is_at = |rest: &str| rest.is_empty() || rest.starts_with('/');
+        self.paths.iter().any(|path| file.strip_prefix(path.as_str()).is_some_and(is_at))
+    }
 }
 
 /// A workload with parameters, a time limit and the metrics to show.

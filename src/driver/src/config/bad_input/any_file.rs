@@ -32,7 +32,7 @@ fn an_unknown_key_of_a_kernel_names_its_neighbour() {
 fn an_unknown_key_of_a_suite_names_its_neighbour() {
     assert_snapshot!(suite("version: 1\nsumary: x\ntests: {}\n"), @r"
     suites/net.yaml:2:1: unknown key `sumary`
-    hint: did you mean `summary`? known keys: `version`, `summary`, `tests`
+    hint: did you mean `summary`? known keys: `version`, `summary`, `paths`, `tests`
     ");
 }
 

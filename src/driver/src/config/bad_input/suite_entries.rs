@@ -180,3 +180,29 @@ fn a_test_must_be_nameable_on_the_command_line() {
         "
     );
 }
+
+#[test]
+fn paths_are_places_of_a_kernel_tree() {
+    let paths = |list: &str| {
+        suite(&format!(
+            "version: 1\nsummary: x\npaths: {list}\ntests:\n  a: {{workload: netns/drain, timeout: 1s}}\n"
+        ))
+    };
+    assert_snapshot!(
+        paths("[net, ../linux]"),
+        @"suites/net.yaml:3:14: `paths[1]`: `../linux` is no place in a kernel tree: one like `net/core` is expected, without `..`"
+    );
+    for bad in ["/net", "net//core", "net/../mm", "./net", "net/core//", "\"\"", "/", "\"a\\eb\""] {
+        let text = paths(&format!("[{bad}]"));
+        assert!(text.contains(" is no place in a kernel tree: "), "{bad}: {text}");
+    }
+    assert_snapshot!(paths("[]"), @r"
+    suites/net.yaml:3:1: `paths` is empty
+    hint: name what the suite is about, or leave it out
+    ");
+    assert_snapshot!(
+        paths("[net/core, net, net/core/]"),
+        @"suites/net.yaml:3:24: path `net/core/` is listed twice, first on line 3"
+    );
+    assert_snapshot!(paths("net"), @r#"suites/net.yaml:3:8: `paths`: invalid type: string "net", expected a list"#);
+}

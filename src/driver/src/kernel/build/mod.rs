@@ -22,13 +22,13 @@ use super::env::BuildEnv;
 use super::error::{At as _, BuildFailure, FileError, KernelProblem};
 use super::hash::{self, Digest};
 use super::image::{self, ImageFormat};
-use super::kconfig::{self, ConfigValue, DotConfig, KconfigTree};
+use super::kconfig::{self, ConfigValue, DotConfig, KconfigTree, Lacking};
 use super::make::{self, Make};
 use super::progress::{DEFAULT_OBJECTS, Meter};
 use super::run::{Log, RunError};
 use super::source::{self, Tree};
-use super::store::{Answer, Asked, Entry, Inputs, Meta, Modules};
-use super::{ImageError, Kernel};
+use super::store::{Answer, Asked, Entry, Inputs, Meta, Modules, SOURCES};
+use super::{ImageError, Kernel, sources};
 use crate::clock;
 use crate::model::{BuildEvent, KernelInfo, KernelSpec};
 
@@ -73,7 +73,10 @@ struct Build<'a> {
     recipe: Recipe,
     tree: Tree,
     compiler: Compiler,
+    /// Its name if no symbol may be lacking.
     request: Digest,
+    /// Its name if symbols may be lacking.
+    lenient: Digest,
 }
 
 impl<'a> Build<'a> {
@@ -87,20 +90,24 @@ impl<'a> Build<'a> {
         env.cache.create()?;
         let tree = source::identify(&spec.source, env)?;
         let compiler = Compiler::probe(&env.tools, &env.cache.hasher())?;
-        let request = Asked {
-            source: &tree.identity,
-            fragments: &recipe.asked(),
-            base: recipe.base_digest().as_deref(),
-            compiler: &compiler.identity(),
-            flags: &make::FLAGS,
-        }
-        .request();
-        Ok(Self { spec, env, progress, recipe, tree, compiler, request })
+        let (fragments, base, identity) = (recipe.asked(), recipe.base_digest(), compiler.identity());
+        let request = |lacking| {
+            let (fragments, base, compiler) = (fragments.as_str(), base.as_deref(), identity.as_str());
+            Asked { source: &tree.identity, fragments, base, compiler, flags: &make::FLAGS, lacking }
+                .request()
+        };
+        let (request, lenient) = (request(None), request(Some("recorded")));
+        Ok(Self { spec, env, progress, recipe, tree, compiler, request, lenient })
     }
 
     /// The answer to just this request, if it was given before.
     fn stored(&self) -> Option<Kernel> {
-        let (entry, answer) = self.env.cache.store().recall(self.request)?;
+        let store = self.env.cache.store();
+        // What passed the stricter gate passes both.
+        let (entry, answer) = store.recall(self.request).or_else(|| match self.env.lacking {
+            Lacking::Refused => None,
+            Lacking::Recorded => store.recall(self.lenient),
+        })?;
         Some(self.kernel(&entry, &answer, Found::Stored))
     }
 
@@ -140,7 +147,12 @@ impl<'a> Build<'a> {
         let config = self.configure(&make, &mut log)?;
         let resolved = DotConfig::parse(&config)
             .map_err(|source| KernelProblem::Config { path: directory.join(".config"), source })?;
-        let report = kconfig::gate(&self.recipe.merged, &resolved, || KconfigTree::load(&source, SRCARCH))?;
+        let load = || KconfigTree::load(&source, SRCARCH);
+        let report = kconfig::gate(&self.recipe.merged, &resolved, env.lacking, load)?;
+        let request = match report.needs() {
+            Lacking::Refused => self.request,
+            Lacking::Recorded => self.lenient,
+        };
 
         let inputs = Inputs {
             source: &self.tree.identity,
@@ -155,7 +167,7 @@ impl<'a> Build<'a> {
             Some(entry) => (entry, Found::Stored),
             None => (self.make(&make, &resolved, &config, answer.key, &mut log)?, Found::Built),
         };
-        store.remember(self.request, &answer)?;
+        store.remember(request, &answer)?;
         Ok(self.kernel(&entry, &answer, found))
     }
 
@@ -221,6 +233,10 @@ impl<'a> Build<'a> {
         self.copy_vmlinux(make, staged.path(), strip, log)?;
         copy_made(&make.build.join("arch/x86/boot/bzImage"), &staged.path().join("bzImage"), log)?;
         fs::write(staged.path().join("config"), config).at("write", staged.path())?;
+        if let Some(files) = sources::of_build(make.build, make.source, modules) {
+            let path = staged.path().join(SOURCES);
+            fs::write(&path, sources::to_text(&files)).at("write", &path)?;
+        }
         let release = read_release(make.build, log)?;
         let modules = match modules {
             Modules::Some => self.install_modules(make, staged.path(), &release, log)?,
@@ -237,10 +253,15 @@ impl<'a> Build<'a> {
         let image = staged.path().join(format.name());
         let image = hash::of_file(&image).at("read", &image)?;
         fs::copy(log.path(), staged.path().join("build.log")).at("copy", log.path())?;
+        let modules_digest = match modules {
+            Modules::Some => Some(hash::of_tree(&staged.path().join("lib/modules"))?),
+            Modules::None => None,
+        };
         let meta = Meta {
             release,
             format,
             modules,
+            modules_digest,
             compiler: self.compiler.identity(),
             config: Digest::of(config),
             image,
@@ -368,6 +389,8 @@ impl<'a> Build<'a> {
             format: entry.meta.format,
             modules: entry.modules(),
             config: Some(entry.config()),
+            sources: entry.sources(),
+            image_digest: entry.boots().map(|digest| digest.to_string()),
         }
     }
 }

@@ -1,3 +1,5 @@
+mod recorded;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;

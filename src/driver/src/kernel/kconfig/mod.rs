@@ -19,7 +19,7 @@ mod value;
 
 pub use dotconfig::{DotConfig, DotConfigError, Header};
 pub use fragment::{Fragment, FragmentError, FragmentErrorKind, Request};
-pub use gate::{Absent, Cause, GateError, GateReport, Problem, gate};
+pub use gate::{Absent, Cause, Excuse, GateError, GateReport, Lacking, Problem, gate};
 pub use merge::{MergeError, Merged, Origin, Override, Want, merge};
 pub use tree::{KconfigTree, TreeError};
 pub use value::{ConfigValue, Symbol, Tristate};

@@ -82,6 +82,34 @@ pub enum SourceError {
         /// Its words.
         said: String,
     },
+    /// A tree of files that no commit is known of.
+    #[error("`{revision}` is a tree without a commit\nhint: name a commit, a branch or a tag")]
+    NotCommit {
+        /// As given.
+        revision: String,
+    },
+    /// A patch file that is none.
+    #[error("`{}` is no patch that git reads:{}\nhint: make one with `git diff` or `git format-patch`",
+            path.display(), indented(said))]
+    NotPatch {
+        /// Which.
+        path: PathBuf,
+        /// Git's words.
+        said: String,
+    },
+    /// A commit that cannot be taken back.
+    #[error(
+        "`{culprit}` cannot be reverted on `{revision}`: later changes are in the way in {}",
+        files.iter().map(|file| format!("`{file}`")).collect::<Vec<_>>().join(", ")
+    )]
+    RevertConflicts {
+        /// What should be taken back.
+        culprit: String,
+        /// On what.
+        revision: String,
+        /// Where it conflicts; file names are of the repository and may hold any character.
+        files: Vec<String>,
+    },
     /// A tree of something else.
     #[error("`{}` is no kernel source that we can build: {lacks}{}", path.display(), nested_hint(nested.as_deref()))]
     NotKernel {
@@ -151,6 +179,7 @@ impl SourceError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Git { .. } | Self::Archive { .. } => Fault::Host,
+            Self::RevertConflicts { .. } => Fault::Tree,
             _ => Fault::Request,
         }
     }

@@ -144,6 +144,32 @@ impl Repository {
         &self.path
     }
 
+    /// Its own directory, with neither a work tree nor anything of ours in it.
+    pub(super) fn git_dir(&self) -> &Path {
+        &self.git_dir
+    }
+
+    /// Where its objects are.
+    pub(super) fn objects(&self) -> PathBuf {
+        self.common_dir.join("objects")
+    }
+
+    /// Whether its history is cut off: `git clone --depth`.
+    pub(super) fn is_shallow(&self) -> bool {
+        self.common_dir.join("shallow").exists()
+    }
+
+    /// Commits whose parents are cut off.
+    pub(super) fn cut_off(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.common_dir.join("shallow")).unwrap_or_default();
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    /// Git's refusal to do something; `what` is an infinitive.
+    pub(super) fn refused(&self, what: &'static str, said: String) -> SourceError {
+        SourceError::Git { what, repository: self.path.clone(), said }
+    }
+
     /// A git in this repository that sees no work tree and no index of the user's.
     pub(super) fn git(&self, more: &[(&str, &str)]) -> Cmd {
         git(&self.tools, more).env("GIT_DIR", &self.git_dir)
@@ -170,18 +196,23 @@ impl Repository {
         Ok(Resolved { commit: commit.map(|commit| commit.trim().to_owned()), tree: tree.trim().to_owned() })
     }
 
+    /// Finds out which commit a revision is.
+    pub(super) fn commit(&self, revision: &str) -> Result<String, KernelProblem> {
+        let resolved = self.resolve(revision)?;
+        resolved.commit.ok_or_else(|| SourceError::NotCommit { revision: revision.to_owned() }.into())
+    }
+
     fn unknown(&self, revision: &str) -> Result<SourceError, KernelProblem> {
         let refs = self
             .git(&[])
             .args(["for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags", "refs/remotes"])
             .run()?;
         let refs = success(&refs).unwrap_or_default();
-        let shallow = self.common_dir.join("shallow").exists();
         Ok(SourceError::UnknownRevision {
             repository: self.path.clone(),
             revision: revision.to_owned(),
             nearest: nearest(revision, refs.lines()),
-            history: if shallow { History::Shallow } else { History::Full },
+            history: if self.is_shallow() { History::Shallow } else { History::Full },
         })
     }
 
@@ -201,7 +232,7 @@ impl Repository {
                 .env("GIT_WORK_TREE", &self.path)
                 .env("GIT_INDEX_FILE", &index)
                 .env("GIT_OBJECT_DIRECTORY", &objects)
-                .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", self.common_dir.join("objects"))
+                .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", self.objects())
                 .current_dir(&self.path)
                 .args(args.iter().copied());
             let output = cmd.run()?;
@@ -231,11 +262,11 @@ fn copy_index(from: &Path, to: &Path) -> Result<(), FileError> {
     copy.set_modified(modified).at("write", to)
 }
 
-fn success(output: &Output) -> Option<String> {
+pub(super) fn success(output: &Output) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn stderr(output: &Output) -> String {
+pub(super) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 

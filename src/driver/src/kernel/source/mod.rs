@@ -7,8 +7,10 @@
 
 mod archive;
 mod checkout;
+mod edit;
 mod error;
 mod git;
+mod log;
 mod package;
 mod state;
 
@@ -17,13 +19,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(super) use archive::{Packing, find_archive, unpack};
+pub use edit::{Patched, Reverted, apply, revert};
 pub use error::SourceError;
+pub use log::{Between, Commit, Endpoint, History, HistoryError, Parents, history};
 pub(super) use package::contents;
 
 use super::env::BuildEnv;
 use super::error::{At as _, KernelProblem};
 use super::hash::Digest;
-use crate::model::Source;
+use crate::model::{Edit, Source};
+use edit::Editor;
 use git::Repository;
 
 /// Source of a kernel, identified but perhaps not yet on disk.
@@ -49,6 +54,7 @@ enum Origin {
 pub(super) fn identify(source: &Source, env: &BuildEnv) -> Result<Tree, KernelProblem> {
     match source {
         Source::Git { repository, revision } => identify_revision(repository, revision, env),
+        Source::Edited { repository, revision, edits } => identify_edited(repository, revision, edits, env),
         Source::Directory(path) => identify_directory(path, env),
         Source::Tarball(pattern) => identify_tarball(pattern, env),
         Source::Image { image, .. } => {
@@ -72,6 +78,54 @@ fn identify_revision(path: &Path, revision: &str, env: &BuildEnv) -> Result<Tree
         family: repository.family(),
         facts,
         origin: Origin::Git { repository, tree: resolved.tree, objects: None },
+    })
+}
+
+/// A revision with changes, which has a tree that no commit has. What the
+/// changes came to is in the facts.
+fn identify_edited(
+    path: &Path,
+    revision: &str,
+    edits: &[Edit],
+    env: &BuildEnv,
+) -> Result<Tree, KernelProblem> {
+    let plain = identify_revision(path, revision, env)?;
+    let Origin::Git { repository, mut tree, .. } = plain.origin else {
+        return Err(SourceError::NotRepository { path: path.to_owned() }.into());
+    };
+    let editor = Editor::new(&repository, env)?;
+    let mut notes = Vec::new();
+    for edit in edits {
+        let (edited, note) = match edit {
+            Edit::Fix(patch) => {
+                let name = patch.display();
+                match editor.apply(&tree, patch)? {
+                    Patched::Applied(edited) => (edited, format!("patch `{name}` applied")),
+                    Patched::NotNeeded => (tree, format!("patch `{name}` not needed")),
+                    Patched::DoesNotApply(why) => (tree, format!("patch `{name}` does not apply: {why}")),
+                }
+            }
+            Edit::Revert(culprit) => match editor.revert(&tree, culprit)? {
+                Reverted::Reverted(edited) => (edited, format!("`{culprit}` reverted")),
+                Reverted::NotNeeded => (tree, format!("`{culprit}` not there any more")),
+                Reverted::Conflicts(files) => {
+                    let (culprit, revision) = (culprit.clone(), revision.to_owned());
+                    return Err(SourceError::RevertConflicts { culprit, revision, files }.into());
+                }
+            },
+        };
+        tree = edited;
+        notes.push(note);
+    }
+    let mut facts = plain.facts;
+    facts.insert("tree".to_owned(), tree.clone());
+    facts.insert("edits".to_owned(), notes.join("; "));
+    let objects = Some(editor.objects().to_owned());
+    Ok(Tree {
+        identity: git_identity(&tree),
+        family: plain.family,
+        facts,
+        origin: Origin::Git { repository, tree, objects },
     })
 }
 

@@ -19,25 +19,64 @@ use super::tree::{KconfigTree, TreeError};
 use super::value::{ConfigValue, Symbol};
 use explain::View;
 
+/// What becomes of a symbol that is asked for, is not optional, and that the
+/// tree does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lacking {
+    /// It is lost, and the gate says so.
+    Refused,
+    /// It is treated as if it were optional: for trees of long ago, of which
+    /// nobody chose the fragments.
+    Recorded,
+}
+
 /// What a configuration that passed the gate should be remembered for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GateReport {
     /// How many symbols came out as asked.
     pub kept: usize,
-    /// Optional symbols that this kernel does not know, sorted.
+    /// Symbols that this kernel does not know and that it may lack, sorted.
     pub absent: Vec<Absent>,
     /// Symbols that are off as asked, but perhaps only because they do not exist:
     /// the tree that could tell cannot be read. In words.
     pub unverified: Option<String>,
 }
 
-/// An optional symbol that a kernel does not know.
+impl GateReport {
+    /// What had to be asked for to get this report: the same comes of the
+    /// stricter question where nothing was lacking that it would refuse.
+    #[must_use]
+    pub fn needs(&self) -> Lacking {
+        let lacks = self.absent.iter().any(|absent| absent.why == Excuse::Lacking);
+        if lacks { Lacking::Recorded } else { Lacking::Refused }
+    }
+}
+
+/// Why a kernel may lack a symbol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Excuse {
+    /// Its fragment says so, in these words.
+    Optional(String),
+    /// Whoever asked for the kernel takes it as it is.
+    Lacking,
+}
+
+impl fmt::Display for Excuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Optional(why) => f.write_str(why),
+            Self::Lacking => f.write_str("lacking in this revision"),
+        }
+    }
+}
+
+/// A symbol that a kernel does not know and may lack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Absent {
     /// Which.
     pub symbol: Symbol,
-    /// What its fragment says about that.
-    pub why: String,
+    /// Why it may.
+    pub why: Excuse,
     /// Where it was asked for.
     pub origin: Origin,
 }
@@ -136,6 +175,7 @@ fn listing(problems: &[Problem], kernel: Option<&Header>) -> String {
 pub fn gate(
     merged: &Merged,
     resolved: &DotConfig,
+    lacking: Lacking,
     tree: impl FnOnce() -> Result<KconfigTree, TreeError>,
 ) -> Result<GateReport, GateError> {
     // Off and not even mentioned: invisible, or a typing error.
@@ -169,22 +209,31 @@ pub fn gate(
     let mut problems = Vec::new();
     for (symbol, want) in doubtful.into_iter().chain(lost) {
         let kept = kept(symbol, want, resolved);
-        match (&want.optional, tree.knows(symbol.name())) {
-            (_, true) if kept => {}
-            (Some(why), false) => {
+        let is_known = tree.knows(symbol.name());
+        if is_known && kept {
+            continue;
+        }
+        match excuse(want, lacking).filter(|_| !is_known) {
+            Some(why) => {
                 report.kept -= usize::from(kept);
-                report.absent.push(Absent {
-                    symbol: symbol.clone(),
-                    why: why.clone(),
-                    origin: want.origin.clone(),
-                });
+                let (symbol, origin) = (symbol.clone(), want.origin.clone());
+                report.absent.push(Absent { symbol, why, origin });
             }
-            _ => problems.push(problem(symbol, want, resolved, Some(&view))),
+            None => problems.push(problem(symbol, want, resolved, Some(&view))),
         }
     }
     report.absent.sort_by(|a, b| a.symbol.cmp(&b.symbol));
     problems.sort_by(|a, b| a.symbol.cmp(&b.symbol));
     if problems.is_empty() { Ok(report) } else { Err(GateError::Lost { kernel, problems }) }
+}
+
+/// Why a kernel that does not know a symbol may lack it.
+fn excuse(want: &Want, lacking: Lacking) -> Option<Excuse> {
+    match (&want.optional, lacking) {
+        (Some(why), _) => Some(Excuse::Optional(why.clone())),
+        (None, Lacking::Recorded) => Some(Excuse::Lacking),
+        (None, Lacking::Refused) => None,
+    }
 }
 
 /// Whether a symbol has the value asked for. Off and absent are the same.

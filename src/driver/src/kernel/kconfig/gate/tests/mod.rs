@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::super::{DotConfig, Fragment, KconfigTree, TreeError, merge};
-use super::{GateError, GateReport, gate};
+use super::{GateError, GateReport, Lacking, gate};
 use crate::model::FragmentName;
 
 fn fragment(name: &str, lines: &[&str]) -> Fragment {
@@ -29,7 +29,7 @@ fn resolved(text: &str) -> DotConfig {
 }
 
 fn run(kconfig: &str, fragments: &[Fragment], config: &str) -> Result<GateReport, GateError> {
-    gate(&merge(fragments).unwrap(), &resolved(config), || parse(kconfig))
+    gate(&merge(fragments).unwrap(), &resolved(config), Lacking::Refused, || parse(kconfig))
 }
 
 /// The message of a gate that must not let the configuration pass.
@@ -172,8 +172,35 @@ fn an_optional_symbol_may_be_unknown_and_is_recorded() {
     let report = run(MIRROR, &[asked], "CONFIG_SCHED=y\n").unwrap();
     assert_eq!(report.kept, 1);
     let absent: Vec<_> =
-        report.absent.iter().map(|absent| (absent.symbol.name(), absent.why.as_str())).collect();
-    assert_eq!(absent, [("NETKIT", "since 6.7")]);
+        report.absent.iter().map(|absent| (absent.symbol.name(), absent.why.to_string())).collect();
+    assert_eq!(absent, [("NETKIT", "since 6.7".to_owned())]);
+    assert_eq!(report.needs(), Lacking::Refused);
+}
+
+#[test]
+fn a_symbol_may_be_unknown_where_what_is_lacking_is_recorded() {
+    let asked = [
+        "CONFIG_SCHED=y",
+        "CONFIG_NETKIT=y",
+        "# CONFIG_OLD is not set",
+        "optional: since 9; x | CONFIG_NEW=y",
+    ];
+    let asked = merge(&[fragment("links", &asked)]).unwrap();
+    let config = resolved("CONFIG_SCHED=y\n");
+    let ask = |lacking| gate(&asked, &config, lacking, || parse(MIRROR));
+    assert_eq!(ask(Lacking::Refused).unwrap_err().problems().len(), 2);
+    let report = ask(Lacking::Recorded).unwrap();
+    assert_eq!((report.kept, report.needs()), (1, Lacking::Recorded));
+    let absent: Vec<_> =
+        report.absent.iter().map(|absent| format!("{}: {}", absent.symbol.name(), absent.why)).collect();
+    assert_eq!(absent, ["NETKIT: lacking in this revision", "NEW: since 9", "OLD: lacking in this revision"]);
+}
+
+#[test]
+fn a_symbol_that_is_known_is_lost_also_where_what_is_lacking_is_recorded() {
+    let asked = merge(&[fragment("links", &["CONFIG_ACTIONS=y"])]).unwrap();
+    let error = gate(&asked, &resolved(""), Lacking::Recorded, || parse(MIRROR)).unwrap_err();
+    assert!(error.to_string().contains("depends on SCHED"), "{error}");
 }
 
 #[test]
@@ -412,7 +439,7 @@ config B
 #[test]
 fn a_tree_that_cannot_be_read_leaves_the_symbols_named() {
     let asked = merge(&[fragment("links", &["CONFIG_A=y"])]).unwrap();
-    let error = gate(&asked, &resolved(""), || parse("endif\n")).unwrap_err();
+    let error = gate(&asked, &resolved(""), Lacking::Refused, || parse("endif\n")).unwrap_err();
     assert_snapshot!(error, @"
     1 symbol did not come out as asked from Linux 6.12.117 (x86):
       CONFIG_A: asked y, got n (kconfigs/links.config:2)
@@ -423,7 +450,7 @@ fn a_tree_that_cannot_be_read_leaves_the_symbols_named() {
 #[test]
 fn a_tree_that_cannot_be_read_fails_nothing_that_is_as_asked() {
     let asked = merge(&[fragment("links", &["# CONFIG_A is not set", "CONFIG_B=y"])]).unwrap();
-    let report = gate(&asked, &resolved("CONFIG_B=y\n"), || parse("endif\n")).unwrap();
+    let report = gate(&asked, &resolved("CONFIG_B=y\n"), Lacking::Refused, || parse("endif\n")).unwrap();
     assert_eq!(report.kept, 2);
     assert_snapshot!(report.unverified.unwrap(), @"cannot tell whether `CONFIG_A` exist in this kernel or are misspelt: Kconfig:1: `endif` closes no `if` of this file");
 }
@@ -431,7 +458,8 @@ fn a_tree_that_cannot_be_read_fails_nothing_that_is_as_asked() {
 #[test]
 fn the_tree_is_left_alone_when_everything_is_there() {
     let asked = merge(&[fragment("links", &["CONFIG_A=y", "# CONFIG_B is not set"])]).unwrap();
-    let report = gate(&asked, &resolved("CONFIG_A=y\n# CONFIG_B is not set\n"), unread).unwrap();
+    let report =
+        gate(&asked, &resolved("CONFIG_A=y\n# CONFIG_B is not set\n"), Lacking::Refused, unread).unwrap();
     assert_eq!(report, GateReport { kept: 2, ..GateReport::default() });
 }
 

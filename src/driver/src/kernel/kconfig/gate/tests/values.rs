@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use super::super::super::merge;
-use super::{MIRROR, fragment, gate, refused, resolved, run, unread};
+use super::{Lacking, MIRROR, fragment, gate, refused, resolved, run, unread};
 
 #[test]
 fn the_winner_of_a_choice_is_named() {
@@ -83,7 +83,7 @@ config CPUS
 fn numbers_compare_by_value() {
     let asked = fragment("links", &["CONFIG_A=0x00fF", "CONFIG_B=007", "CONFIG_C=\"a \\\"b\\\"\""]);
     let config = resolved("CONFIG_A=0xff\nCONFIG_B=7\nCONFIG_C=\"a \\\"b\\\"\"\n");
-    assert_eq!(gate(&merge(&[asked]).unwrap(), &config, unread).unwrap().kept, 3);
+    assert_eq!(gate(&merge(&[asked]).unwrap(), &config, Lacking::Refused, unread).unwrap().kept, 3);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn not_set_and_absent_are_equal() {
     let asked = [fragment("links", &["# CONFIG_SCHED is not set"])];
     assert_eq!(run(MIRROR, &asked, "").unwrap().kept, 1);
     let config = resolved("# CONFIG_SCHED is not set\n");
-    assert_eq!(gate(&merge(&asked).unwrap(), &config, unread).unwrap().kept, 1);
+    assert_eq!(gate(&merge(&asked).unwrap(), &config, Lacking::Refused, unread).unwrap().kept, 1);
 }
 
 #[test]
