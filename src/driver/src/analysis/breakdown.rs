@@ -11,6 +11,19 @@ use crate::results::format::TestResult;
 /// The difference of a test's breakdowns; none where a side has none. Shares are those
 /// over all boots of a side; what tells the sides apart is told by boots.
 pub(super) fn change(test: &str, base: &[&TestResult], head: &[&TestResult]) -> Option<BreakdownChange> {
+    breakdown_change(test, &passed(base), &passed(head))
+}
+
+/// Breakdowns of tests that passed.
+fn passed<'a>(results: &[&'a TestResult]) -> Vec<&'a Breakdown> {
+    let passed = results.iter().filter(|result| matches!(result.verdict, Verdict::Pass { .. }));
+    passed.filter_map(|result| result.breakdown.as_ref()).collect()
+}
+
+/// The difference of breakdowns, one for each boot of a side; none where a side has
+/// none.
+#[must_use]
+pub fn breakdown_change(test: &str, base: &[&Breakdown], head: &[&Breakdown]) -> Option<BreakdownChange> {
     let (base, head) = (Traced::of(base)?, Traced::of(head)?);
     let mut names: Vec<&str> = base.sum.functions.keys().chain(head.sum.functions.keys()).copied().collect();
     names.sort_unstable();
@@ -62,11 +75,9 @@ struct Traced<'a> {
 }
 
 impl<'a> Traced<'a> {
-    fn of(results: &[&'a TestResult]) -> Option<Self> {
-        let passed = results.iter().filter(|result| matches!(result.verdict, Verdict::Pass { .. }));
-        let breakdowns = passed.filter_map(|result| result.breakdown.as_ref());
+    fn of(breakdowns: &[&'a Breakdown]) -> Option<Self> {
         let (mut boots, mut sum) = (Vec::new(), Sum::default());
-        for breakdown in breakdowns.filter(|it| it.rounds > 0 && it.namespaces > 0) {
+        for breakdown in breakdowns.iter().copied().filter(|it| it.rounds > 0 && it.namespaces > 0) {
             let mut boot = Sum::default();
             boot.add(breakdown);
             boots.push(boot);

@@ -3,6 +3,7 @@
 //! Pure functions over stored results. Nothing here boots, reads a clock or
 //! touches a file; the loops that ask the lab for more boots are commands.
 
+pub mod bisect;
 mod breakdown;
 mod classes;
 pub mod compare;
@@ -23,6 +24,7 @@ mod subject;
 mod tests;
 mod weight;
 
+pub use breakdown::breakdown_change;
 pub use classes::HEALTH;
 pub use comparison::{
     BootValue, BreakdownChange, Change, Comparison, Estimate, FunctionChange, MetricChange, Overall, Rule,
@@ -32,5 +34,5 @@ pub use exact::{is_exact, judge_exact};
 pub use family::{Family, judge};
 pub use gate::{CONFIDENCE, EXACT_FLOOR, FLOOR, Gate, LOOKS, Look, QUIET_FLOOR};
 pub use passes::{FAILURE_THRESHOLD, Passes, classify};
-pub use side::Measured;
+pub use side::{Measured, is_sound};
 pub use subject::{Boot, Judgement, Subject};

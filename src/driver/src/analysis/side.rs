@@ -126,7 +126,8 @@ impl<'a> Measured<'a> {
 /// the kernel that was found out by measuring: a teardown that waits for each namespace
 /// fails its test, and by how much is what one wants to know. After a warning, an oops
 /// or a hang the times are those of the complaint.
-fn is_sound(verdict: &Verdict) -> bool {
+#[must_use]
+pub fn is_sound(verdict: &Verdict) -> bool {
     match verdict {
         Verdict::Pass { .. } => true,
         Verdict::Fail(failure) => failure.kind == FailureKind::Assertion,

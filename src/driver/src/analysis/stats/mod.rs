@@ -7,6 +7,7 @@
 
 mod fisher;
 mod holm;
+mod huber;
 mod permutation;
 mod power;
 mod sample;
@@ -14,6 +15,7 @@ mod welch;
 
 pub use fisher::{Fisher, fisher};
 pub use holm::holm;
+pub use huber::huber_mean;
 pub use permutation::{Permutation, permutation};
 pub use power::{BOOTS_AT_MOST, boots_for_equivalence, boots_for_significance, detectable};
 pub use sample::{Sample, median, median_error};
