@@ -6,14 +6,17 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::analysis::refuse::What;
+use crate::bisect::Budget;
+use crate::commands::bisect::{self, Once, Request, Search, Want};
 use crate::commands::compare::Asked;
 use crate::commands::list::{Format as ListFormat, ListKind};
 use crate::commands::report::{Form, ReportFormat};
 use crate::commands::run::Effort;
 use crate::commands::{self, Context, MessageFormat};
+use crate::kernel::Parents;
 use crate::lab::Quiet;
 use crate::report::look::Look;
 
@@ -139,6 +142,8 @@ enum Command {
         #[arg(long)]
         quiet_host: bool,
     },
+    /// Find the commit that changed a number or broke a test, with its probability
+    Bisect(Box<BisectWords>),
     /// Show a run again
     Report {
         /// Directory, name or unique beginning of a name [default: the latest run]
@@ -146,6 +151,183 @@ enum Command {
         #[command(flatten)]
         shape: Shape,
     },
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("begin").args(["metric", "test"]))]
+struct BisectWords {
+    /// A kernel of kind git of kregress.yaml, or the path of a repository
+    #[arg(long, value_name = "TREE", conflicts_with_all = ["resume", "replay"])]
+    tree: Option<String>,
+    /// A revision without the change; more of them leave out what they contain
+    #[arg(long, value_name = "REV", conflicts_with_all = ["resume", "replay", "git_bisect"])]
+    good: Vec<String>,
+    /// The revision with the change [with --git-bisect: HEAD]
+    #[arg(long, value_name = "REV", conflicts_with_all = ["resume", "replay"])]
+    bad: Option<String>,
+    /// The number that changed
+    #[arg(long, value_name = "SUITE/TEST:METRIC", conflicts_with_all = ["resume", "replay"])]
+    metric: Option<String>,
+    /// The test that fails, or with --finding the one that provokes it
+    #[arg(long, value_name = "SUITE/TEST", conflicts_with_all = ["resume", "replay"])]
+    test: Option<String>,
+    /// A part of the title of a finding in the kernel log: `KASAN: use-after-free`
+    #[arg(long, value_name = "TEXT", requires = "test")]
+    finding: Option<String>,
+    /// Only commits that change something there; may be given several times
+    #[arg(long = "path", value_name = "PATH", conflicts_with_all = ["resume", "replay", "git_bisect"])]
+    paths: Vec<String>,
+    /// Follow only the first parent of merges: the answer may be a merge
+    #[arg(long, conflicts_with_all = ["resume", "replay", "git_bisect"])]
+    first_parent: bool,
+    /// How sure the answer has to be [default: 95]
+    #[arg(long, value_name = "PERCENT", value_parser = percent, conflicts_with_all = ["resume", "git_bisect"])]
+    confidence: Option<f64>,
+    /// Smallest change of a noisy metric that counts [default: 5, with --quiet-host 2]
+    #[arg(long, value_name = "PERCENT", value_parser = percent, conflicts_with_all = ["resume", "replay", "git_bisect"])]
+    floor: Option<f64>,
+    /// Standard deviation that a build as such adds to a noisy metric, by where it puts the code [default: 0.5]
+    #[arg(long, value_name = "PERCENT", value_parser = percent, conflicts_with_all = ["resume", "git_bisect"])]
+    layout_noise: Option<f64>,
+    /// A patch that makes revisions build; applied wherever it applies
+    #[arg(long, value_name = "PATCH", conflicts_with_all = ["resume", "replay"])]
+    fix_build: Option<PathBuf>,
+    /// Stop at the first look after so many boots, `40boots`, or so much building and booting, `90m` or `2h`
+    #[arg(long, value_name = "BUDGET", value_parser = budget, conflicts_with = "git_bisect")]
+    budget: Option<Budget>,
+    /// Boots that measure times run alone, on processors of their own
+    #[arg(long, conflicts_with_all = ["resume", "replay"])]
+    quiet_host: bool,
+    /// Go on with a session that was cut off: its name, a beginning of it, or its directory
+    #[arg(long, value_name = "SESSION", conflicts_with_all = ["replay", "git_bisect"])]
+    resume: Option<String>,
+    /// Judge a session again by its record, and boot nothing
+    #[arg(long, value_name = "SESSION", conflicts_with = "git_bisect")]
+    replay: Option<String>,
+    /// Measure one revision for `git bisect run`: exit code 0 good, 1 bad, 125 skip, 128 stop
+    #[arg(long, requires = "begin")]
+    git_bisect: bool,
+    /// With --git-bisect: the value beyond which the metric is bad
+    #[arg(long, value_name = "VALUE", requires = "git_bisect", allow_hyphen_values = true)]
+    threshold: Option<String>,
+    /// With --git-bisect: boots, of which the median counts
+    #[arg(long, value_name = "N", requires = "git_bisect", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    boots: u32,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+/// How sure an answer has to be, unless something else is said.
+const CONFIDENCE: f64 = 0.95;
+
+/// What a build adds by its layout, unless something else is said: from experience with
+/// kernels of which nothing but the placement of code differs.
+const LAYOUT_NOISE: f64 = 0.005;
+
+impl BisectWords {
+    fn run(self, context: &Context) -> anyhow::Result<u8> {
+        let quiet = if self.quiet_host { Quiet::Alone } else { Quiet::Shared };
+        if self.git_bisect {
+            let Some(want) = self.want() else {
+                return Err(commands::usage(anyhow::anyhow!("nothing to measure\nhint: --metric or --test")));
+            };
+            let once = Once {
+                tree: self.tree.unwrap_or_else(|| ".".to_owned()),
+                revision: self.bad.unwrap_or_else(|| "HEAD".to_owned()),
+                want,
+                threshold: self.threshold,
+                boots: self.boots,
+                fix_build: self.fix_build,
+                quiet,
+            };
+            return Ok(bisect::once(context, &once));
+        }
+        let budget = self.budget.unwrap_or_default();
+        let request = match (&self.resume, &self.replay) {
+            (Some(session), _) => Request::Resume(session.clone()),
+            (None, Some(session)) => Request::Replay {
+                session: session.clone(),
+                confidence: self.confidence.map(sure).transpose()?,
+                layout_noise: self.layout_noise,
+            },
+            (None, None) => Request::Begin(Box::new(self.search(quiet)?)),
+        };
+        let form = Form { format: self.shape.format.format(), output: self.shape.output.as_deref() };
+        bisect::run(context, &request, &budget, form)
+    }
+
+    fn want(&self) -> Option<Want> {
+        match (&self.metric, &self.test, &self.finding) {
+            (Some(metric), _, _) => Some(Want::Metric(metric.clone())),
+            (None, Some(test), Some(title)) => {
+                Some(Want::Finding { test: test.clone(), title: title.clone() })
+            }
+            (None, Some(test), None) => Some(Want::Test(test.clone())),
+            (None, None, _) => None,
+        }
+    }
+
+    fn search(&self, quiet: Quiet) -> anyhow::Result<Search> {
+        let missing = |what: &str, flag: &str| {
+            commands::usage(anyhow::anyhow!("{what}\nhint: {flag}; `kregress bisect --help` shows all"))
+        };
+        let want = self.want().ok_or_else(|| {
+            missing("nothing says what is searched for", "--metric SUITE/TEST:METRIC, or --test SUITE/TEST")
+        })?;
+        let tree = self.tree.clone().ok_or_else(|| missing("no tree is named", "--tree TREE"))?;
+        let bad = self.bad.clone().ok_or_else(|| missing("no bad revision is named", "--bad REV"))?;
+        if self.good.is_empty() {
+            return Err(missing("no good revision is named", "--good REV"));
+        }
+        let confidence = sure(self.confidence.unwrap_or(CONFIDENCE))?;
+        let usual = match quiet {
+            Quiet::Alone => crate::analysis::QUIET_FLOOR,
+            Quiet::Shared => crate::analysis::FLOOR,
+        };
+        Ok(Search {
+            tree,
+            good: self.good.clone(),
+            bad,
+            want,
+            paths: self.paths.clone(),
+            parents: if self.first_parent { Parents::First } else { Parents::All },
+            confidence,
+            floor: self.floor.unwrap_or(usual),
+            layout_noise: self.layout_noise.unwrap_or(LAYOUT_NOISE),
+            fix_build: self.fix_build.clone(),
+            quiet,
+        })
+    }
+}
+
+/// A confidence with which there are answers.
+fn sure(confidence: f64) -> anyhow::Result<f64> {
+    if (0.5..1.0).contains(&confidence) {
+        return Ok(confidence);
+    }
+    Err(commands::usage(anyhow::anyhow!(
+        "an answer with a confidence of `{} %` is none, or never comes\nhint: --confidence takes 50 to 99.99",
+        (confidence * 1e4).round() / 1e2
+    )))
+}
+
+/// A budget: boots or time.
+fn budget(text: &str) -> Result<Budget, String> {
+    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let number: f64 = number.parse().map_err(|_| format!("`{text}` is no budget: 40boots, 90m, 2h"))?;
+    let time = |seconds: f64| Ok(Budget { seconds: Some(number * seconds), boots: None });
+    match unit.trim() {
+        "boots" | "boot" if number.fract() == 0.0 && number <= 1e6 => {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and bounded")]
+            let boots = number as u32;
+            Ok(Budget { boots: Some(boots), seconds: None })
+        }
+        "s" => time(1.0),
+        "m" | "min" => time(60.0),
+        "h" => time(3600.0),
+        _ => Err(format!("`{text}` is no budget: 40boots, 90m, 2h")),
+    }
 }
 
 /// How something is shown, and where.
@@ -297,6 +479,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
             let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
             commands::selfcheck::run(&context, kernel.as_deref(), &tests, boots, quiet)
         }
+        Command::Bisect(words) => words.run(&context),
         Command::Report { run, shape: Shape { format, output } } => {
             let format = format.format();
             let written = match output {
@@ -327,5 +510,15 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_budget_is_boots_or_time_and_says_which() {
+        assert_eq!(budget("40boots"), Ok(Budget { boots: Some(40), seconds: None }));
+        assert_eq!(budget("1.5h"), Ok(Budget { boots: None, seconds: Some(5400.0) }));
+        assert_eq!(budget("90m"), budget("5400s"));
+        for wrong in ["", "40", "h", "1.5boots", "-3h", "2 weeks", "1e9boots"] {
+            assert!(budget(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! its interface is not stable.
 
 pub mod analysis;
+pub mod bisect;
 pub mod chain;
 pub mod cli;
 pub mod clock;

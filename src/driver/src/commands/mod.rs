@@ -1,6 +1,7 @@
 //! One thin file per subcommand: resolve what the user named, call the part
 //! that does it, turn the outcome into an exit code.
 
+pub mod bisect;
 pub mod build;
 pub mod compare;
 pub mod doctor;

@@ -25,7 +25,7 @@ use crate::symbols::Symbolising;
 use crate::{clock, config, interrupt, paths};
 
 /// The test that finds out where the time of a teardown goes.
-const PROFILE: &str = "netns-teardown/profile";
+pub(super) const PROFILE: &str = "netns-teardown/profile";
 
 /// What is measured, and how.
 pub(super) struct Pair<'a> {

@@ -53,7 +53,7 @@ pub fn run(
     Ok(summary)
 }
 
-fn write(bytes: &[u8], out: &mut dyn Write) -> anyhow::Result<()> {
+pub(super) fn write(bytes: &[u8], out: &mut dyn Write) -> anyhow::Result<()> {
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(anyhow::anyhow!("cannot write the report: {error}"))
@@ -62,7 +62,7 @@ fn write(bytes: &[u8], out: &mut dyn Write) -> anyhow::Result<()> {
     }
 }
 
-fn write_file(bytes: &[u8], path: &Path) -> anyhow::Result<()> {
+pub(super) fn write_file(bytes: &[u8], path: &Path) -> anyhow::Result<()> {
     std::fs::write(path, bytes)
         .map_err(|error| anyhow::anyhow!("cannot write the report to `{}`: {error}", path.display()))
 }

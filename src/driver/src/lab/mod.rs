@@ -102,6 +102,14 @@ impl Measurement<'_> {
 #[derive(Debug, Default)]
 pub struct BootNumbers(u32);
 
+impl BootNumbers {
+    /// Goes on behind this number.
+    #[must_use]
+    pub fn after(last: u32) -> Self {
+        Self(last)
+    }
+}
+
 /// Measures everything, as many boots side by side as the slots allow: every test
 /// of every measurement has one verdict for each of its turns, and one more for
 /// each repetition. What a dead guest never reached runs in a fresh one.

@@ -7,8 +7,8 @@ use kregress_wire::Unit;
 use super::quantity::Scale;
 use super::text_safety;
 use crate::analysis::{
-    BootValue, BreakdownChange, Change, Comparison, Estimate, MetricChange, Overall, Rule, Side, TestChange,
-    TestClass, Tries, Undecided, Weight,
+    BootValue, BreakdownChange, Change, Comparison, Estimate, FunctionChange, MetricChange, Overall, Rule,
+    Share, Side, TestChange, TestClass, Tries, Undecided, Weight,
 };
 use crate::results::format::Run;
 
@@ -120,6 +120,25 @@ impl<'a> Compared<'a> {
         let before = if first.base.is_some() { time(before) } else { "nothing".to_owned() };
         Some(format!("{name} takes {} for each namespace, {before} on base{waits}", time(head.ns)))
     }
+}
+
+/// The function that makes most of the difference that is certain, in a sentence;
+/// none where nothing is certain of the first.
+pub(crate) fn what_grew(change: &BreakdownChange) -> Option<String> {
+    let first = change.functions.first()?;
+    let rcu = |share: &Option<Share>| share.as_ref().map_or(0.0, |share| share.rcu_ns);
+    let more = |function: &FunctionChange| function.certain_ns.max(0.0);
+    let whole: f64 = change.functions.iter().map(more).sum();
+    let (most, waiting) = (more(first), rcu(&first.head) - rcu(&first.base));
+    if whole <= 0.0 {
+        return Some("no function took longer in every boot of head than in every boot of base".to_owned());
+    }
+    if most <= 0.0 {
+        return None;
+    }
+    let waits = if waiting > most / 2.0 { ", most of it waiting for RCU grace periods" } else { "" };
+    let name = text_safety::name(&first.function);
+    Some(format!("{:.0} % of what grew is {name}{waits}", most / whole * 100.0))
 }
 
 /// A verdict without its reason, in the order in which rows are shown.

@@ -6,13 +6,14 @@
 
 use std::io::{self, Write};
 
+use super::compared::what_grew;
 use super::human::write_wrapped;
 use super::look::{FAINT, HEADING, Look, verdict_style};
 use super::quantity::{self, Scale};
 use super::{columns, text_safety};
 use crate::analysis::{
-    BootValue, BreakdownChange, Change, Comparison, FunctionChange, MetricChange, Overall, Rule, Share, Side,
-    TestChange, TestClass, Tries, Undecided, Weight,
+    BootValue, BreakdownChange, Change, Comparison, MetricChange, Overall, Rule, Share, Side, TestChange,
+    TestClass, Tries, Undecided, Weight,
 };
 use crate::exec::shell_line;
 use crate::results::JUNIT_FILE;
@@ -176,16 +177,16 @@ fn cells(metric: &MetricChange) -> [String; 7] {
 }
 
 /// `+4.2 %`; as a factor where it is more than tenfold.
-fn percent(change: f64) -> String {
+pub(super) fn percent(change: f64) -> String {
     if is_factor(change) { format!("x {:.1}", change + 1.0) } else { format!("{} %", number(change)) }
 }
 
-fn is_factor(change: f64) -> bool {
+pub(super) fn is_factor(change: f64) -> bool {
     change >= 9.0
 }
 
 /// A share in hundredths with its sign.
-fn number(change: f64) -> String {
+pub(super) fn number(change: f64) -> String {
     let hundredths = change * 100.0;
     // No minus before a zero.
     let rounded = (hundredths * 10.0).round() / 10.0 + 0.0;
@@ -350,20 +351,7 @@ fn write_breakdown(change: &BreakdownChange, look: Look, out: &mut dyn Write) ->
 
 /// The function that makes most of the difference that is certain, in a sentence.
 fn write_culprit(change: &BreakdownChange, look: Look, out: &mut dyn Write) -> io::Result<()> {
-    let Some(first) = change.functions.first() else { return Ok(()) };
-    let rcu = |share: &Option<Share>| share.as_ref().map_or(0.0, |share| share.rcu_ns);
-    let more = |function: &FunctionChange| function.certain_ns.max(0.0);
-    let whole: f64 = change.functions.iter().map(more).sum();
-    let (most, waiting) = (more(first), rcu(&first.head) - rcu(&first.base));
-    let text = if whole <= 0.0 {
-        "no function took longer in every boot of head than in every boot of base".to_owned()
-    } else if most <= 0.0 {
-        return Ok(());
-    } else {
-        let waits = if waiting > most / 2.0 { ", most of it waiting for RCU grace periods" } else { "" };
-        let name = text_safety::name(&first.function);
-        format!("{:.0} % of what grew is {name}{waits}", most / whole * 100.0)
-    };
+    let Some(text) = what_grew(change) else { return Ok(()) };
     for line in columns::wrap(&text, look.width.saturating_sub(2)) {
         writeln!(out, "  {line}")?;
     }

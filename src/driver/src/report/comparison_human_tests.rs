@@ -1,7 +1,7 @@
 use kregress_wire::{Better, Kind, Unit};
 
 use super::*;
-use crate::analysis::{Estimate, Rules};
+use crate::analysis::{Estimate, FunctionChange, Rules};
 use crate::model::Accel;
 use crate::results::format::Metric;
 

@@ -98,7 +98,7 @@ pub fn write_comparison(compared: &Compared<'_>, mut out: impl Write) -> io::Res
 }
 
 /// Compact JSON in which strings hold nothing that acts on who prints it.
-struct Printable;
+pub(super) struct Printable;
 
 impl Formatter for Printable {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {

@@ -121,20 +121,20 @@ fn sign(overall: Overall) -> char {
 }
 
 /// Parts of a report up to its limit.
-struct Parts {
+pub(super) struct Parts {
     text: String,
     characters: usize,
     left_out: Vec<&'static str>,
 }
 
 impl Parts {
-    fn new(head: String) -> Self {
+    pub(super) fn new(head: String) -> Self {
         let characters = head.chars().count();
         Self { text: head, characters, left_out: Vec::new() }
     }
 
     /// The part, if there is room for it.
-    fn add(&mut self, name: &'static str, part: String) {
+    pub(super) fn add(&mut self, name: &'static str, part: String) {
         if part.is_empty() {
             return;
         }
@@ -150,7 +150,7 @@ impl Parts {
         self.text.push_str(&part);
     }
 
-    fn finish(mut self) -> String {
+    pub(super) fn finish(mut self) -> String {
         if !self.left_out.is_empty() {
             self.text.push_str(&format!(
                 "\nLeft out, for it does not fit into a comment: {}. `--format html` has it.\n",
@@ -369,16 +369,16 @@ fn environment_part(environment: &Environment) -> String {
     folded("Environment", &body)
 }
 
-fn section(title: &str, body: &str) -> String {
+pub(super) fn section(title: &str, body: &str) -> String {
     if body.is_empty() { String::new() } else { format!("{title}:\n\n{body}") }
 }
 
 /// Folded away; the title is ours.
-fn folded(title: &str, body: &str) -> String {
+pub(super) fn folded(title: &str, body: &str) -> String {
     format!("<details><summary>{title}</summary>\n\n{body}\n</details>\n")
 }
 
-fn list(title: &str, lines: &[String]) -> String {
+pub(super) fn list(title: &str, lines: &[String]) -> String {
     if lines.is_empty() {
         return String::new();
     }
@@ -388,12 +388,12 @@ fn list(title: &str, lines: &[String]) -> String {
     format!("{title}{items}{}", more(lines.len(), ROWS, "more"))
 }
 
-fn more(all: usize, shown: usize, what: &str) -> String {
+pub(super) fn more(all: usize, shown: usize, what: &str) -> String {
     if all > shown { format!("\n... and {} more {what}\n", all - shown) } else { String::new() }
 }
 
 /// One line as a code span, also within a table.
-fn code(text: impl AsRef<str>) -> String {
+pub(super) fn code(text: impl AsRef<str>) -> String {
     // A backslash before a bar would undo the bar's own.
     let text = text_safety::name(text.as_ref()).replace("\\|", "\\ |").replace('|', "\\|");
     if text.is_empty() {
@@ -405,7 +405,7 @@ fn code(text: impl AsRef<str>) -> String {
 }
 
 /// Several lines as they are.
-fn fence(text: &str) -> String {
+pub(super) fn fence(text: &str) -> String {
     let text = text_safety::body(text);
     let ticks = "`".repeat((longest_run(&text) + 1).max(3));
     format!("{ticks}text\n{}\n{ticks}\n", text.trim_end())
@@ -416,7 +416,7 @@ fn longest_run(text: &str) -> usize {
     text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
 }
 
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }

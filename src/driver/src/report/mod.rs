@@ -7,6 +7,7 @@
 //! whatever it went through before.
 
 mod allowed;
+pub mod bisected;
 mod breakdown;
 mod cases;
 mod columns;
@@ -22,7 +23,7 @@ pub mod ktap;
 pub mod look;
 pub mod markdown;
 pub mod progress;
-mod quantity;
+pub mod quantity;
 mod repeat;
 pub mod selfcheck;
 #[cfg(test)]

@@ -2,6 +2,13 @@
 
 use kregress_wire::Unit;
 
+/// One value with its unit.
+#[must_use]
+pub fn value(value: f64, unit: Unit) -> String {
+    let scale = Scale::of(unit, value);
+    format!("{}{}", scale.number(value), scale.suffix)
+}
+
 /// A unit with a prefix, chosen once so that a median and its spread are
 /// written alike.
 #[derive(Debug, Clone, Copy, PartialEq)]

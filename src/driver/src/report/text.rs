@@ -12,7 +12,7 @@ use crate::results::format::{Run, State};
 use crate::results::{Counts, Standing, Summary};
 
 /// Columns of a line.
-const WIDTH: usize = 72;
+pub(super) const WIDTH: usize = 72;
 /// Metrics of a verdict, and tests, that are listed. A commit message of more
 /// is read by nobody.
 const ROWS: usize = 40;
@@ -233,13 +233,13 @@ pub(super) fn counted(counts: Counts) -> String {
 
 /// Lines of ASCII that are no longer than they may be.
 #[derive(Debug, Default)]
-struct Lines {
-    text: String,
+pub(super) struct Lines {
+    pub(super) text: String,
 }
 
 impl Lines {
     /// One line, cut where it is too long.
-    fn line(&mut self, line: &str) {
+    pub(super) fn line(&mut self, line: &str) {
         let mut line = ascii(line);
         if line.len() > WIDTH {
             line.truncate(WIDTH - 3);
@@ -249,14 +249,14 @@ impl Lines {
         self.text.push('\n');
     }
 
-    fn blank(&mut self) {
+    pub(super) fn blank(&mut self) {
         if !self.text.is_empty() && !self.text.ends_with("\n\n") {
             self.text.push('\n');
         }
     }
 
     /// Words in as many lines as they need, behind a label where there is one.
-    fn wrapped(&mut self, label: &str, text: &str) {
+    pub(super) fn wrapped(&mut self, label: &str, text: &str) {
         let indent = if label.is_empty() { 0 } else { LABEL + 1 };
         for (at, line) in columns::wrap(&ascii(text), WIDTH - indent).iter().enumerate() {
             let label = if at == 0 { label } else { "" };
@@ -264,7 +264,16 @@ impl Lines {
         }
     }
 
-    fn indented(&mut self, indent: usize, text: &str) {
+    /// What an author wrote: names of people and subjects keep their letters.
+    pub(super) fn authored(&mut self, indent: usize, text: &str) {
+        for line in columns::wrap(text, WIDTH - indent) {
+            let line = format!("{:indent$}{line}", "");
+            self.text.push_str(columns::fit(&line, WIDTH).trim_end());
+            self.text.push('\n');
+        }
+    }
+
+    pub(super) fn indented(&mut self, indent: usize, text: &str) {
         for line in columns::wrap(&ascii(text), WIDTH - indent) {
             self.line(&format!("{:indent$}{line}", ""));
         }
@@ -285,14 +294,14 @@ impl Lines {
         }
     }
 
-    fn more(&mut self, all: usize, shown: usize, what: &str) {
+    pub(super) fn more(&mut self, all: usize, shown: usize, what: &str) {
         if all > shown {
             self.line(&format!("  ... and {} more {what}", all - shown));
         }
     }
 
     /// A command, broken where a shell lets it be.
-    fn command(&mut self, command: &[String]) {
+    pub(super) fn command(&mut self, command: &[String]) {
         const ARGUMENTS: usize = 60;
         let mut line = "$".to_owned();
         for word in command.iter().take(ARGUMENTS) {

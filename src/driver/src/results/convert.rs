@@ -137,7 +137,7 @@ fn planned(test: &model::Test, info: &model::RunInfo) -> Test {
     }
 }
 
-fn metric(metric: &model::Metric) -> Metric {
+pub(crate) fn metric(metric: &model::Metric) -> Metric {
     Metric {
         name: metric.name.to_owned(),
         summary: metric.summary.to_owned(),
@@ -147,12 +147,22 @@ fn metric(metric: &model::Metric) -> Metric {
     }
 }
 
-fn machine(machine: &model::Machine) -> Machine {
+pub(crate) fn machine(machine: &model::Machine) -> Machine {
     Machine {
         accel: machine.accel,
         backend: machine.backend,
         cpus: machine.cpus,
         memory_bytes: machine.memory,
+    }
+}
+
+/// The machine that was written down.
+pub(crate) fn from_machine(machine: &Machine) -> model::Machine {
+    model::Machine {
+        accel: machine.accel,
+        backend: machine.backend,
+        cpus: machine.cpus,
+        memory: machine.memory_bytes,
     }
 }
 

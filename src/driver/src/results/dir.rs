@@ -11,6 +11,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::ResultsError;
@@ -100,6 +101,41 @@ impl RunDir {
             Err(error) => return Err(unwritable(error)),
         }
         Ok(Some(Self { id, path, lock }))
+    }
+
+    /// Takes the directory of a run that is over, or whose process died, to go on with
+    /// it. None when another process holds it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no such directory, or its lock cannot be taken.
+    pub fn reopen(path: &Path) -> Result<Option<Self>, ResultsError> {
+        let read = |source| ResultsError::Read { path: path.to_owned(), source };
+        let path = fs::canonicalize(path).map_err(read)?;
+        let (Some(results), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(ResultsError::NoRecord { path });
+        };
+        let id = RunId(name.to_string_lossy().into_owned());
+        let locks = results.join(LOCKS);
+        let lock_path = locks.join(&id.0);
+        let unlockable = |source| ResultsError::Lock { path: lock_path.clone(), source };
+        fs::create_dir_all(&locks).map_err(unlockable)?;
+        for _ in 0..NAME_ATTEMPTS {
+            // A process that died has left its file behind, without a lock on it.
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(&lock_path);
+            let file = file.map_err(unlockable)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(source)) => return Err(unlockable(source)),
+            }
+            // Whoever had it may have taken its name away since it was opened: a lock on
+            // what has no name keeps nobody out.
+            if is_at(&file, &lock_path).map_err(unlockable)? {
+                return Ok(Some(Self { id, path, lock: Lock { path: lock_path.clone(), _file: file } }));
+            }
+        }
+        Ok(None)
     }
 
     /// Name of the run.
@@ -226,6 +262,16 @@ fn is_run_id(name: &str) -> bool {
     digits(part(), 8) && digits(part(), 6) && {
         let suffix = part();
         suffix.len() == 4 && suffix.bytes().all(|b| SUFFIX.contains(&b))
+    }
+}
+
+/// Whether an open file is the one at `path`.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (held.dev(), held.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -79,7 +79,12 @@ pub(crate) struct LineLog<F> {
 impl<F: AppendFile> LineLog<F> {
     /// Goes on with an empty file.
     pub(crate) fn new(file: F) -> Self {
-        Self { file, whole: 0, waiting: Vec::new() }
+        Self::after(file, 0)
+    }
+
+    /// Goes on with a file of so many bytes, all of whole lines.
+    pub(crate) fn after(file: F, whole: u64) -> Self {
+        Self { file, whole, waiting: Vec::new() }
     }
 
     /// Appends a line, which brings its own newline.

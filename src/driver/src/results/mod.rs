@@ -24,8 +24,11 @@ pub(crate) mod testing;
 use std::io;
 use std::path::PathBuf;
 
-pub(crate) use convert::{event as to_event, milliseconds};
+pub(crate) use convert::{
+    event as to_event, from_machine, machine as to_machine, metric as to_metric, milliseconds,
+};
 pub use dir::{BootDir, CONSOLE_LOG, EVENTS_FILE, JUNIT_FILE, RUN_FILE, RunDir, find};
+pub(crate) use disk::LineLog;
 pub use disk::replace;
 pub use fold::{Fold, FoldError};
 pub use format::Run;

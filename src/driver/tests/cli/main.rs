@@ -3,6 +3,7 @@
 //! network.
 
 mod accelerator;
+mod bisect;
 mod boots;
 mod chaos;
 mod compare;

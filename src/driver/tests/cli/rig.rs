@@ -130,7 +130,7 @@ impl Rig {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kregress"));
         command.args(args);
         // What comes first must not depend on how many processors this host has.
-        let boots = ["run", "compare", "selfcheck"];
+        let boots = ["run", "compare", "selfcheck", "bisect"];
         if args.first().is_some_and(|first| boots.contains(first)) && !args.contains(&"--jobs") {
             command.args(["--jobs", "1"]);
         }
@@ -188,6 +188,18 @@ impl Rig {
         let mut runs: Vec<_> = entries.filter(|path| path.join("events.jsonl").exists()).collect();
         runs.sort();
         runs
+    }
+
+    /// Directories of bisections, oldest first.
+    pub(crate) fn sessions(&self) -> Vec<PathBuf> {
+        let all = self.names("project/results/bisect").into_iter();
+        let all = all.map(|name| self.path("project/results/bisect").join(name));
+        all.filter(|path| path.join("bisect.jsonl").exists()).collect()
+    }
+
+    /// What a command is told by its surroundings.
+    pub(crate) fn environment(&self) -> impl Iterator<Item = (OsString, OsString)> {
+        self.env.iter().map(|(key, value)| (key.clone(), value.clone()))
     }
 
     /// Commands of processes that have anything to do with this directory.
@@ -332,6 +344,24 @@ impl<'a> Ended<'a> {
         let left = rig.names("cache/run");
         assert!(left.iter().all(|name| seen.before.scratch.contains(name)), "left behind: {left:?}");
         assert_eq!(rig.names("tmp"), Vec::<String>::new(), "left behind");
+        for session in rig.sessions() {
+            for file in ["bisect.jsonl", "bisect.json", "bisect.log", "report.html"] {
+                let text = fs::read(session.join(file)).unwrap_or_default();
+                check_harmless(file, &String::from_utf8_lossy(&text));
+            }
+        }
+        seen
+    }
+
+    /// It ended with this exit code, while another command works on.
+    #[track_caller]
+    pub(crate) fn exits_beside(self, other: &Started<'_>, code: i32) -> Seen<'a> {
+        let Self { rig, status, stdout, stderr, before } = self;
+        assert_eq!(status.code(), Some(code), "{status}\nstdout:\n{stdout}\nstderr:\n{stderr}");
+        let other = other.child.id().to_string();
+        assert!(Path::new("/proc").join(other).join("exe").exists(), "the other one has ended");
+        let seen = Seen { rig, stdout, stderr, before };
+        seen.check_streams();
         seen
     }
 
@@ -400,6 +430,10 @@ impl Seen<'_> {
         for run in self.rig.runs() {
             let name = run.file_name().expect("a name").to_string_lossy().into_owned();
             text = text.replace(&name, "[RUN]");
+        }
+        for session in self.rig.sessions() {
+            let name = session.file_name().expect("a name").to_string_lossy().into_owned();
+            text = text.replace(&name, "[SESSION]");
         }
         text = text
             .replace(fake_qemu().to_str().expect("UTF-8"), "[QEMU]")

@@ -32,11 +32,17 @@ const SIDES: [(&str, &str); 2] = [("of-base", "base"), ("of-head", "head")];
 
 /// All breakdowns of a comparison.
 pub(super) fn of_comparison(compared: &Compared<'_>) -> Markup {
-    let breakdowns = &compared.comparison.breakdowns;
+    let breakdowns: Vec<&BreakdownChange> = compared.comparison.breakdowns.iter().collect();
+    changes(&breakdowns, &badge(&compared.accel()), "")
+}
+
+/// Breakdowns of two sides, where there are any; the last says what the sides are.
+pub(super) fn changes(breakdowns: &[&BreakdownChange], badge: &Markup, sides: &str) -> Markup {
     html! {
         @if !breakdowns.is_empty() {
             section.long {
-                h2 { "Where teardown spends its time " (badge(&compared.accel())) }
+                h2 { "Where teardown spends its time " (badge) }
+                @if !sides.is_empty() { p.faint.small { (sides) } }
                 (key(2))
                 @for breakdown in breakdowns.iter().take(CHARTS) { (change(breakdown)) }
                 (super::left_out(breakdowns.len(), CHARTS, "breakdowns"))

@@ -6,9 +6,11 @@
 //! function of the record. A plot is for reading, so there are as many as one
 //! reads; what was left out is said.
 
+mod bisected;
 mod breakdown;
 mod comparison;
 mod environment;
+mod history;
 mod plots;
 mod run;
 mod svg;
@@ -18,6 +20,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::compared::{Compared, Verdict};
 use super::text_safety;
+use crate::bisect::bisected::Bisected;
 use crate::results::format::Run;
 
 const STYLE: &str = include_str!("style.css");
@@ -37,6 +40,12 @@ pub fn of_run(run: &Run) -> String {
 #[must_use]
 pub fn of_comparison(compared: &Compared<'_>) -> String {
     comparison::page(compared).into_string()
+}
+
+/// The report of a bisection.
+#[must_use]
+pub fn of_bisection(bisected: &Bisected) -> String {
+    bisected::page(bisected).into_string()
 }
 
 fn page(title: &str, body: &Markup) -> Markup {

@@ -1,6 +1,6 @@
 //! The plots: points of boots with their medians and the interval of the
-//! difference, and time over a number of namespaces. Pure; the only place that
-//! draws with `plotters`.
+//! difference, and time over a number of namespaces. Pure; with `history` the only
+//! place that draws with `plotters`.
 
 use kregress_wire::Unit;
 use maud::{Markup, html};
@@ -14,15 +14,15 @@ use crate::report::quantity::Scale;
 
 /// Units of a drawing's width. About what a phone has, so that text keeps its
 /// size there; larger screens put several side by side.
-const WIDTH: u32 = 360;
+pub(super) const WIDTH: u32 = 360;
 /// Size of text; `plotters` takes a quarter off before it writes it down.
 const TEXT: i32 = 14;
 /// Height of a row of points.
 const ROW: u32 = 40;
 /// Room for the numbers under an axis.
-const AXIS: u32 = 24;
+pub(super) const AXIS: u32 = 24;
 /// Points that are drawn for a row. More than a thousand boots say nothing more.
-const POINTS: usize = 1000;
+pub(super) const POINTS: usize = 1000;
 
 /// What is drawn of a metric.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +56,7 @@ pub(super) struct Difference {
 
 /// Why there is no drawing.
 #[derive(Debug)]
-struct Undrawable;
+pub(super) struct Undrawable;
 
 impl<E: std::error::Error + Send + Sync> From<DrawingAreaErrorKind<E>> for Undrawable {
     fn from(_: DrawingAreaErrorKind<E>) -> Self {
@@ -81,7 +81,7 @@ pub(super) fn growth(family: &Family, inks: &[Ink], label: &str) -> Markup {
     draw_growth(family, inks, label).unwrap_or_else(|Undrawable| cannot())
 }
 
-fn cannot() -> Markup {
+pub(super) fn cannot() -> Markup {
     html! { p.faint { "There are no values that could be drawn." } }
 }
 
@@ -248,7 +248,7 @@ fn write_left(root: &Area<'_>, text: &str, (x, y): (i32, i32)) -> Result<(), Und
     Ok(())
 }
 
-fn text_style() -> TextStyle<'static> {
+pub(super) fn text_style() -> TextStyle<'static> {
     ("sans-serif", TEXT).into_font().color(&Ink::Text.colour())
 }
 
@@ -264,17 +264,17 @@ fn upwards(family: &Family) -> Option<Axis> {
 
 /// A range of values in a unit that people say.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Axis {
-    scale: Scale,
+pub(super) struct Axis {
+    pub(super) scale: Scale,
     /// In that unit.
-    low: f64,
-    high: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
 }
 
 impl Axis {
     /// Room for all of the finite ones; none where they span more than a number
     /// can tell.
-    fn of(unit: Unit, values: &[f64]) -> Option<Self> {
+    pub(super) fn of(unit: Unit, values: &[f64]) -> Option<Self> {
         let finite = || values.iter().copied().filter(|value| value.is_finite());
         let low = finite().fold(f64::INFINITY, f64::min);
         let high = finite().fold(f64::NEG_INFINITY, f64::max);
@@ -294,13 +294,13 @@ impl Axis {
         Some(Self { scale, low: (low - pad).max(floor), high: high + pad })
     }
 
-    fn scaled(&self, value: f64) -> f64 {
+    pub(super) fn scaled(&self, value: f64) -> f64 {
         self.scale.scaled(value)
     }
 
     /// Decimals with which neighbouring grid lines differ.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=9")]
-    fn decimals(&self) -> usize {
+    pub(super) fn decimals(&self) -> usize {
         let step = (self.high - self.low) / 5.0;
         (-step.log10().floor()).clamp(0.0, 9.0) as usize
     }
@@ -308,12 +308,12 @@ impl Axis {
 
 /// A place between -0.3 and 0.3 for the nth point, the same in every report:
 /// multiples of the golden section spread evenly however many there are.
-fn jitter(n: usize) -> f64 {
+pub(super) fn jitter(n: usize) -> f64 {
     ((index(n) * 0.618_033_988_75).fract() - 0.5) * 0.6
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a number of rows or boots")]
-fn index(n: usize) -> f64 {
+pub(super) fn index(n: usize) -> f64 {
     n as f64
 }
 

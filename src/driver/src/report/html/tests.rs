@@ -1,6 +1,7 @@
 //! Of the whole page.
 
 use super::*;
+use crate::report::bisected::testdata as bisections;
 use crate::report::testdata::{self, HOSTILE};
 
 /// Tags of a page with their attributes, as a parser of HTML that is as simple
@@ -14,7 +15,7 @@ fn pages() -> Vec<(&'static str, String)> {
     let run = testdata::run();
     let data = testdata::regression();
     let (hostile, hostile_run) = testdata::hostile();
-    vec![
+    let mut pages = vec![
         ("comparison", of_comparison(&data.compared(&[&run]))),
         ("comparison-unchanged", of_comparison(&testdata::unchanged().compared(&[&run]))),
         ("comparison-empty", of_comparison(&testdata::empty().compared(&[]))),
@@ -22,7 +23,14 @@ fn pages() -> Vec<(&'static str, String)> {
         ("comparison-huge", of_comparison(&testdata::huge(400).compared(&[&run]))),
         ("run", of_run(&run)),
         ("run-hostile", of_run(&hostile_run)),
-    ]
+        ("bisection-finding", of_bisection(&bisections::pass_fail())),
+        ("bisection-exact", of_bisection(&bisections::exact())),
+        ("bisection-hostile", of_bisection(&bisections::hostile())),
+        ("bisection-250", of_bisection(&bisections::long(250))),
+        ("bisection-10000", of_bisection(&bisections::long(10_000))),
+    ];
+    pages.extend(bisections::all().into_iter().map(|(name, it)| (name, of_bisection(&it))));
+    pages
 }
 
 #[test]

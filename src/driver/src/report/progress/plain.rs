@@ -85,7 +85,7 @@ impl Plain {
             }
             RunEvent::TestFinished(result) => {
                 let mut lines = verdict_lines(result, self.look);
-                lines[0] = format!("{} {}", lines[0], self.status.position());
+                lines[0] = format!("{}{}", lines[0], self.status.position());
                 lines
             }
             other => remark(other, self.look).into_iter().collect(),

@@ -152,9 +152,13 @@ impl Status {
         text
     }
 
-    /// `[3/36]`, for lines that stand alone.
+    /// ` [3/36]`, behind lines that stand alone; nothing where nobody knows how many
+    /// there will be.
     pub(super) fn position(&self) -> String {
-        format!("[{}/{}]", self.counts.total(), self.planned)
+        match self.planned {
+            0 => String::new(),
+            planned => format!(" [{}/{planned}]", self.counts.total()),
+        }
     }
 }
 

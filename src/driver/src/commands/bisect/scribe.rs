@@ -1,0 +1,215 @@
+//! From what the engine tells of boots to lines of the record.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::watch::Watch;
+use crate::analysis::{Boot, is_sound};
+use crate::bisect::record::{Asked, BootLine, Line, Outcome, Phase, Question, Target};
+use crate::bisect::session::Session;
+use crate::console::Finding;
+use crate::model::{Accel, BootId, Failure, Observer, RunEvent, TestResult, TroubleKind, Verdict};
+
+/// Writes down the boots of one request, and shows them.
+pub(super) struct Scribe<'a> {
+    session: &'a mut Session,
+    watch: &'a mut Watch,
+    asked: &'a Asked,
+    accel: Accel,
+    /// Boots that run at the same time, and share its cost.
+    beside: usize,
+    boots: BTreeMap<BootId, Seen>,
+    /// The host's fault, which is nobody's verdict.
+    trouble: Option<String>,
+}
+
+/// What was seen of a boot that is not over.
+#[derive(Default)]
+struct Seen {
+    result: Option<TestResult>,
+    findings: Vec<Finding>,
+    ended: Option<Duration>,
+}
+
+impl<'a> Scribe<'a> {
+    pub(super) fn new(
+        session: &'a mut Session,
+        asked: &'a Asked,
+        accel: Accel,
+        beside: usize,
+        watch: &'a mut Watch,
+    ) -> Self {
+        Self { session, watch, asked, accel, beside, boots: BTreeMap::new(), trouble: None }
+    }
+
+    /// Says whether the host carried the boots.
+    ///
+    /// # Errors
+    ///
+    /// Fails where it did not: then no revision is to blame.
+    pub(super) fn finish(self) -> anyhow::Result<()> {
+        match self.trouble {
+            Some(trouble) => Err(anyhow::anyhow!("the host could not carry a boot: {trouble}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the line of a boot when everything is known of it.
+    fn conclude(&mut self, boot: BootId) -> anyhow::Result<()> {
+        let Some(seen) = self.boots.get(&boot) else { return Ok(()) };
+        if seen.result.is_none() || seen.ended.is_none() {
+            return Ok(());
+        }
+        let Some(Seen { result: Some(result), findings, ended }) = self.boots.remove(&boot) else {
+            return Ok(());
+        };
+        self.write(&result, &findings, ended.unwrap_or_default())
+    }
+
+    fn write(&mut self, result: &TestResult, findings: &[Finding], elapsed: Duration) -> anyhow::Result<()> {
+        if let Verdict::Error(trouble) = &result.verdict {
+            match trouble.kind {
+                // It is asked for again.
+                TroubleKind::Interrupted => return Ok(()),
+                TroubleKind::Host => {
+                    self.trouble.get_or_insert_with(|| first_line(&trouble.message));
+                    return Ok(());
+                }
+                TroubleKind::Workload
+                | TroubleKind::Lost
+                | TroubleKind::NotReached
+                | TroubleKind::Protocol
+                | TroubleKind::Unfinished => {}
+            }
+        }
+        let Some(target) = self.asked.targets.iter().find(|target| target.name() == result.kernel.0) else {
+            return Ok(());
+        };
+        let target: Target = target.clone();
+        let question = &self.session.state().plan.question;
+        let line = BootLine {
+            leg: self.asked.leg,
+            phase: self.asked.phase,
+            target,
+            turn: result.turn.repeat,
+            boot: result.boot.map(|boot| boot.0),
+            accel: self.accel.name().to_owned(),
+            seconds: elapsed.as_secs_f64() / self.beside as f64,
+            outcome: match self.asked.phase {
+                Phase::Profile => of_profile(result),
+                Phase::Endpoints | Phase::Search | Phase::Confirm | Phase::Revert => {
+                    outcome(question, result, findings)
+                }
+            },
+            breakdown: match self.asked.phase {
+                Phase::Profile => result.breakdown.clone(),
+                Phase::Endpoints | Phase::Search | Phase::Confirm | Phase::Revert => None,
+            },
+        };
+        self.session.write(Line::Boot(line))?;
+        Ok(())
+    }
+}
+
+impl Observer for Scribe<'_> {
+    fn observe(&mut self, event: &RunEvent) -> anyhow::Result<()> {
+        self.watch.show(event);
+        match event {
+            RunEvent::TestFinished(result) => match result.boot {
+                // What no boot reached has none to wait for.
+                None => self.write(result, &[], Duration::ZERO),
+                Some(boot) => {
+                    self.boots.entry(boot).or_default().result = Some(result.clone());
+                    self.conclude(boot)
+                }
+            },
+            RunEvent::BootFinding { boot, finding } => {
+                self.boots.entry(*boot).or_default().findings.push(finding.clone());
+                Ok(())
+            }
+            RunEvent::BootFinished { boot, elapsed, .. } => {
+                self.boots.entry(*boot).or_default().ended = Some(*elapsed);
+                self.conclude(*boot)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a boot says on the question.
+pub(super) fn outcome(question: &Question, result: &TestResult, outside: &[Finding]) -> Outcome {
+    match question {
+        Question::Metric { metric, .. } => value(&metric.name, result),
+        Question::Test { .. } => match &result.verdict {
+            Verdict::Pass { .. } => Outcome::Clean,
+            Verdict::Fail(failure) => {
+                Outcome::Shows { message: first_line(&failure.message), class: class(failure) }
+            }
+            Verdict::Skip { .. } | Verdict::Error(_) => nothing(result),
+        },
+        Question::Finding { title, .. } => {
+            let found = result.findings.iter().chain(outside).find(|it| it.title.contains(title.as_str()));
+            match (found, &result.verdict) {
+                (Some(finding), _) => {
+                    Outcome::Shows { message: first_line(&finding.title), class: "finding".to_owned() }
+                }
+                (None, Verdict::Pass { .. }) => Outcome::Clean,
+                (None, Verdict::Fail(_) | Verdict::Skip { .. } | Verdict::Error(_)) => nothing(result),
+            }
+        }
+    }
+}
+
+/// What makes a failure this failure: its class and its first line, whatever numbers
+/// and addresses are in it.
+fn class(failure: &Failure) -> String {
+    let mut text = format!("{}: ", failure.kind.name());
+    let line = first_line(&failure.message);
+    for word in line.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let bare = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        if bare.contains(|c: char| c.is_ascii_digit()) {
+            text.push('#');
+            text.push_str(&word[bare.len()..]);
+        } else {
+            text.push_str(word);
+        }
+    }
+    text
+}
+
+/// The value of a metric. After a warning, an oops or a hang there is none.
+fn value(metric: &str, result: &TestResult) -> Outcome {
+    let samples = result.samples.get(metric).map_or(&[][..], Vec::as_slice);
+    match Boot::of(0, samples).filter(|_| is_sound(&result.verdict)) {
+        Some(Boot { value, error }) => Outcome::Value {
+            median: value.median,
+            lowest: value.lowest,
+            highest: value.highest,
+            samples: value.samples,
+            error,
+        },
+        None => nothing(result),
+    }
+}
+
+fn of_profile(result: &TestResult) -> Outcome {
+    match &result.verdict {
+        Verdict::Pass { .. } => Outcome::Clean,
+        Verdict::Fail(_) | Verdict::Skip { .. } | Verdict::Error(_) => nothing(result),
+    }
+}
+
+/// Why a boot says nothing.
+fn nothing(result: &TestResult) -> Outcome {
+    let reason = match &result.verdict {
+        Verdict::Pass { .. } => "the test passed and gave no number".to_owned(),
+        Verdict::Fail(failure) => format!("{}: {}", failure.kind.name(), first_line(&failure.message)),
+        Verdict::Skip { reason } => format!("skipped: {}", first_line(reason)),
+        Verdict::Error(trouble) => format!("{}: {}", trouble.kind.name(), first_line(&trouble.message)),
+    };
+    Outcome::Nothing { reason }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,119 @@
+//! A bisection for programs: what was found as it is, with a version. Printable
+//! as all JSON of ours (`report::json`), and indented, for people look into it.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::ser::{Formatter, PrettyFormatter};
+
+use crate::bisect::bisected::Bisected;
+use crate::report::json::Printable;
+
+/// Version of the document. Its rules are those of `run.json`.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    version: u32,
+    kind: &'static str,
+    #[serde(flatten)]
+    bisected: &'a Bisected,
+}
+
+/// Writes the document, with a newline at its end.
+///
+/// # Errors
+///
+/// Fails when `out` does.
+pub fn write(bisected: &Bisected, mut out: impl Write) -> io::Result<()> {
+    let formatter = Indented { pretty: PrettyFormatter::new(), safe: Printable };
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
+    Document { version: VERSION, kind: "bisection", bisected }.serialize(&mut serializer)?;
+    out.write_all(b"\n")
+}
+
+/// Lines and indents of the one, strings of the other.
+struct Indented<'a> {
+    pretty: PrettyFormatter<'a>,
+    safe: Printable,
+}
+
+impl Formatter for Indented<'_> {
+    fn begin_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.pretty.begin_array(writer)
+    }
+
+    fn end_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.pretty.end_array(writer)
+    }
+
+    fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.pretty.begin_array_value(writer, first)
+    }
+
+    fn end_array_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.pretty.end_array_value(writer)
+    }
+
+    fn begin_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.pretty.begin_object(writer)
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.pretty.end_object(writer)
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.pretty.begin_object_key(writer, first)
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.pretty.begin_object_value(writer)
+    }
+
+    fn end_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.pretty.end_object_value(writer)
+    }
+
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        self.safe.write_string_fragment(writer, fragment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::bisected::testdata;
+
+    fn text(bisected: &Bisected) -> String {
+        let mut bytes = Vec::new();
+        write(bisected, &mut bytes).expect("written");
+        String::from_utf8(bytes).expect("utf-8")
+    }
+
+    #[test]
+    fn the_document_says_what_it_is_and_holds_all_that_was_found() {
+        let json: serde_json::Value = serde_json::from_str(&text(&testdata::confirmed())).expect("json");
+        assert_eq!((&json["version"], &json["kind"]), (&1.into(), &"bisection".into()));
+        assert_eq!(json["ending"]["ending"], "found");
+        assert_eq!(json["answers"][0]["confirmation"]["confirmation"], "confirmed");
+        assert_eq!(json["commits"].as_array().map(Vec::len), Some(40));
+        assert_eq!(json["question"]["metric"]["name"], "drain_time");
+    }
+
+    #[test]
+    fn strings_come_back_as_they_were_and_hold_nothing_that_acts_on_a_terminal() {
+        let it = testdata::hostile();
+        let text = text(&it);
+        assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&text).expect("json");
+        assert_eq!(json["good"]["subject"].as_str(), Some(it.good.subject.as_str()));
+    }
+
+    #[test]
+    fn every_end_can_be_written() {
+        for (name, it) in testdata::all() {
+            assert!(text(&it).starts_with("{\n  \"version\": 1,\n"), "{name}");
+        }
+    }
+}
