@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint rings boots junit html fuzz faults demo deps test-deps virtme-ng bench clean
+.PHONY: run test lint rings boots junit html fuzz faults demo demo-bisect deps test-deps virtme-ng bench clean
 
 # Builds kregress and the default kernel, boots it, runs the smoke suite.
 run: deps
@@ -51,6 +51,12 @@ faults: deps
 demo: deps
 	$(CARGO) build --release --locked
 	KREGRESS=$${CARGO_TARGET_DIR:-target}/release/kregress demos/teardown-regression
+
+# The commit that made it slower, found: a history made from Debian's source packages.
+demo-bisect: deps
+	@scripts/install-deps git
+	$(CARGO) build --release --locked
+	KREGRESS=$${CARGO_TARGET_DIR:-target}/release/kregress demos/bisect-debian/run
 
 # Time from exec to the guest, against bare QEMU and against virtme-ng.
 bench: deps virtme-ng
