@@ -31,6 +31,8 @@ TYPE = re.compile(r"^typedef\b[^;{]*?\b(\w+)\s*;", re.M)
 ENUMS = re.compile(r"\benum\b[^{};()]*\{([^}]*)\}")
 # `typedef int (name)(int)`, with or without an asterisk.
 CALLBACK = re.compile(r"^typedef\b[^;(]*\(\s*\*?\s*(\w+)\s*\)\s*\([^;]*;", re.M)
+# What a source offers to the linker beside its functions.
+DATA = re.compile(r"^(?:EXPORT_SYMBOL(?:_GPL)?|DEFINE_STATIC_KEY_(?:TRUE|FALSE))\((\w+)", re.M)
 # Begins in the first column, as functions of the kernel do.
 FUNCTION = re.compile(r"^(?!static\b(?! inline| __always_inline)|#|return\b)[A-Za-z_][\w \t*\n]*?\b(\w+)\(", re.M)
 # `int (*name)(` of a table of functions.
@@ -117,6 +119,8 @@ def read(path, text):
     side.used_fields = Counter(USED_FIELD.findall(code))
     side.declared = set(FUNCTION.findall(code)) - WORDS
     side.macros = set(DEFINE.findall(code))
+    if path.endswith(".c"):
+        side.declared |= set(DATA.findall(code))
     if path.endswith(".h"):
         for pattern in (DEFINE, GUARD, TAG, TYPE, SLOT):
             side.declared |= set(pattern.findall(code))
