@@ -38,25 +38,29 @@ struct Cli {
     command: Command,
 }
 
+/// Heading of the options that every command takes: without one of their own they
+/// stand between those of a command.
+const SHARED: &str = "Options of every command";
+
 #[derive(Debug, Args)]
 struct Shared {
     /// Machine to boot on: accel=auto|kvm|tcg|icount, backend=qemu|virtme-ng, cpus=N, memory=SIZE
-    #[arg(long, global = true, value_name = "KEY=VALUE,...")]
+    #[arg(long, global = true, help_heading = SHARED, value_name = "KEY=VALUE,...")]
     machine: Option<String>,
     /// Directory of the run directories
-    #[arg(long, global = true, value_name = "DIR", default_value = "results")]
+    #[arg(long, global = true, help_heading = SHARED, value_name = "DIR", default_value = "results")]
     results: PathBuf,
     /// Configuration in place of kregress.yaml
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = SHARED, value_name = "FILE")]
     config: Option<PathBuf>,
     /// What stdout carries: text for people or one JSON event per line
-    #[arg(long, global = true, value_enum, default_value_t = Message::Human)]
+    #[arg(long, global = true, help_heading = SHARED, value_enum, default_value_t = Message::Human)]
     message_format: Message,
     /// Compilations at once, and boots side by side [default: one per CPU, boots as memory allows]
-    #[arg(long, short = 'j', global = true, value_name = "N")]
+    #[arg(long, short = 'j', global = true, help_heading = SHARED, value_name = "N")]
     jobs: Option<NonZeroUsize>,
     /// Seed of everything random
-    #[arg(long, global = true, value_name = "N", default_value_t = 1)]
+    #[arg(long, global = true, help_heading = SHARED, value_name = "N", default_value_t = 1)]
     seed: u64,
 }
 

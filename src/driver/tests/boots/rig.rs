@@ -2,12 +2,28 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread;
 
 use serde_json::Value;
+
+/// Where the results of tests that fail are kept; without it they go with the rest.
+const KEEP: &str = "KREGRESS_TEST_KEEP";
 
 /// A results directory of its own, and a place for configuration files.
 pub(crate) struct Rig {
     dir: tempfile::TempDir,
+}
+
+/// Such a failure may not come again: what the machine did is all there is to look at.
+#[expect(clippy::disallowed_methods, clippy::print_stderr, reason = "a test that fails says where to look")]
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let (true, Some(keep)) = (thread::panicking(), std::env::var_os(KEEP)) else { return };
+        let name = thread::current().name().unwrap_or("test").replace("::", "-");
+        let kept = PathBuf::from(keep).join(format!("{name}-{}", std::process::id()));
+        let copied = Command::new("cp").arg("-a").arg(self.path()).arg(&kept).status();
+        eprintln!("results kept in {}: {copied:?}", kept.display());
+    }
 }
 
 /// What one invocation left.
