@@ -166,7 +166,7 @@ struct BisectWords {
     /// A revision without the change; more of them leave out what they contain
     #[arg(long, value_name = "REV", conflicts_with_all = ["resume", "replay", "git_bisect"])]
     good: Vec<String>,
-    /// The revision with the change [with --git-bisect: HEAD]
+    /// The revision with the change [with --git-bisect: the one that git has checked out]
     #[arg(long, value_name = "REV", conflicts_with_all = ["resume", "replay"])]
     bad: Option<String>,
     /// The number that changed
@@ -237,7 +237,7 @@ impl BisectWords {
             };
             let once = Once {
                 tree: self.tree.unwrap_or_else(|| ".".to_owned()),
-                revision: self.bad.unwrap_or_else(|| "HEAD".to_owned()),
+                revision: self.bad,
                 want,
                 threshold: self.threshold,
                 boots: self.boots,

@@ -43,7 +43,7 @@ pub use kconfig::Lacking;
 pub use running::running;
 pub use source::{
     Between, Commit, Endpoint, History, HistoryError, Parents, Patched, Reverted, SourceError, apply,
-    history, revert,
+    bisecting, history, revert,
 };
 pub use store::Store;
 

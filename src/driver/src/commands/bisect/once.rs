@@ -4,7 +4,7 @@
 //! host cannot go on.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use kregress_wire::{Better, Unit};
@@ -16,7 +16,7 @@ use crate::analysis::stats::median;
 use crate::bisect::record::{Outcome, Question};
 use crate::commands::{Context, fail, usage};
 use crate::console::Finding;
-use crate::kernel::{self, Fault, Lacking};
+use crate::kernel::{self, Fault, Lacking, Tools};
 use crate::lab::{self, BootNumbers, Host, Lab, Measurement, Quiet, Slots};
 use crate::model::{BootId, Edit, KernelSpec, Observer, RunEvent, Source, TestResult, TroubleKind, Verdict};
 use crate::report::text_safety;
@@ -40,8 +40,8 @@ const RUNS: &str = "git-bisect";
 pub struct Once {
     /// An entry of `kregress.yaml`, or the path of a repository.
     pub tree: String,
-    /// The revision: what git has checked out, if nothing else is said.
-    pub revision: String,
+    /// The revision, if it is not the one that git's bisection waits for.
+    pub revision: Option<String>,
     /// What is measured.
     pub want: Want,
     /// Beyond this value a revision is bad: a number with or without a unit, `5ms`.
@@ -88,7 +88,12 @@ pub fn run(context: &Context, once: &Once) -> u8 {
 fn measure(context: &Context, once: &Once) -> anyhow::Result<Said> {
     let project = context.project()?;
     let machine = context.machine(&project)?;
-    let (repository, spec) = ask::tree(&project, &once.tree, &once.revision)?;
+    let (repository, spec) = ask::tree(&project, &once.tree, once.revision.as_deref().unwrap_or("HEAD"))?;
+    let revision = match &once.revision {
+        Some(revision) => revision.clone(),
+        // Not HEAD of the tree: it may be another work tree, where HEAD stands still.
+        None => kernel::bisecting(Path::new("."), &repository, &Tools::from_environment()).map_err(usage)?,
+    };
     let (question, test) = ask::question(&project, &once.want)?;
     let threshold = match (&question, once.threshold.as_deref()) {
         (Question::Metric { metric, .. }, Some(text)) => Some(threshold(text, metric.unit).map_err(usage)?),
@@ -109,12 +114,12 @@ fn measure(context: &Context, once: &Once) -> anyhow::Result<Said> {
     let source = match &once.fix_build {
         Some(patch) => Source::Edited {
             repository,
-            revision: once.revision.clone(),
+            revision,
             edits: vec![Edit::Fix(std::fs::canonicalize(patch).map_err(|error| {
                 usage(anyhow::anyhow!("cannot read the patch `{}`: {error}", patch.display()))
             })?)],
         },
-        None => Source::Git { repository, revision: once.revision.clone() },
+        None => Source::Git { repository, revision },
     };
     let spec = KernelSpec { source, ..spec };
     let lab = Lab::equip(machine.backend, &cache()?)?;

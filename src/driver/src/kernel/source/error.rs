@@ -82,6 +82,16 @@ pub enum SourceError {
         /// Its words.
         said: String,
     },
+    /// Nothing that `git bisect run` could have started us for.
+    #[error(
+        "neither the current directory nor `{}` has a bisection of git's under way\n\
+         hint: `git bisect run` starts this; to measure one revision by hand, name it with --bad REV",
+        repository.display()
+    )]
+    NoBisection {
+        /// The tree that was named.
+        repository: PathBuf,
+    },
     /// A tree of files that no commit is known of.
     #[error("`{revision}` is a tree without a commit\nhint: name a commit, a branch or a tag")]
     NotCommit {

@@ -6,6 +6,7 @@
 //! plain directory with all output elsewhere.
 
 mod archive;
+mod bisecting;
 mod checkout;
 mod edit;
 mod error;
@@ -19,6 +20,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(super) use archive::{Packing, find_archive, unpack};
+pub use bisecting::bisecting;
 pub use edit::{Patched, Reverted, apply, revert};
 pub use error::SourceError;
 pub use log::{Between, Commit, Endpoint, History, HistoryError, Parents, history};

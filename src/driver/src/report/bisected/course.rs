@@ -142,15 +142,15 @@ fn outcome(bisected: &Bisected, row: &Row) -> String {
     }
 }
 
-/// Median of boots with its unit, or how many failed.
+/// Median of boots with its unit, or how many show it.
 pub(crate) fn middle(question: &Question, values: &[f64]) -> String {
     match question {
         Question::Metric { metric, .. } => {
             median(values).map_or_else(String::new, |middle| Scale::of(metric.unit, middle).quantity(middle))
         }
         Question::Test { .. } | Question::Finding { .. } => {
-            let failed = values.iter().filter(|value| **value > 0.5).count();
-            format!("{failed} of {} failed", values.len())
+            let shown = values.iter().filter(|value| **value > 0.5).count();
+            format!("{shown} of {} {}", values.len(), words::verb(question))
         }
     }
 }

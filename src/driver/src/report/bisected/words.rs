@@ -190,7 +190,7 @@ pub(crate) fn effect(question: &Question, effect: &Effect) -> String {
 }
 
 /// What boots did that show it.
-fn verb(question: &Question) -> &'static str {
+pub(crate) fn verb(question: &Question) -> &'static str {
     match question {
         Question::Finding { .. } => "seen",
         Question::Metric { .. } | Question::Test { .. } => "failed",

@@ -165,6 +165,7 @@ impl Status {
 /// `420 of about 3100 objects`.
 pub(super) fn objects(done: u64, estimated: u64) -> String {
     match estimated {
+        0 if done == 1 => "1 object".to_owned(),
         0 => format!("{done} objects"),
         _ => format!("{done} of about {estimated} objects"),
     }

@@ -39,6 +39,16 @@ fn the_exit_code_is_that_of_git() {
 }
 
 #[test]
+fn without_a_revision_and_without_a_bisection_of_gits_nothing_is_measured() {
+    let history = History::new(&fast_and_slow(), &line(4, 2, "slow"));
+    let rig = &history.rig;
+    let words = [&["bisect", "--git-bisect", "--tree", "linux"], TIMED, BEYOND].concat();
+    let seen = rig.kregress(&words).exits(128);
+    assert!(seen.stderr.contains("has a bisection of git's under way"), "{}", seen.stderr);
+    assert!(seen.stderr.contains("hint: "), "{}", seen.stderr);
+}
+
+#[test]
 fn of_a_kernel_that_dies_nothing_is_said() {
     let history = History::new(
         &[("whole", FakeKernel::new()), ("dying", FakeKernel::new().test("b/plain", Behaviour::Die(1)))],
