@@ -14,6 +14,7 @@ use super::record::{Asked, KernelOutcome, Phase, Question, Target};
 use super::search::{self, Search, Step};
 use super::state::{Missing, State};
 use crate::analysis::bisect::{Class, Forecast};
+use crate::model::first_line;
 
 /// Share of the difference between the endpoints that the answers have to explain; with
 /// less there is another contributor.
@@ -378,8 +379,7 @@ impl Walker<'_> {
         let without = Target::Without(hash.clone());
         let bad = Target::Commit(self.state.plan.bad.hash.clone());
         if let Some(reason) = self.unbuildable(&without) {
-            let reason = reason.lines().next().unwrap_or_default().to_owned();
-            found.reverted = Reverted::Failed { reason };
+            found.reverted = Reverted::Failed { reason: first_line(reason) };
             return None;
         }
         found.reverted = match self.pair(Phase::Revert, Aim::Verdict, Some(judge), [&without, &bad]) {

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::commands::pair::PROFILE;
 use crate::commands::{Context, usage};
 use crate::config::{self, Project};
-use crate::kernel::{self, Between, Endpoint, Fault, Tools};
+use crate::kernel::{self, Between, Fault, Tools};
 use crate::lab::Quiet;
 use crate::model::{KernelSpec, Source, Suite, Test};
 use crate::results::{to_machine, to_metric};
@@ -45,12 +45,9 @@ pub(super) fn begin(context: &Context, search: &Search) -> anyhow::Result<Sessio
             Fault::Request | Fault::Tree => usage(error),
             Fault::Host | Fault::Interrupted => error.into(),
         })?;
-    let commits = history.commits.into_iter().map(|it| Candidate {
-        commit: Commit { hash: it.hash, subject: it.subject, author: it.author, date: it.date },
-        parents: it.parents,
-        files: it.files,
-    });
-    let mut commits: Vec<Candidate> = commits.collect();
+    let candidate =
+        |it: kernel::Candidate| Candidate { commit: commit(it.commit), parents: it.parents, files: it.files };
+    let mut commits: Vec<Candidate> = history.commits.into_iter().map(candidate).collect();
     // What is outside of the paths and behind the last commit inside is the bad end's.
     if let Some(last) =
         commits.len().checked_sub(1).filter(|last| commits[*last].commit.hash != history.bad.hash)
@@ -90,8 +87,9 @@ pub(super) fn begin(context: &Context, search: &Search) -> anyhow::Result<Sessio
     })?)
 }
 
-fn commit(endpoint: Endpoint) -> Commit {
-    let Endpoint { hash, subject, author, date } = endpoint;
+/// As the record has it.
+fn commit(commit: kernel::Commit) -> Commit {
+    let kernel::Commit { hash, subject, author, date } = commit;
     Commit { hash, subject, author, date }
 }
 

@@ -266,7 +266,7 @@ impl Shop {
         let beside = slots.side_by_side.min(missing.boots.len()).max(1);
         let mut scribe = Scribe::new(session, &missing.asked, decision.accel, beside, watch);
         lab::measure(&self.lab, &measurements, slots, &mut numbers, &mut scribe)?;
-        scribe.finish()
+        Ok(scribe.finish()?)
     }
 
     /// Rules of the project for known findings that hold for this tree.

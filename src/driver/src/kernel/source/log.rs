@@ -39,9 +39,9 @@ pub enum Parents {
     First,
 }
 
-/// One end of a history.
+/// A commit, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct Commit {
     /// All digits of it.
     pub hash: String,
     /// First line of its message. Anybody may have written it: it can hold any
@@ -55,40 +55,32 @@ pub struct Endpoint {
 
 /// A commit that could have made the difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Commit {
-    /// All digits of it.
-    pub hash: String,
+pub struct Candidate {
+    /// Who.
+    pub commit: Commit,
     /// Where its parents are in [`History::commits`], always before itself;
     /// those outside are left out. With paths the nearest ancestors that
     /// [`history`] kept.
     pub parents: Vec<usize>,
-    /// First line of its message, hostile as in [`Endpoint`].
-    pub subject: String,
-    /// `Name <email>`.
-    pub author: String,
-    /// When it was committed, as in ISO 8601.
-    pub date: String,
     /// Every file that it changed, also outside of the paths asked for. Of a
     /// merge those that are as in none of its parents; where only first parents
     /// are followed, all that differ from the first.
     pub files: Vec<String>,
-    /// How many parents it has, those outside included: more than one is a merge.
-    pub parent_count: usize,
 }
 
 /// Commits from good to bad.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
     /// The good end that is measured.
-    pub good: Endpoint,
+    pub good: Commit,
     /// More commits that are known to be good.
-    pub others_good: Vec<Endpoint>,
+    pub others_good: Vec<Commit>,
     /// The bad end that is measured. Where paths leave it out of `commits`, the
     /// last of these has the same files below the paths.
-    pub bad: Endpoint,
+    pub bad: Commit,
     /// Parents before children; never empty. All others are ancestors of the
     /// last one.
-    pub commits: Vec<Commit>,
+    pub commits: Vec<Candidate>,
 }
 
 /// Why there is no history to search.
@@ -152,7 +144,7 @@ pub enum HistoryError {
         /// As given.
         paths: Vec<String>,
     },
-    /// Suspects that are not there.
+    /// Candidates that are not there.
     #[error(
         "`{}` is shallow: commits between `{good}` and `{bad}` are missing\n\
          hint: `git fetch --unshallow` brings the rest of its history",
@@ -284,13 +276,13 @@ impl Log<'_> {
         })
     }
 
-    fn endpoints(&self, hashes: &[String]) -> Result<Vec<Endpoint>, HistoryError> {
+    fn endpoints(&self, hashes: &[String]) -> Result<Vec<Commit>, HistoryError> {
         if hashes.is_empty() {
             return Ok(Vec::new());
         }
         let cmd = self.git().args(["log", "--no-walk=unsorted", "--no-patch"]).args(PLAIN);
         let records = self.records(&cmd.args(hashes))?;
-        Ok(records.into_iter().map(Record::endpoint).collect())
+        Ok(records.into_iter().map(Record::commit).collect())
     }
 
     /// No commit between the ends may be one whose parents were cut off.
@@ -369,8 +361,8 @@ struct Record {
 }
 
 impl Record {
-    fn endpoint(self) -> Endpoint {
-        Endpoint { hash: self.hash, subject: self.subject, author: self.author, date: self.date }
+    fn commit(self) -> Commit {
+        Commit { hash: self.hash, subject: self.subject, author: self.author, date: self.date }
     }
 }
 
@@ -407,19 +399,15 @@ fn records(bytes: &[u8]) -> Option<Vec<Record>> {
 }
 
 /// Turns names of parents into places.
-fn commits(records: Vec<Record>) -> Vec<Commit> {
+fn commits(records: Vec<Record>) -> Vec<Candidate> {
     let places: HashMap<_, _> =
         records.iter().enumerate().map(|(place, record)| (record.hash.clone(), place)).collect();
-    let commit = |record: Record| Commit {
-        parent_count: record.parents.len(),
+    let candidate = |mut record: Record| Candidate {
         parents: record.parents.iter().filter_map(|parent| places.get(parent).copied()).collect(),
-        hash: record.hash,
-        subject: record.subject,
-        author: record.author,
-        date: record.date,
-        files: record.files,
+        files: std::mem::take(&mut record.files),
+        commit: record.commit(),
     };
-    records.into_iter().map(commit).collect()
+    records.into_iter().map(candidate).collect()
 }
 
 #[cfg(test)]

@@ -64,25 +64,25 @@ fn questions_that_nobody_can_answer_are_refused() {
     let asked = |words: &[&str]| {
         told(&history, &[&["--tree", "linux", "--good", "main~4", "--bad", "main"], words].concat())
     };
-    insta::assert_snapshot!(asked(&["--metric", "b/timed:weather"]), @"
-    error: test `b/timed` has no metric `weather`
+    insta::assert_snapshot!(asked(&["--metric", "b/created:weather"]), @"
+    error: test `b/created` has no metric `weather`
     hint: it has create_time
     ");
-    insta::assert_snapshot!(asked(&["--metric", "b/timed"]), @"
-    error: `b/timed` names no metric
+    insta::assert_snapshot!(asked(&["--metric", "b/created"]), @"
+    error: `b/created` names no metric
     hint: like this: `netns-teardown/drain[namespaces=200]:drain_time`; `kregress list metrics` shows them
     ");
     insta::assert_snapshot!(asked(&["--metric", "b:create_time"]), @"
     error: `b` names 4 tests, and a bisection follows one
-    hint: for instance `b/drained`, `b/timed`, `b/counted`, `b/plain`
+    hint: for instance `b/timed`, `b/counted`, `b/plain`, `b/created`
     ");
     insta::assert_snapshot!(asked(&["--test", "b/nothing"]), @"
     error: unknown test `b/nothing`
-    hint: known tests: `b/drained`, `b/timed`, `b/counted`, `b/plain`
+    hint: known tests: `b/timed`, `b/counted`, `b/plain`, `b/created`
     ");
     insta::assert_snapshot!(asked(&["--test", "b"]), @"
     error: `b` names 4 tests, and a bisection follows one
-    hint: for instance `b/drained`, `b/timed`, `b/counted`, `b/plain`
+    hint: for instance `b/timed`, `b/counted`, `b/plain`, `b/created`
     ");
     insta::assert_snapshot!(asked(&[TIMED[0], TIMED[1], "--format", "junit"]), @"
     error: a bisection is no list of tests: it has no such form
