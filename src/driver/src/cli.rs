@@ -276,9 +276,8 @@ impl BisectWords {
         })?;
         let tree = self.tree.clone().ok_or_else(|| missing("no tree is named", "--tree TREE"))?;
         let bad = self.bad.clone().ok_or_else(|| missing("no bad revision is named", "--bad REV"))?;
-        if self.good.is_empty() {
-            return Err(missing("no good revision is named", "--good REV"));
-        }
+        let (good, others_good) =
+            self.good.split_first().ok_or_else(|| missing("no good revision is named", "--good REV"))?;
         let confidence = sure(self.confidence.unwrap_or(CONFIDENCE))?;
         let usual = match quiet {
             Quiet::Alone => crate::analysis::QUIET_FLOOR,
@@ -286,7 +285,8 @@ impl BisectWords {
         };
         Ok(Search {
             tree,
-            good: self.good.clone(),
+            good: good.clone(),
+            others_good: others_good.to_vec(),
             bad,
             want,
             paths: self.paths.clone(),

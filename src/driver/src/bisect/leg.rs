@@ -133,7 +133,7 @@ pub(super) fn known(state: &State, leg: &Leg, judge: Judge) -> Known {
         let candidate = state.candidate(hash).and_then(|it| position.get(&it));
         let Some(member) = candidate.copied().filter(|member| *member != tip) else { continue };
         match outcome {
-            KernelOutcome::Unbuildable { reason } => {
+            KernelOutcome::Unbuildable { reason, .. } => {
                 known.aside.insert(member, format!("cannot be built: {}", first_line(reason)));
             }
             KernelOutcome::Ready { image: Some(image), .. } => match images.get(image.as_str()) {

@@ -221,8 +221,8 @@ pub(super) fn suspects(state: &State, leg: &Leg, probabilities: &[f64]) -> Vec<(
 }
 
 /// What a search costs before anything is known of the effect.
-pub(super) fn before_the_first_boot(state: &State) -> Forecast {
-    let shares = vec![1.0 / state.plan.commits.len().max(1) as f64; state.plan.commits.len()];
+pub(super) fn before_the_first_boot(state: &State, leg: &Leg) -> Forecast {
+    let shares = vec![1.0 / leg.members.len() as f64; leg.members.len()];
     let costs =
         Costs { boot: state.boot_seconds(), build: state.build_seconds(), cached: Default::default() };
     forecast(&shares, Kind::Levels { layout: 0.0 }, None, &costs, state.plan.confidence)

@@ -22,9 +22,6 @@ pub(super) fn begin(context: &Context, search: &Search) -> anyhow::Result<Sessio
     let machine = context.machine(&project)?;
     let (repository, spec) = tree(&project, &search.tree, &search.bad)?;
     let (question, test) = question(&project, &search.want)?;
-    if search.good.is_empty() {
-        return Err(usage(anyhow::anyhow!("no good revision is named\nhint: --good REV")));
-    }
     if let Some(patch) = &search.fix_build
         && !patch.is_file()
     {
@@ -36,6 +33,7 @@ pub(super) fn begin(context: &Context, search: &Search) -> anyhow::Result<Sessio
     let between = Between {
         repository: &repository,
         good: &search.good,
+        others_good: &search.others_good,
         bad: &search.bad,
         paths: &search.paths,
         parents: search.parents,

@@ -52,8 +52,10 @@ pub enum Want {
 pub struct Search {
     /// An entry of `kregress.yaml`, or the path of a repository.
     pub tree: String,
-    /// Revisions without the change; the first one is measured.
-    pub good: Vec<String>,
+    /// The revision without the change.
+    pub good: String,
+    /// Others of which it is said that they are without it.
+    pub others_good: Vec<String>,
     /// The revision with it.
     pub bad: String,
     /// What is searched for.

@@ -19,8 +19,10 @@ use crate::kernel::error::{Fault, KernelProblem};
 pub struct Between<'a> {
     /// The user's repository: its top or its `.git`.
     pub repository: &'a Path,
-    /// Revisions that are known to be good; the first is the one to measure.
-    pub good: &'a [String],
+    /// A revision that is known to be good: the one to measure.
+    pub good: &'a str,
+    /// More of them.
+    pub others_good: &'a [String],
     /// A revision that is known to be bad.
     pub bad: &'a str,
     /// Only commits that change something below these, relative to the top of
@@ -89,9 +91,6 @@ pub enum HistoryError {
     /// The repository or a revision is not there, or git does not want to.
     #[error(transparent)]
     Problem(#[from] KernelProblem),
-    /// Nothing to begin at.
-    #[error("no good revision is given\nhint: name a commit, a branch or a tag from before the change")]
-    NoGood,
     /// No difference to search for.
     #[error("`{good}` and `{bad}` are the same commit {hash}\nhint: the good one has to be an older one")]
     Same {
@@ -216,13 +215,13 @@ pub fn history(asked: &Between<'_>, tools: &Tools) -> Result<History, HistoryErr
     let log = Log { repository: &repository, asked };
     let bad = repository.commit(asked.bad)?;
     let mut good = Vec::new();
-    for revision in asked.good {
+    for revision in std::iter::once(asked.good).chain(asked.others_good.iter().map(String::as_str)) {
         let hash = repository.commit(revision)?;
         log.check_order(revision, &hash, &bad)?;
         good.push(hash);
     }
     let mut others_good = log.endpoints(&good)?.into_iter();
-    let good_end = others_good.next().ok_or(HistoryError::NoGood)?;
+    let good_end = others_good.next().ok_or_else(|| log.unreadable())?;
     let bad_end = log.endpoints(std::slice::from_ref(&bad))?.pop().ok_or_else(|| log.unreadable())?;
     log.check_whole(&good, &bad)?;
     let commits = commits(log.between(&good, &bad)?);
@@ -249,7 +248,7 @@ impl Log<'_> {
     }
 
     fn good(&self) -> String {
-        self.asked.good.first().cloned().unwrap_or_default()
+        self.asked.good.to_owned()
     }
 
     /// Whether a good commit is an ancestor of the bad one, and if not, why.
@@ -277,9 +276,6 @@ impl Log<'_> {
     }
 
     fn endpoints(&self, hashes: &[String]) -> Result<Vec<Commit>, HistoryError> {
-        if hashes.is_empty() {
-            return Ok(Vec::new());
-        }
         let cmd = self.git().args(["log", "--no-walk=unsorted", "--no-patch"]).args(PLAIN);
         let records = self.records(&cmd.args(hashes))?;
         Ok(records.into_iter().map(Record::commit).collect())

@@ -48,9 +48,11 @@ impl Grown {
         paths: &[&str],
         parents: Parents,
     ) -> Result<History, HistoryError> {
-        let good: Vec<_> = good.iter().map(ToString::to_string).collect();
+        let (good, others) = good.split_first().expect("a good one");
+        let others: Vec<_> = others.iter().map(ToString::to_string).collect();
         let paths: Vec<_> = paths.iter().map(ToString::to_string).collect();
-        let asked = Between { repository: self.path(), good: &good, bad, paths: &paths, parents };
+        let asked =
+            Between { repository: self.path(), good, others_good: &others, bad, paths: &paths, parents };
         history(&asked, &Tools::from_environment())
     }
 
@@ -302,10 +304,6 @@ fn ends_that_are_the_wrong_way_round_or_apart_say_what_to_do() {
 #[test]
 fn revisions_that_are_none_and_paths_without_commits_are_named() {
     let grown = merged();
-    insta::assert_snapshot!(grown.refused(&[], "last", &[]), @r"
-    no good revision is given
-    hint: name a commit, a branch or a tag from before the change
-    ");
     insta::assert_snapshot!(grown.refused(&["god"], "last", &[]), @r"
     `god` is no revision of `TMP`
     hint: there is `good`
@@ -323,7 +321,14 @@ fn revisions_that_are_none_and_paths_without_commits_are_named() {
 #[test]
 fn a_directory_without_repository_is_named() {
     let dir = tempfile::tempdir().expect("tempdir");
-    let asked = Between { repository: dir.path(), good: &[], bad: "x", paths: &[], parents: Parents::All };
+    let asked = Between {
+        repository: dir.path(),
+        good: "x",
+        others_good: &[],
+        bad: "y",
+        paths: &[],
+        parents: Parents::All,
+    };
     let error = history(&asked, &Tools::from_environment()).expect_err("no repository").to_string();
     assert!(error.contains("` is not a git repository\nhint: "), "{error}");
 }
