@@ -16,7 +16,7 @@ use anyhow::Context as _;
 
 use self::drive::{Stopped, drive};
 use self::kernels::Shop;
-pub use self::once::{Once, run as once};
+pub use self::once::{ABORT, Once, refuse, run as once};
 use super::report::{Form, ReportFormat};
 use super::{Context, HOST, INTERRUPTED, MessageFormat, PASSED, usage};
 use crate::bisect::bisected::{Bisected, Confirmation, Ending};

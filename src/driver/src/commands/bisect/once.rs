@@ -30,7 +30,7 @@ const BAD: u8 = 1;
 /// This revision cannot be tested.
 const SKIP: u8 = 125;
 /// Ends `git bisect run`.
-const ABORT: u8 = 128;
+pub const ABORT: u8 = 128;
 
 /// Directory of these runs below the results.
 const RUNS: &str = "git-bisect";
@@ -78,11 +78,16 @@ pub fn run(context: &Context, once: &Once) -> u8 {
             let _ = std::io::Write::write_all(&mut out, format!("{}\n", text_safety::title(text)).as_bytes());
             code
         }
-        Err(error) => {
-            let _ = fail(&error);
-            ABORT
-        }
+        Err(error) => refuse(&error),
     }
+}
+
+/// Says what is wrong. Gives the exit code that ends git's bisection: any other would be
+/// a verdict on a commit.
+#[must_use]
+pub fn refuse(error: &anyhow::Error) -> u8 {
+    let _ = fail(error);
+    ABORT
 }
 
 fn measure(context: &Context, once: &Once) -> anyhow::Result<Said> {

@@ -31,6 +31,9 @@ fn the_exit_code_is_that_of_git() {
         ("main", TIMED),
         ("main", &["--metric", "b/created:create_time", "--threshold", "much"]),
         ("nowhere", &timed),
+        ("main", &[]),
+        ("main", &["--metrik", "b/created:create_time"]),
+        ("main", &["--test", "b/plain", "--boots", "none"]),
     ] {
         let seen = rig.kregress(&once(revision, words)).exits(128);
         assert!(seen.stderr.starts_with("error: "), "{}", seen.stderr);

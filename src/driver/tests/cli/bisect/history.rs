@@ -17,7 +17,7 @@ use kregress::exec::Cmd;
 use serde_json::Value;
 
 use crate::fake_kernel::{Behaviour, FakeKernel, SampleRule};
-use crate::record::{check_harmless, list, word};
+use crate::record::{check_bisection, check_harmless, list, word};
 use crate::rig::{Ended, MEASURED, Rig, Started};
 
 /// A test of the same suite whose times are not those of a teardown: nobody asks where
@@ -392,7 +392,9 @@ impl Session {
     /// What was found, as it lies beside the record.
     #[track_caller]
     pub(crate) fn found(&self) -> Value {
-        serde_json::from_str(&self.text("bisect.json")).expect("JSON")
+        let found = serde_json::from_str(&self.text("bisect.json")).expect("JSON");
+        check_bisection(&found);
+        found
     }
 
     /// The commits of the answers.

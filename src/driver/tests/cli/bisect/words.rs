@@ -18,6 +18,10 @@ fn told(history: &History, words: &[&str]) -> String {
 #[test]
 fn what_is_missing_is_named_with_the_flag_that_gives_it() {
     let history = history();
+    insta::assert_snapshot!(told(&history, &[]), @"
+    error: nothing says what is searched for
+    hint: --metric SUITE/TEST:METRIC, or --test SUITE/TEST; `kregress bisect --help` shows all
+    ");
     insta::assert_snapshot!(told(&history, &["--tree", "linux", "--bad", "main", TIMED[0], TIMED[1]]), @"
     error: no good revision is named
     hint: --good REV; `kregress bisect --help` shows all
