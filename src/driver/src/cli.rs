@@ -176,7 +176,7 @@ struct BisectWords {
     #[arg(long, value_name = "SUITE/TEST", conflicts_with_all = ["resume", "replay"])]
     test: Option<String>,
     /// A part of the title of a finding in the kernel log: `KASAN: use-after-free`
-    #[arg(long, value_name = "TEXT", requires = "test")]
+    #[arg(long, value_name = "TEXT", requires = "test", conflicts_with = "metric")]
     finding: Option<String>,
     /// Only commits that change something there; may be given several times
     #[arg(long = "path", value_name = "PATH", conflicts_with_all = ["resume", "replay", "git_bisect"])]
@@ -209,7 +209,7 @@ struct BisectWords {
     #[arg(long, value_name = "SESSION", conflicts_with = "git_bisect")]
     replay: Option<String>,
     /// Measure one revision for `git bisect run`: exit code 0 good, 1 bad, 125 skip, 128 stop
-    #[arg(long, requires = "begin")]
+    #[arg(long)]
     git_bisect: bool,
     /// With --git-bisect: the value beyond which the metric is bad
     #[arg(long, value_name = "VALUE", requires = "git_bisect", allow_hyphen_values = true)]
@@ -232,8 +232,9 @@ impl BisectWords {
     fn run(self, context: &Context) -> anyhow::Result<u8> {
         let quiet = if self.quiet_host { Quiet::Alone } else { Quiet::Shared };
         if self.git_bisect {
-            let Some(want) = self.want() else {
-                return Err(commands::usage(anyhow::anyhow!("nothing to measure\nhint: --metric or --test")));
+            let want = match self.wanted() {
+                Ok(want) => want,
+                Err(error) => return Ok(bisect::refuse(&error)),
             };
             let once = Once {
                 tree: self.tree.unwrap_or_else(|| ".".to_owned()),
@@ -260,29 +261,24 @@ impl BisectWords {
         bisect::run(context, &request, &budget, form)
     }
 
-    fn want(&self) -> Option<Want> {
+    fn wanted(&self) -> anyhow::Result<Want> {
         match (&self.metric, &self.test, &self.finding) {
-            (Some(metric), _, _) => Some(Want::Metric(metric.clone())),
-            (None, Some(test), Some(title)) => {
-                Some(Want::Finding { test: test.clone(), title: title.clone() })
-            }
-            (None, Some(test), None) => Some(Want::Test(test.clone())),
-            (None, None, _) => None,
+            (Some(metric), _, _) => Ok(Want::Metric(metric.clone())),
+            (None, Some(test), Some(title)) => Ok(Want::Finding { test: test.clone(), title: title.clone() }),
+            (None, Some(test), None) => Ok(Want::Test(test.clone())),
+            (None, None, _) => Err(missing(
+                "nothing says what is searched for",
+                "--metric SUITE/TEST:METRIC, or --test SUITE/TEST",
+            )),
         }
     }
 
     fn search(&self, quiet: Quiet) -> anyhow::Result<Search> {
-        let missing = |what: &str, flag: &str| {
-            commands::usage(anyhow::anyhow!("{what}\nhint: {flag}; `kregress bisect --help` shows all"))
-        };
-        let want = self.want().ok_or_else(|| {
-            missing("nothing says what is searched for", "--metric SUITE/TEST:METRIC, or --test SUITE/TEST")
-        })?;
+        let want = self.wanted()?;
         let tree = self.tree.clone().ok_or_else(|| missing("no tree is named", "--tree TREE"))?;
         let bad = self.bad.clone().ok_or_else(|| missing("no bad revision is named", "--bad REV"))?;
-        if self.good.is_empty() {
-            return Err(missing("no good revision is named", "--good REV"));
-        }
+        let (good, others_good) =
+            self.good.split_first().ok_or_else(|| missing("no good revision is named", "--good REV"))?;
         let confidence = sure(self.confidence.unwrap_or(CONFIDENCE))?;
         let usual = match quiet {
             Quiet::Alone => crate::analysis::QUIET_FLOOR,
@@ -290,7 +286,8 @@ impl BisectWords {
         };
         Ok(Search {
             tree,
-            good: self.good.clone(),
+            good: good.clone(),
+            others_good: others_good.to_vec(),
             bad,
             want,
             paths: self.paths.clone(),
@@ -302,6 +299,10 @@ impl BisectWords {
             quiet,
         })
     }
+}
+
+fn missing(what: &str, flag: &str) -> anyhow::Error {
+    commands::usage(anyhow::anyhow!("{what}\nhint: {flag}; `kregress bisect --help` shows all"))
 }
 
 /// A confidence with which there are answers.
@@ -432,6 +433,10 @@ pub fn main(args: Vec<OsString>) -> u8 {
             // Help and version are no errors; clap says which stream is meant.
             // A closed stream leaves nobody to tell.
             let _ = error.print();
+            // To git, an exit code for wrong words would be a verdict on a commit.
+            if error.use_stderr() && args.iter().any(|word| word == "--git-bisect") {
+                return bisect::ABORT;
+            }
             return u8::try_from(error.exit_code()).unwrap_or(USAGE);
         }
     };

@@ -18,6 +18,7 @@ mod qmp;
 mod samples;
 #[path = "../../tests/cli/fake_script.rs"]
 mod script;
+mod session;
 mod splats;
 
 use std::fs::{self, File, OpenOptions};

@@ -13,10 +13,10 @@ use super::comparison::{
 use super::family::Family;
 use super::gate::{EXACT_FLOOR, FLOOR, Gate, LOOKS, Look};
 use super::refuse::{self, Refused, What};
-use super::side::{Measured, first_line};
+use super::side::Measured;
 use super::subject::{Boot, Judgement, Subject};
 use super::weight::{PROFILE, weight, weight_of_samples};
-use crate::model::{self, Accel, Verdict};
+use crate::model::{self, Accel, Verdict, first_line};
 use crate::results::format::{ComparisonPlan, Metric, Noise, Run, Test, TestResult};
 
 /// Boots of a side that the profile of a teardown gets where the clock is the host's. With

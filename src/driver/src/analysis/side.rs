@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::comparison::{Side, Tries};
 use super::subject::Boot;
-use crate::model::{Accel, BootFault, FailureKind, Verdict};
+use crate::model::{Accel, BootFault, FailureKind, Verdict, first_line};
 use crate::results::format::{self, BootEnd, Kernel, Run, Test, TestResult};
 use crate::results::{Blame, Health, health};
 
@@ -160,10 +160,6 @@ pub(super) fn message(results: &[&TestResult]) -> Option<String> {
         })
     };
     (0..=2).find_map(text)
-}
-
-pub(super) fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
 }
 
 fn count<T>(all: impl Iterator<Item = T>) -> u32 {

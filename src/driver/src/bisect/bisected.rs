@@ -32,6 +32,8 @@ pub struct Bisected {
     /// Every commit between, parents before children; the last one is `bad`, or has
     /// its tree as far as the paths go that were asked for.
     pub commits: Vec<Row>,
+    /// Searches after the first, each over a part of the range, in their order.
+    pub later: Vec<Search>,
     /// Bad against good, as far as it was measured.
     pub endpoints: Option<Effect>,
     /// How it ended, or where it stands.
@@ -117,6 +119,18 @@ pub struct Row {
     pub values: Vec<f64>,
     /// What became of it.
     pub state: State,
+}
+
+/// A search over a part of the range.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Search {
+    /// Full hash of its end without the change.
+    pub good: String,
+    /// Full hash of its end with the change.
+    pub bad: String,
+    /// Its commits by their places in the range, each with the probability that it is the
+    /// culprit by this search; 0 to 1.
+    pub probabilities: Vec<(usize, f64)>,
 }
 
 /// What became of a commit.

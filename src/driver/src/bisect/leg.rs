@@ -10,6 +10,7 @@ use super::record::{BootLine, KernelOutcome, Target, Touched};
 use super::state::State;
 use crate::analysis::bisect::{Costs, Dag, DagError, Evidence, Side, Touch, prior};
 use crate::analysis::stats::median;
+use crate::model::first_line;
 
 /// Boots without a number after which a member that mostly has none is set aside. From
 /// experience: who wants five numbers of it would boot it for hours.
@@ -132,9 +133,8 @@ pub(super) fn known(state: &State, leg: &Leg, judge: Judge) -> Known {
         let candidate = state.candidate(hash).and_then(|it| position.get(&it));
         let Some(member) = candidate.copied().filter(|member| *member != tip) else { continue };
         match outcome {
-            KernelOutcome::Unbuildable { reason } => {
-                let first = reason.lines().next().unwrap_or_default();
-                known.aside.insert(member, format!("cannot be built: {first}"));
+            KernelOutcome::Unbuildable { reason, .. } => {
+                known.aside.insert(member, format!("cannot be built: {}", first_line(reason)));
             }
             KernelOutcome::Ready { image: Some(image), .. } => match images.get(image.as_str()) {
                 Some((other, of)) => {

@@ -12,6 +12,7 @@
 //! All of these are pure. The statistics are `analysis::bisect`'s, kernels are had and
 //! booted by `commands::bisect`, and `session` keeps the record.
 
+mod ahead;
 pub mod bisected;
 mod leg;
 mod outcome;

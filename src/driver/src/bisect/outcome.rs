@@ -1,7 +1,7 @@
 //! What a bisection found, from its record. Pure.
 
 use super::bisected::{
-    Answer, Bisected, Commit, Ending, Question, Remaining, Row, Rule, State as CommitState, Suspect,
+    Answer, Bisected, Commit, Ending, Question, Remaining, Row, Rule, Search, State as CommitState, Suspect,
 };
 use super::leg::Leg;
 use super::pair::{Judge, shows, values};
@@ -9,6 +9,7 @@ use super::record::{self, KernelOutcome, Phase, Target};
 use super::search;
 use super::state::State;
 use super::walk::{Budget, End, Found, Walk, Walked, walk};
+use crate::analysis::bisect::Forecast;
 use crate::analysis::{BreakdownChange, breakdown_change};
 
 /// What is known so far.
@@ -29,12 +30,13 @@ pub fn outcome(state: &State, budget: &Budget, directory: &str) -> Bisected {
         good_values: numbers(state, &Target::Commit(plan.good.hash.clone())),
         bad: plan.bad.clone(),
         commits: rows(state, first),
+        later: walk.legs.iter().skip(1).filter_map(later).collect(),
         endpoints: first.and_then(|leg| leg.ends),
         ending: ending(state, &walk, budget),
         answers: walk.legs.iter().filter_map(|leg| answer(state, leg)).collect(),
         suspects: suspects(state, &walk),
         spent: state.spent(),
-        remaining: remaining(state, &walk),
+        remaining: walk.remaining.map(remaining),
         notes: notes(state, first),
     }
 }
@@ -82,6 +84,16 @@ fn rows(state: &State, first: Option<&Walked>) -> Vec<Row> {
         }
     };
     state.plan.commits.iter().enumerate().map(row).collect()
+}
+
+fn later(walked: &Walked) -> Option<Search> {
+    let leg = &walked.leg;
+    let probabilities = &walked.search.as_ref()?.probabilities;
+    Some(Search {
+        good: leg.good.hash().to_owned(),
+        bad: leg.bad.hash().to_owned(),
+        probabilities: leg.members.iter().copied().zip(probabilities.iter().copied()).collect(),
+    })
 }
 
 /// Boots of a target for the searches, as people read them.
@@ -168,10 +180,8 @@ fn suspects(state: &State, walk: &Walk) -> Vec<Suspect> {
         .collect()
 }
 
-fn remaining(state: &State, walk: &Walk) -> Option<Remaining> {
-    walk.wants.as_ref()?;
-    let forecast = walk.remaining.unwrap_or_else(|| search::before_the_first_boot(state));
-    Some(Remaining { builds: forecast.builds, boots: forecast.boots, seconds: forecast.seconds })
+fn remaining(forecast: Forecast) -> Remaining {
+    Remaining { builds: forecast.builds, boots: forecast.boots, seconds: forecast.seconds }
 }
 
 fn notes(state: &State, first: Option<&Walked>) -> Vec<String> {

@@ -9,7 +9,7 @@
 
 use super::bisected::Effect;
 use super::rates;
-use super::record::{BootLine, Outcome};
+use super::record::{BootLine, Outcome, Plan, Question};
 use crate::analysis::bisect::difference;
 use crate::analysis::stats::{Sample, median, welch};
 use crate::analysis::{
@@ -60,6 +60,16 @@ pub(super) enum What<'a> {
     Metric(&'a Metric, f64, Option<Judge>),
     /// Whether something shows.
     Showing,
+}
+
+impl<'a> What<'a> {
+    /// What a plan asks for.
+    pub(super) fn of(plan: &'a Plan, known: Option<Judge>) -> Self {
+        match &plan.question {
+            Question::Metric { metric, .. } => Self::Metric(metric, plan.floor, known),
+            Question::Test { .. } | Question::Finding { .. } => Self::Showing,
+        }
+    }
 }
 
 /// How far it is pursued.
@@ -142,6 +152,17 @@ pub(super) fn judge(what: What<'_>, aim: Aim, old: &[&BootLine], new: &[&BootLin
     match what {
         What::Metric(metric, floor, known) => numbers(metric, (floor, known), aim, old, new, turns),
         What::Showing => rates(old, new, turns),
+    }
+}
+
+/// Turns that a verdict takes at least where the clock is the host's. What was not judged
+/// yet is taken to be noisy, and counts not to vary.
+pub(super) fn least(what: What<'_>) -> u32 {
+    match what {
+        What::Metric(_, _, Some(Judge::Exact { .. })) => SCOUTS[1],
+        What::Metric(metric, _, None) if metric.kind == kregress_wire::Kind::Count => SCOUTS[1],
+        What::Metric(..) => LOOKS[0].boots,
+        What::Showing => RATE_LOOKS[0],
     }
 }
 

@@ -225,6 +225,9 @@ pub enum KernelOutcome {
     Unbuildable {
         /// Why, whole text.
         reason: String,
+        /// Seconds until that was known; none in older records.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failed_in: Option<f64>,
     },
 }
 

@@ -6,8 +6,8 @@ use super::pair::{Judge, Scale};
 use super::record::{Target, short};
 use super::state::State;
 use crate::analysis::bisect::{
-    Class, Contradiction, Costs, Exact, ExactStep, Forecast, Kind, Posterior, Standing, choose, exact_next,
-    forecast, posterior, standing,
+    Class, Contradiction, Costs, Exact, ExactStep, Forecast, Kind, Posterior, Standing, choose, credible_set,
+    exact_next, forecast, posterior, standing,
 };
 use crate::analysis::stats::median;
 
@@ -214,28 +214,15 @@ fn contradiction(state: &State, leg: &Leg, what: &Contradiction) -> String {
 /// The most probable suspects until they hold the confidence that was asked for, as
 /// numbers of the plan.
 pub(super) fn suspects(state: &State, leg: &Leg, probabilities: &[f64]) -> Vec<(usize, f64)> {
-    credible(probabilities, state.plan.confidence)
+    credible_set(probabilities, state.plan.confidence)
         .into_iter()
         .map(|member| (leg.members[member], probabilities[member]))
         .collect()
 }
 
-/// Members by probability until they hold a share of it.
-fn credible(probabilities: &[f64], share: f64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..probabilities.len()).filter(|it| probabilities[*it] > 0.0).collect();
-    order.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]).then(a.cmp(b)));
-    let mut sum = 0.0;
-    let enough = order.iter().position(|member| {
-        sum += probabilities[*member];
-        sum >= share
-    });
-    order.truncate(enough.map_or(order.len(), |last| last + 1));
-    order
-}
-
 /// What a search costs before anything is known of the effect.
-pub(super) fn before_the_first_boot(state: &State) -> Forecast {
-    let shares = vec![1.0 / state.plan.commits.len().max(1) as f64; state.plan.commits.len()];
+pub(super) fn before_the_first_boot(state: &State, leg: &Leg) -> Forecast {
+    let shares = vec![1.0 / leg.members.len() as f64; leg.members.len()];
     let costs =
         Costs { boot: state.boot_seconds(), build: state.build_seconds(), cached: Default::default() };
     forecast(&shares, Kind::Levels { layout: 0.0 }, None, &costs, state.plan.confidence)

@@ -265,7 +265,10 @@ impl State {
                     spent.seconds += seconds;
                 }
                 KernelOutcome::Ready { built_in: None, .. } => spent.cached += 1,
-                KernelOutcome::Unbuildable { .. } => spent.failed_builds += 1,
+                KernelOutcome::Unbuildable { failed_in, .. } => {
+                    spent.failed_builds += 1;
+                    spent.seconds += failed_in.unwrap_or(0.0);
+                }
             }
         }
         // More boots of an endpoint are no step.

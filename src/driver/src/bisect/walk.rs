@@ -7,13 +7,15 @@
 
 use std::collections::VecDeque;
 
+use super::ahead;
 use super::bisected::{Confirmation, Effect, Reverted};
 use super::leg::Leg;
 use super::pair::{self, Aim, Judge, Verdict, What};
-use super::record::{Asked, KernelOutcome, Phase, Question, Target};
+use super::record::{Asked, KernelOutcome, Phase, Target};
 use super::search::{self, Search, Step};
 use super::state::{Missing, State};
 use crate::analysis::bisect::{Class, Forecast};
+use crate::model::{Accel, first_line};
 
 /// Share of the difference between the endpoints that the answers have to explain; with
 /// less there is another contributor.
@@ -118,6 +120,7 @@ pub(super) struct Walk {
     pub(super) legs: Vec<Walked>,
     pub(super) wants: Option<Asked>,
     pub(super) end: End,
+    /// What is still to come where something is wanted.
     pub(super) remaining: Option<Forecast>,
 }
 
@@ -129,7 +132,9 @@ pub(super) fn walk(state: &State) -> Walk {
     while let Some(leg) = ahead.pop_front().and_then(|it| it.leg(state, &walk.legs)) {
         let is_first = leg.number == 0;
         let (walked, left) = Walker { state, leg }.walk(walk.legs.first().and_then(|it| it.ends));
-        walk.remaining = walked.search.as_ref().and_then(|it| it.remaining);
+        if let Left::Wants(asked) = &left {
+            walk.remaining = Some(ahead::of(state, &walked, asked));
+        }
         walk.legs.push(walked);
         match left {
             Left::Wants(asked) => {
@@ -153,7 +158,6 @@ pub(super) fn walk(state: &State) -> Walk {
             break;
         }
     }
-    walk.remaining = None;
     let found = walk.legs.iter().any(|leg| leg.found.is_some());
     walk.end = if found { End::Found } else { End::Exhausted };
     walk
@@ -197,17 +201,10 @@ struct Walker<'a> {
 }
 
 impl Walker<'_> {
-    fn what(&self, known: Option<Judge>) -> What<'_> {
-        match &self.state.plan.question {
-            Question::Metric { metric, .. } => What::Metric(metric, self.state.plan.floor, known),
-            Question::Test { .. } | Question::Finding { .. } => What::Showing,
-        }
-    }
-
     /// Both sides in turns.
     fn pair(&self, phase: Phase, aim: Aim, known: Option<Judge>, [old, new]: [&Target; 2]) -> Verdict {
         let boots = |target| self.state.boots(self.leg.number, phase, target);
-        pair::judge(self.what(known), aim, &boots(old), &boots(new))
+        pair::judge(What::of(&self.state.plan, known), aim, &boots(old), &boots(new))
     }
 
     fn ask(&self, phase: Phase, targets: Vec<Target>, until: u32, why: String) -> Asked {
@@ -216,7 +213,7 @@ impl Walker<'_> {
 
     fn unbuildable(&self, target: &Target) -> Option<&str> {
         match self.state.kernel(target)? {
-            KernelOutcome::Unbuildable { reason } => Some(reason),
+            KernelOutcome::Unbuildable { reason, .. } => Some(reason),
             KernelOutcome::Ready { .. } => None,
         }
     }
@@ -378,8 +375,7 @@ impl Walker<'_> {
         let without = Target::Without(hash.clone());
         let bad = Target::Commit(self.state.plan.bad.hash.clone());
         if let Some(reason) = self.unbuildable(&without) {
-            let reason = reason.lines().next().unwrap_or_default().to_owned();
-            found.reverted = Reverted::Failed { reason };
+            found.reverted = Reverted::Failed { reason: first_line(reason) };
             return None;
         }
         found.reverted = match self.pair(Phase::Revert, Aim::Verdict, Some(judge), [&without, &bad]) {
@@ -398,12 +394,17 @@ impl Walker<'_> {
     /// Where the time goes, once it is known that it changed.
     fn profile(&self, found: &Found) -> Option<Asked> {
         self.state.plan.profile.as_ref()?;
-        let until = if self.state.accel() == Some(crate::model::Accel::Icount.name()) { 1 } else { PROFILES };
+        let until = profiles(self.state);
         let had = self.state.turns(self.leg.number, Phase::Profile, &found.after);
         let why = "where the time goes on both sides".to_owned();
         let targets = vec![found.before.clone(), found.after.clone()];
         (had < until).then(|| self.ask(Phase::Profile, targets, until, why))
     }
+}
+
+/// Boots of a side for the breakdown.
+pub(super) fn profiles(state: &State) -> u32 {
+    if state.accel() == Some(Accel::Icount.name()) { 1 } else { PROFILES }
 }
 
 /// Whether two effects have the same direction. That of rates is always up: what shows

@@ -42,7 +42,7 @@ pub use image::{ImageError, ImageFormat, ImageInfo, inspect};
 pub use kconfig::Lacking;
 pub use running::running;
 pub use source::{
-    Between, Commit, Endpoint, History, HistoryError, Parents, Patched, Reverted, SourceError, apply,
+    Between, Candidate, Commit, History, HistoryError, Parents, Patched, Reverted, SourceError, apply,
     bisecting, history, revert,
 };
 pub use store::Store;

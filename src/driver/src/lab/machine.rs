@@ -26,7 +26,7 @@ use crate::guest::tools::{self, Qemu, ToolError};
 use crate::guest::tsc;
 use crate::guest::virtme;
 use crate::kernel::Kernel;
-use crate::model::{Accel, Backend, BootEnd, BootId, Machine};
+use crate::model::{Accel, Backend, BootEnd, BootId, Machine, first_line};
 use crate::results::{BootDir, ResultsError};
 
 /// Everything that boots need from the host.
@@ -329,10 +329,7 @@ impl Lab {
         })?;
         Ok(match (hello, end) {
             (Some(at), _) => Canary::Sang { after_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX) },
-            (None, Some(BootEnd::NotBooted { reason, .. })) => {
-                let first = reason.lines().next().unwrap_or_default().to_owned();
-                Canary::Died { reason: first }
-            }
+            (None, Some(BootEnd::NotBooted { reason, .. })) => Canary::Died { reason: first_line(&reason) },
             (None, _) => Canary::Died { reason: "it ended before it said hello".to_owned() },
         })
     }

@@ -33,6 +33,12 @@ impl Verdict {
     }
 }
 
+/// The first line of a message, which is its title.
+#[must_use]
+pub fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().to_owned()
+}
+
 /// What the kernel did wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {

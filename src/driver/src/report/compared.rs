@@ -345,6 +345,14 @@ pub(crate) fn evidence(metric: &MetricChange) -> String {
     }
 }
 
+/// A smallest effect beyond this tells nobody anything.
+pub(crate) const TELLING: f64 = 10.0;
+
+/// The smallest effect that could have been seen, where it tells something.
+pub(crate) fn detectable(metric: &MetricChange) -> Option<f64> {
+    metric.detectable.filter(|least| *least < TELLING)
+}
+
 /// `12+12`: boots of base and head with a value.
 pub(crate) fn boots(metric: &MetricChange) -> String {
     format!("{}+{}", metric.base.len(), metric.head.len())

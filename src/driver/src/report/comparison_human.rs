@@ -6,10 +6,10 @@
 
 use std::io::{self, Write};
 
-use super::compared::what_grew;
+use super::compared::{self, what_grew};
 use super::human::write_wrapped;
 use super::look::{FAINT, HEADING, Look, verdict_style};
-use super::quantity::{self, Scale};
+use super::quantity::{self, Scale, count};
 use super::{columns, text_safety};
 use crate::analysis::{
     BootValue, BreakdownChange, Change, Comparison, MetricChange, Overall, Rule, Share, Side, TestChange,
@@ -366,17 +366,21 @@ fn signed(ns: f64) -> String {
 
 /// The smallest effect that could have been seen, of the metrics that gate.
 fn write_detectable(comparison: &Comparison, look: Look, out: &mut dyn Write) -> io::Result<()> {
-    let gating = comparison.metrics.iter().filter(|metric| metric.weight == Weight::Gates);
-    let seen: Vec<f64> = gating.filter_map(|metric| metric.detectable).filter(|it| it.is_finite()).collect();
-    let (Some(low), Some(high)) =
-        (seen.iter().copied().reduce(f64::min), seen.iter().copied().reduce(f64::max))
-    else {
-        return Ok(());
-    };
+    let gates = |metric: &&MetricChange| metric.weight == Weight::Gates && metric.detectable.is_some();
+    let gating: Vec<&MetricChange> = comparison.metrics.iter().filter(gates).collect();
+    let seen: Vec<f64> = gating.iter().filter_map(|metric| compared::detectable(metric)).collect();
     let unsigned = |share: f64| number(share).trim_start_matches('+').to_owned();
-    let text = match unsigned(low) == unsigned(high) {
-        true => format!("{} % or more", unsigned(low)),
-        false => format!("{} to {} % or more, depending on the metric", unsigned(low), unsigned(high)),
+    let ends = seen.iter().copied().reduce(f64::min).zip(seen.iter().copied().reduce(f64::max));
+    let range = ends.map(|(low, high)| match (unsigned(low), unsigned(high)) {
+        (low, high) if low == high => format!("{low} % or more"),
+        (low, high) => format!("{low} to {high} % or more, depending on the metric"),
+    });
+    let beyond = format!("only a change beyond {}", percent(compared::TELLING));
+    let text = match (range, gating.len() - seen.len()) {
+        (None, 0) => return Ok(()),
+        (None, _) => beyond,
+        (Some(range), 0) => range,
+        (Some(range), blind) => format!("{range}; of {} {beyond}", count(blind, "metric")),
     };
     write_wrapped("could be seen: ", &text, look, out)
 }

@@ -163,6 +163,28 @@ fn no_line_is_wider_than_the_screen_and_nothing_raw_is_shown() {
 }
 
 #[test]
+fn what_could_be_seen_is_told_where_it_tells_something() {
+    let could_be_seen = |least: &[Option<f64>]| {
+        let mut comparison = comparison();
+        let gating = comparison.metrics.iter_mut().filter(|metric| metric.weight == Weight::Gates);
+        for (metric, least) in gating.zip(least.iter().chain(std::iter::repeat(&None))) {
+            metric.detectable = *least;
+        }
+        let text = text(&comparison);
+        text.split_once("could be seen: ")
+            .map(|(_, seen)| seen.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(could_be_seen(&[]), None);
+    assert_eq!(could_be_seen(&[Some(0.06)]).as_deref(), Some("6.0 % or more"));
+    let range = could_be_seen(&[Some(0.03), Some(0.2)]);
+    assert_eq!(range.as_deref(), Some("3.0 to 20 % or more, depending on the metric"));
+    let blind = could_be_seen(&[Some(1e99), Some(f64::INFINITY)]);
+    assert_eq!(blind.as_deref(), Some("only a change beyond x 11.0"));
+    let some = could_be_seen(&[Some(0.06), Some(1e99)]);
+    assert_eq!(some.as_deref(), Some("6.0 % or more; of 1 metric only a change beyond x 11.0"));
+}
+
+#[test]
 fn a_comparison_without_numbers_says_so() {
     let mut comparison = comparison();
     comparison.metrics.clear();

@@ -9,7 +9,7 @@ use super::cases::{Case, cases, measures, verdict_text};
 use super::compared::{self, Compared, Verdict};
 use super::environment::{self, Environment};
 use super::families::{self, Line};
-use super::{repeat, text, text_safety, unmeasured};
+use super::{quantity, repeat, text, text_safety, unmeasured};
 use crate::analysis::{BreakdownChange, MetricChange, Overall, Weight};
 use crate::exec::shell_line;
 use crate::results::format::Run;
@@ -187,7 +187,7 @@ fn table(metrics: &[&MetricChange], accel: &str) -> String {
         ];
         out.push_str(&format!("| {} |\n", cells.join(" | ")));
     }
-    out.push_str(&more(metrics.len(), ROWS, "metrics"));
+    out.push_str(&more(metrics.len(), ROWS, "metric"));
     out
 }
 
@@ -207,7 +207,7 @@ fn tests(compared: &Compared<'_>) -> String {
             compared::tries(test.head)
         ));
     }
-    out.push_str(&more(tests.len(), ROWS, "tests"));
+    out.push_str(&more(tests.len(), ROWS, "test"));
     out
 }
 
@@ -257,7 +257,7 @@ fn breakdown_table(breakdown: &BreakdownChange, accel: &str) -> String {
             part(function.head, |it| it.rtnl_ns)
         ));
     }
-    out.push_str(&more(breakdown.functions.len(), FUNCTIONS, "functions"));
+    out.push_str(&more(breakdown.functions.len(), FUNCTIONS, "function"));
     out
 }
 
@@ -282,7 +282,7 @@ fn run_table(run: &Run, kernel: &str, cases: &[&Case<'_>]) -> String {
             ));
         }
     }
-    out.push_str(&more(cases.len(), ROWS, "tests"));
+    out.push_str(&more(cases.len(), ROWS, "test"));
     out
 }
 
@@ -385,11 +385,11 @@ pub(super) fn list(title: &str, lines: &[String]) -> String {
     let items: String =
         lines.iter().take(ROWS).map(|line| format!("- {}\n", code(text_safety::title(line)))).collect();
     let title = if title.is_empty() { String::new() } else { format!("{title}\n\n") };
-    format!("{title}{items}{}", more(lines.len(), ROWS, "more"))
+    format!("{title}{items}{}", more(lines.len(), ROWS, "line"))
 }
 
-pub(super) fn more(all: usize, shown: usize, what: &str) -> String {
-    if all > shown { format!("\n... and {} more {what}\n", all - shown) } else { String::new() }
+pub(super) fn more(all: usize, shown: usize, one: &str) -> String {
+    if all > shown { format!("\n... and {}\n", quantity::more(all, shown, one)) } else { String::new() }
 }
 
 /// One line as a code span, also within a table.

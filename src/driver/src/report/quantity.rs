@@ -9,6 +9,26 @@ pub fn value(value: f64, unit: Unit) -> String {
     format!("{}{}", scale.number(value), scale.suffix)
 }
 
+/// `1 boot`, `3 boots`.
+#[must_use]
+pub(crate) fn count(number: impl TryInto<u64>, one: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    format!("{number} {}", plural(number, one))
+}
+
+/// `1 more boot`, `3 more boots`: what is there and not shown.
+#[must_use]
+pub(crate) fn more(all: usize, shown: usize, one: &str) -> String {
+    let number = all.saturating_sub(shown) as u64;
+    format!("{number} more {}", plural(number, one))
+}
+
+/// So many of something; its first word is what there are many of.
+fn plural(number: u64, one: &str) -> String {
+    let (noun, rest) = one.split_at(one.find(' ').unwrap_or(one.len()));
+    if number == 1 { one.to_owned() } else { format!("{noun}s{rest}") }
+}
+
 /// A unit with a prefix, chosen once so that a median and its spread are
 /// written alike.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -73,7 +73,7 @@ pub fn of_comparison(compared: &Compared<'_>) -> String {
                 out.indented(4, &text_safety::title(message));
             }
         }
-        out.more(tests.len(), ROWS, "tests");
+        out.more(tests.len(), ROWS, "test");
     }
     out.blank();
     write_not_measured(comparison.not_measured.iter().map(text_safety::title).collect(), &mut out);
@@ -107,7 +107,7 @@ fn write_metrics(verdict: Verdict, metrics: &[&MetricChange], accel: &str, out: 
             out.indented(6, &why);
         }
     }
-    out.more(metrics.len(), ROWS, "metrics");
+    out.more(metrics.len(), ROWS, "metric");
 }
 
 fn heading(word: &str, accel: &str) -> String {
@@ -143,7 +143,7 @@ fn write_not_measured(sentences: Vec<String>, out: &mut Lines) {
         sentences => {
             out.line("Not measured:");
             sentences.iter().take(NOTES).for_each(|sentence| out.indented(2, sentence));
-            out.more(sentences.len(), NOTES, "of these");
+            out.more(sentences.len(), NOTES, "sentence");
         }
     }
 }
@@ -202,7 +202,7 @@ fn write_cases(run: &Run, cases: &[&Case<'_>], accel: &str, out: &mut Lines) {
             out.row(&name, [measure.median, measure.low, measure.high].map(number), &over);
         }
     }
-    out.more(cases.len(), TESTS, "tests");
+    out.more(cases.len(), TESTS, "test");
 }
 
 /// What a run comes to, in a word or a few.
@@ -294,9 +294,9 @@ impl Lines {
         }
     }
 
-    pub(super) fn more(&mut self, all: usize, shown: usize, what: &str) {
+    pub(super) fn more(&mut self, all: usize, shown: usize, one: &str) {
         if all > shown {
-            self.line(&format!("  ... and {} more {what}", all - shown));
+            self.line(&format!("  ... and {}", quantity::more(all, shown, one)));
         }
     }
 
@@ -316,7 +316,7 @@ impl Lines {
         }
         self.text.push_str(&line);
         self.text.push('\n');
-        self.more(command.len(), ARGUMENTS, "words");
+        self.more(command.len(), ARGUMENTS, "word");
     }
 }
 

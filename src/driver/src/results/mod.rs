@@ -7,6 +7,7 @@
 mod convert;
 mod dir;
 mod disk;
+mod event;
 mod fold;
 pub mod format;
 mod health;

@@ -244,6 +244,26 @@ fn the_readme_lists_the_keys_of_a_run_file() {
 }
 
 #[test]
+fn the_readme_lists_the_keys_of_a_bisection() {
+    let schema = read("results/bisection.schema.json");
+    let keys = |value: &Value, prefix: &str| -> Vec<String> {
+        let properties = value["properties"].as_object().expect("properties");
+        properties.keys().map(|key| format!("{prefix}{key}")).collect()
+    };
+    let mut all = keys(&schema, "");
+    all.extend(keys(&schema["$defs"]["row"], "commits[]."));
+    all.extend(keys(&schema["$defs"]["answer"], "answers[]."));
+    // What a row says of its commit is what every commit has.
+    all.retain(|key| key != "commits[].commit");
+    let text = std::fs::read_to_string(project("results/README.md")).expect("results/README.md");
+    let section = text.split("\n## Bisections\n").nth(1).and_then(|it| it.split("\n## ").next());
+    let rows = section.expect("a section").lines().filter_map(|line| line.strip_prefix("| `"));
+    let cells = rows.filter_map(|row| row.split(" |").next());
+    let names = cells.flat_map(|cell| cell.split('`').filter(|it| !it.trim_matches([',', ' ']).is_empty()));
+    assert_eq!(sorted(names.map(str::to_owned).collect()), sorted(all));
+}
+
+#[test]
 fn the_readme_lists_the_verdicts_and_their_kinds() {
     let schema = read("results/run.schema.json");
     let text = std::fs::read_to_string(project("results/README.md")).expect("results/README.md");

@@ -2,28 +2,8 @@
 
 use crate::fake_kernel::{Behaviour, Boot, FakeKernel, Farewell, SampleRule, Splat};
 use crate::record::{Record, list};
-use crate::rig::{Rig, Seen};
+use crate::rig::{MEASURED, Rig, Seen};
 use rustix::process::Signal;
-
-/// A suite with a test that takes times, one that counts, and one that does neither.
-const SUITE: &str = "\
-version: 1
-summary: what is compared
-tests:
-  timed:
-    workload: netns/drain
-    timeout: 60s
-    metrics:
-      - {name: drain_time, unit: ns, better: lower, kind: time}
-  counted:
-    workload: netns/drain
-    timeout: 60s
-    metrics:
-      - {name: synchronize_rcu, unit: \"1\", better: lower, kind: count}
-  plain:
-    workload: netns/drain
-    timeout: 60s
-";
 
 /// Noise between boots with a standard deviation of about one per cent.
 const NOISE: [f64; 8] = [1.0, 1.012, 0.991, 1.004, 0.988, 1.008, 0.996, 1.001];
@@ -59,7 +39,7 @@ fn head(median: f64) -> FakeKernel {
 fn rig(base: &FakeKernel, head: &FakeKernel) -> Rig {
     let rig = Rig::with(base);
     head.write(&rig.path("project/kernels/other")).expect("a kernel");
-    rig.write("project/suites/c.yaml", SUITE);
+    rig.write("project/suites/c.yaml", MEASURED);
     rig
 }
 

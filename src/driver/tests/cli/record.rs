@@ -28,12 +28,22 @@ fn schema(name: &str) -> Validator {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../results").join(name);
         serde_json::from_slice(&fs::read(path).expect("a schema")).expect("JSON")
     };
-    let run = Resource::from_contents(read("run.schema.json")).expect("a schema");
+    let resource = |name: &str| Resource::from_contents(read(name)).expect("a schema");
     jsonschema::options()
         .with_base_uri("file:///results/self.json")
-        .with_resource("file:///results/run.schema.json", run)
+        .with_resource("file:///results/run.schema.json", resource("run.schema.json"))
+        .with_resource("file:///results/comparison.schema.json", resource("comparison.schema.json"))
         .build(&read(name))
         .expect("a schema")
+}
+
+/// Holds what a bisection found against its schema.
+#[track_caller]
+pub(crate) fn check_bisection(found: &Value) {
+    static SCHEMA: OnceLock<Validator> = OnceLock::new();
+    let schema = SCHEMA.get_or_init(|| schema("bisection.schema.json"));
+    let complaints: Vec<_> = schema.iter_errors(found).map(|error| error.to_string()).collect();
+    assert!(complaints.is_empty(), "{complaints:?}: {found}");
 }
 
 /// Holds every line against the schema of events, and gives the lines.

@@ -57,6 +57,26 @@ tests:
     timeout: 60s
 ";
 
+/// A suite with a test that takes times, one that counts, and one that does neither.
+pub(crate) const MEASURED: &str = "\
+version: 1
+summary: what is measured
+tests:
+  timed:
+    workload: netns/drain
+    timeout: 60s
+    metrics:
+      - {name: drain_time, unit: ns, better: lower, kind: time}
+  counted:
+    workload: netns/drain
+    timeout: 60s
+    metrics:
+      - {name: synchronize_rcu, unit: \"1\", better: lower, kind: count}
+  plain:
+    workload: netns/drain
+    timeout: 60s
+";
+
 const CONFIG: &str = "\
 version: 1
 machine: {accel: tcg, backend: qemu, cpus: 2, memory: 512M}

@@ -70,11 +70,10 @@ pub fn standing(
     }
 }
 
-/// The most probable commits that together have at least `share` of the
+/// The most probable suspects that together have at least `share` of the
 /// probability, the most probable first.
 #[must_use]
-pub fn credible_set(posterior: &Posterior, share: f64) -> Vec<usize> {
-    let suspects = posterior.suspects();
+pub fn credible_set(suspects: &[f64], share: f64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..suspects.len()).filter(|&commit| suspects[commit] > 0.0).collect();
     order.sort_by(|&a, &b| suspects[b].total_cmp(&suspects[a]).then(a.cmp(&b)));
     let mut sum = 0.0;
@@ -285,10 +284,11 @@ mod tests {
 
     #[test]
     fn the_credible_set_is_the_shortest_with_that_share() {
-        let found = posterior(&line(4), LEVELS, &[1.0, 4.0, 0.0, 5.0], &evidence(&[], &[]));
-        assert_eq!(credible_set(&found, 0.5), [3]);
-        assert_eq!(credible_set(&found, 0.85), [3, 1]);
-        assert_eq!(credible_set(&found, 1.0), [3, 1, 0]);
-        assert_eq!(credible_set(&found, 0.0), [0_usize; 0]);
+        let suspects = [0.125, 0.375, 0.0, 0.5];
+        assert_eq!(credible_set(&suspects, 0.5), [3]);
+        assert_eq!(credible_set(&suspects, 0.75), [3, 1]);
+        assert_eq!(credible_set(&suspects, 1.0), [3, 1, 0]);
+        assert_eq!(credible_set(&suspects, 0.0), [0_usize; 0]);
+        assert_eq!(credible_set(&[0.25; 4], 0.5), [0, 1], "of equals the oldest");
     }
 }

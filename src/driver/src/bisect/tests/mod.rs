@@ -1,5 +1,6 @@
 //! Whole bisections in worlds of which we know the truth.
 
+mod forecast;
 mod resume;
 mod world;
 
@@ -166,6 +167,12 @@ fn what_one_commit_does_not_explain_is_searched_for_once_more() {
     assert!(numbers.contains(&"change 15") && numbers.contains(&"change 47"), "{numbers:?}");
     let explained: f64 = found.answers.iter().filter_map(|it| it.explains).sum();
     assert!((0.85..1.15).contains(&explained), "{explained}");
+    for (search, at) in found.later.iter().zip([15, 47]) {
+        let sum: f64 = search.probabilities.iter().map(|(_, probability)| probability).sum();
+        assert!((sum - 1.0).abs() < 1e-6, "{sum}");
+        assert!(search.probabilities.iter().any(|it| it.0 == at && it.1 > 0.9), "{at}: {search:?}");
+    }
+    assert_eq!(found.later.len(), 2, "one before and one behind what is between both levels");
 }
 
 #[test]

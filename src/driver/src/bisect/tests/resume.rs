@@ -147,3 +147,21 @@ fn another_confidence_judges_the_same_boots_again() {
     );
     assert!(bold < shy, "{bold} {shy}");
 }
+
+#[test]
+fn failed_builds_cost_time_where_the_record_says_how_much() {
+    let failed = |more: &str| {
+        let mut text = record::write(&Line::Plan(Box::new(line(3).plan()))).expect("a line");
+        let told = r#""record":"kernel","target":{"commit":"1000"},"kernel":"unbuildable","reason":"x""#;
+        text.extend(format!("{{{told}{more}}}\n").bytes());
+        let read = record::read(&text).expect("a record");
+        let mut state = State::new(read.plan);
+        read.lines.into_iter().for_each(|line| state.take(line));
+        state
+    };
+    let (old, new) = (failed(""), failed(r#","failed_in":42.0"#));
+    assert_eq!((old.spent().failed_builds, old.spent().seconds), (1, 0.0));
+    assert_eq!((new.spent().failed_builds, new.spent().seconds), (1, 42.0));
+    let budget = Budget { boots: None, seconds: Some(40.0) };
+    assert!(budget.is_spent(&new) && !budget.is_spent(&old));
+}

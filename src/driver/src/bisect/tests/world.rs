@@ -163,7 +163,8 @@ impl World {
         }
         let is = |set: &BTreeSet<usize>| self.number(target).is_some_and(|at| set.contains(&at));
         let outcome = if is(&self.unbuildable) {
-            KernelOutcome::Unbuildable { reason: "net/file.c:12: error\nmore".to_owned() }
+            let reason = "net/file.c:12: error\nmore".to_owned();
+            KernelOutcome::Unbuildable { reason, failed_in: Some(30.0) }
         } else {
             let image: Vec<usize> =
                 self.contents(target).into_iter().filter(|it| !self.comments.contains(it)).collect();

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::commands::pair::PROFILE;
 use crate::commands::{Context, usage};
 use crate::config::{self, Project};
-use crate::kernel::{self, Between, Endpoint, Fault, Tools};
+use crate::kernel::{self, Between, Fault, Tools};
 use crate::lab::Quiet;
 use crate::model::{KernelSpec, Source, Suite, Test};
 use crate::results::{to_machine, to_metric};
@@ -22,9 +22,6 @@ pub(super) fn begin(context: &Context, search: &Search) -> anyhow::Result<Sessio
     let machine = context.machine(&project)?;
     let (repository, spec) = tree(&project, &search.tree, &search.bad)?;
     let (question, test) = question(&project, &search.want)?;
-    if search.good.is_empty() {
-        return Err(usage(anyhow::anyhow!("no good revision is named\nhint: --good REV")));
-    }
     if let Some(patch) = &search.fix_build
         && !patch.is_file()
     {
@@ -36,6 +33,7 @@ pub(super) fn begin(context: &Context, search: &Search) -> anyhow::Result<Sessio
     let between = Between {
         repository: &repository,
         good: &search.good,
+        others_good: &search.others_good,
         bad: &search.bad,
         paths: &search.paths,
         parents: search.parents,
@@ -45,12 +43,9 @@ pub(super) fn begin(context: &Context, search: &Search) -> anyhow::Result<Sessio
             Fault::Request | Fault::Tree => usage(error),
             Fault::Host | Fault::Interrupted => error.into(),
         })?;
-    let commits = history.commits.into_iter().map(|it| Candidate {
-        commit: Commit { hash: it.hash, subject: it.subject, author: it.author, date: it.date },
-        parents: it.parents,
-        files: it.files,
-    });
-    let mut commits: Vec<Candidate> = commits.collect();
+    let candidate =
+        |it: kernel::Candidate| Candidate { commit: commit(it.commit), parents: it.parents, files: it.files };
+    let mut commits: Vec<Candidate> = history.commits.into_iter().map(candidate).collect();
     // What is outside of the paths and behind the last commit inside is the bad end's.
     if let Some(last) =
         commits.len().checked_sub(1).filter(|last| commits[*last].commit.hash != history.bad.hash)
@@ -90,8 +85,9 @@ pub(super) fn begin(context: &Context, search: &Search) -> anyhow::Result<Sessio
     })?)
 }
 
-fn commit(endpoint: Endpoint) -> Commit {
-    let Endpoint { hash, subject, author, date } = endpoint;
+/// As the record has it.
+fn commit(commit: kernel::Commit) -> Commit {
+    let kernel::Commit { hash, subject, author, date } = commit;
     Commit { hash, subject, author, date }
 }
 

@@ -66,13 +66,12 @@ fn told(session: &Session, budget: &Budget) -> Bisected {
 /// Builds what is missing for boots. Whether they can be made: where something new is
 /// known, what is next may be something else.
 fn prepare(session: &mut Session, shop: &mut Shop, asked: &Asked, watch: &mut Watch) -> anyhow::Result<bool> {
-    let plan = session.state().plan.clone();
     let mut built = false;
     for target in &asked.targets {
         if session.state().kernel(target).is_some() {
             continue;
         }
-        let line = match shop.build(&plan, target, watch) {
+        let line = match shop.build(&session.state().plan, target, watch) {
             Ok(line) => line,
             Err(_) if interrupt::requested() => return Ok(false),
             Err(error) => return Err(error),
@@ -91,7 +90,8 @@ fn prepare(session: &mut Session, shop: &mut Shop, asked: &Asked, watch: &mut Wa
         };
         session.write(Line::Place { facts: shop.place() })?;
         watch.say("looking which kernels are in the store".to_owned());
-        session.write(shop.stored(&plan))?;
+        let stored = shop.stored(&session.state().plan);
+        session.write(stored)?;
         // The last of the three: while it is not there, all of them are asked for again.
         session.write(touches)?;
     }

@@ -149,6 +149,7 @@ impl Shop {
         let started = clock::now();
         let spec = self.spec(plan, target);
         let obtained = kernel::obtain(&spec, &self.env, &mut |event| watch.show(&RunEvent::Build(event)));
+        let seconds = clock::now().saturating_duration_since(started).as_secs_f64();
         let kernel = match obtained {
             Ok(kernel) => kernel,
             Err(error) => {
@@ -156,7 +157,7 @@ impl Shop {
                     Fault::Tree => {
                         let reason = chain::text(&error);
                         watch.show(&RunEvent::KernelFailed { kernel: spec.name, reason: reason.clone() });
-                        Ok(line(KernelOutcome::Unbuildable { reason }))
+                        Ok(line(KernelOutcome::Unbuildable { reason, failed_in: Some(seconds) }))
                     }
                     // A patch or a fragment that is gone says nothing of the revision.
                     Fault::Request => Err(usage(error)),
@@ -164,7 +165,6 @@ impl Shop {
                 };
             }
         };
-        let seconds = clock::now().saturating_duration_since(started).as_secs_f64();
         let fact = |name: &str| kernel.info.facts.get(name).map(String::as_str);
         let lacks = fact("config-absent").unwrap_or_default();
         let outcome = KernelOutcome::Ready {
@@ -225,7 +225,7 @@ impl Shop {
         missing: &Missing,
         watch: &mut Watch,
     ) -> anyhow::Result<()> {
-        let plan = session.state().plan.clone();
+        let seed = session.state().plan.seed;
         let targets: BTreeSet<&Target> = missing.boots.iter().map(|(target, _)| target).collect();
         for target in &targets {
             self.kernel(session.state(), target, watch)?;
@@ -258,7 +258,7 @@ impl Shop {
                 retries: 0,
                 machine: self.machine,
                 decision: decision.clone(),
-                seed: plan.seed,
+                seed,
                 run_dir: &run_dir,
             });
         }
@@ -266,7 +266,7 @@ impl Shop {
         let beside = slots.side_by_side.min(missing.boots.len()).max(1);
         let mut scribe = Scribe::new(session, &missing.asked, decision.accel, beside, watch);
         lab::measure(&self.lab, &measurements, slots, &mut numbers, &mut scribe)?;
-        scribe.finish()
+        Ok(scribe.finish()?)
     }
 
     /// Rules of the project for known findings that hold for this tree.
@@ -321,13 +321,20 @@ impl Shop {
 
     /// Which kernels between are in the store already.
     pub(super) fn stored(&self, plan: &Plan) -> Line {
-        let few = plan.commits.iter().enumerate().take(LOOKED_FOR);
-        let there = few.filter(|(_, candidate)| {
-            let spec = self.spec(plan, &Target::Commit(candidate.commit.hash.clone()));
-            matches!(kernel::stored(&spec, &self.env), Ok(Some(_)))
-        });
-        Line::Stored { commits: there.map(|(at, _)| at).collect() }
+        let is_there = |at: &usize| {
+            let hash = plan.commits[*at].commit.hash.clone();
+            matches!(kernel::stored(&self.spec(plan, &Target::Commit(hash)), &self.env), Ok(Some(_)))
+        };
+        Line::Stored { commits: spread(plan.commits.len(), LOOKED_FOR).filter(is_there).collect() }
     }
+}
+
+/// At most so many places of all, as far from each other as they can be: the first and
+/// the last among them.
+fn spread(all: usize, most: usize) -> impl Iterator<Item = usize> {
+    let taken = all.min(most);
+    let gaps = taken.saturating_sub(1).max(1);
+    (0..taken).map(move |at| at * (all - 1) / gaps)
 }
 
 /// Turns that follow each other, target by target.
@@ -369,4 +376,47 @@ fn unchanged(what: &str, now: &str, same: bool) -> anyhow::Result<()> {
         "the session began with another {what} than `{now}`\n\
          hint: resume it with the configuration and the flags that it began with"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn places(all: usize, most: usize) -> Vec<usize> {
+        spread(all, most).collect()
+    }
+
+    #[test]
+    fn few_places_are_all_of_them() {
+        assert_eq!(places(0, 400), [0_usize; 0]);
+        assert_eq!(places(1, 400), [0]);
+        assert_eq!(places(4, 4), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn many_places_are_looked_at_from_the_first_to_the_last() {
+        assert_eq!(places(10, 4), [0, 3, 6, 9]);
+        assert_eq!(places(1_000, 3), [0, 499, 999]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_gap_is_larger_than_another_by_more_than_one(all in 1..60_000_usize, most in 2..500_usize) {
+            let places = places(all, most);
+            prop_assert_eq!(places.len(), all.min(most));
+            prop_assert_eq!((places.first(), places.last()), (Some(&0), Some(&(all - 1))));
+            let gaps = || places.windows(2).map(|pair| pair[1] - pair[0]);
+            let (least, largest) = (gaps().min().unwrap_or(1), gaps().max().unwrap_or(1));
+            prop_assert!(least > 0 && largest - least <= 1, "{} to {}", least, largest);
+        }
+    }
+
+    #[test]
+    fn turns_that_follow_each_other_are_one_range() {
+        let [a, b] = ["a", "b"].map(|hash| Target::Commit(hash.to_owned()));
+        let boots = [(b.clone(), 4), (a.clone(), 2), (a.clone(), 1), (b.clone(), 7), (a.clone(), 3)];
+        assert_eq!(ranges(&boots), [(&a, 1..=3), (&b, 4..=4), (&b, 7..=7)]);
+    }
 }

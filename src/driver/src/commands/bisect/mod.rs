@@ -16,7 +16,7 @@ use anyhow::Context as _;
 
 use self::drive::{Stopped, drive};
 use self::kernels::Shop;
-pub use self::once::{Once, run as once};
+pub use self::once::{ABORT, Once, refuse, run as once};
 use super::report::{Form, ReportFormat};
 use super::{Context, HOST, INTERRUPTED, MessageFormat, PASSED, usage};
 use crate::bisect::bisected::{Bisected, Confirmation, Ending};
@@ -52,8 +52,10 @@ pub enum Want {
 pub struct Search {
     /// An entry of `kregress.yaml`, or the path of a repository.
     pub tree: String,
-    /// Revisions without the change; the first one is measured.
-    pub good: Vec<String>,
+    /// The revision without the change.
+    pub good: String,
+    /// Others of which it is said that they are without it.
+    pub others_good: Vec<String>,
     /// The revision with it.
     pub bad: String,
     /// What is searched for.

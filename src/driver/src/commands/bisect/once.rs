@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use kregress_wire::{Better, Unit};
 
-use super::scribe::outcome;
+use super::scribe::{HostFault, Word, outcome, word};
 use super::watch::Watch;
 use super::{Want, ask, cache};
 use crate::analysis::stats::median;
@@ -18,7 +18,7 @@ use crate::commands::{Context, fail, usage};
 use crate::console::Finding;
 use crate::kernel::{self, Fault, Lacking, Tools};
 use crate::lab::{self, BootNumbers, Host, Lab, Measurement, Quiet, Slots};
-use crate::model::{BootId, Edit, KernelSpec, Observer, RunEvent, Source, TestResult, TroubleKind, Verdict};
+use crate::model::{BootId, Edit, KernelSpec, Observer, RunEvent, Source, TestResult, first_line};
 use crate::report::text_safety;
 use crate::results::RunDir;
 use crate::{chain, interrupt};
@@ -30,7 +30,7 @@ const BAD: u8 = 1;
 /// This revision cannot be tested.
 const SKIP: u8 = 125;
 /// Ends `git bisect run`.
-const ABORT: u8 = 128;
+pub const ABORT: u8 = 128;
 
 /// Directory of these runs below the results.
 const RUNS: &str = "git-bisect";
@@ -78,11 +78,16 @@ pub fn run(context: &Context, once: &Once) -> u8 {
             let _ = std::io::Write::write_all(&mut out, format!("{}\n", text_safety::title(text)).as_bytes());
             code
         }
-        Err(error) => {
-            let _ = fail(&error);
-            ABORT
-        }
+        Err(error) => refuse(&error),
     }
+}
+
+/// Says what is wrong. Gives the exit code that ends git's bisection: any other would be
+/// a verdict on a commit.
+#[must_use]
+pub fn refuse(error: &anyhow::Error) -> u8 {
+    let _ = fail(error);
+    ABORT
 }
 
 fn measure(context: &Context, once: &Once) -> anyhow::Result<Said> {
@@ -156,10 +161,7 @@ fn measure(context: &Context, once: &Once) -> anyhow::Result<Said> {
     if interrupt::requested() {
         anyhow::bail!("interrupted");
     }
-    if let Some(trouble) = heard.trouble_of_host() {
-        anyhow::bail!("the host could not carry a boot: {trouble}");
-    }
-    let outcomes = heard.outcomes(&question);
+    let outcomes = heard.outcomes(&question)?;
     Ok(say(&question, threshold, &outcomes))
 }
 
@@ -203,19 +205,19 @@ struct Heard<'a> {
 }
 
 impl Heard<'_> {
-    /// The host's fault, which is no verdict on the revision.
-    fn trouble_of_host(&self) -> Option<&str> {
-        self.results.iter().find_map(|result| match &result.verdict {
-            Verdict::Error(trouble) if trouble.kind == TroubleKind::Host => Some(trouble.message.as_str()),
-            _ => None,
-        })
-    }
-
-    fn outcomes(&self, question: &Question) -> Vec<Outcome> {
+    /// What each boot says on the question.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the host could not carry one of them.
+    fn outcomes(&self, question: &Question) -> Result<Vec<Outcome>, HostFault> {
         let of = |result: &TestResult| {
+            if let Word::OfHost(fault) = word(&result.verdict) {
+                return Err(fault);
+            }
             let outside = self.findings.iter().filter(|(boot, _)| result.boot == Some(*boot));
             let outside: Vec<Finding> = outside.map(|(_, finding)| finding.clone()).collect();
-            outcome(question, result, &outside)
+            Ok(outcome(question, result, &outside))
         };
         self.results.iter().map(of).collect()
     }
@@ -262,10 +264,6 @@ fn say(question: &Question, threshold: Option<f64>, outcomes: &[Outcome]) -> Sai
         None if outcomes.contains(&Outcome::Clean) => Said::Good("it does not show".to_owned()),
         None => nothing(),
     }
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

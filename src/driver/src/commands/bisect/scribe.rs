@@ -8,7 +8,9 @@ use crate::analysis::{Boot, is_sound};
 use crate::bisect::record::{Asked, BootLine, Line, Outcome, Phase, Question, Target};
 use crate::bisect::session::Session;
 use crate::console::Finding;
-use crate::model::{Accel, BootId, Failure, Observer, RunEvent, TestResult, TroubleKind, Verdict};
+use crate::model::{
+    Accel, BootId, Failure, Observer, RunEvent, TestResult, TroubleKind, Verdict, first_line,
+};
 
 /// Writes down the boots of one request, and shows them.
 pub(super) struct Scribe<'a> {
@@ -19,8 +21,36 @@ pub(super) struct Scribe<'a> {
     /// Boots that run at the same time, and share its cost.
     beside: usize,
     boots: BTreeMap<BootId, Seen>,
-    /// The host's fault, which is nobody's verdict.
-    trouble: Option<String>,
+    fault: Option<HostFault>,
+}
+
+/// The host could not carry a boot: that is no word on any revision.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the host could not carry a boot: {0}")]
+pub(super) struct HostFault(String);
+
+/// Whether a result says anything of the revision.
+pub(super) enum Word {
+    /// It does, if only that there is nothing to be had from it.
+    OfRevision,
+    /// The user ended the boot.
+    Interrupted,
+    /// The host is at fault.
+    OfHost(HostFault),
+}
+
+/// Whether a verdict says anything of the revision.
+pub(super) fn word(verdict: &Verdict) -> Word {
+    let Verdict::Error(trouble) = verdict else { return Word::OfRevision };
+    match trouble.kind {
+        TroubleKind::Interrupted => Word::Interrupted,
+        TroubleKind::Host => Word::OfHost(HostFault(first_line(&trouble.message))),
+        TroubleKind::Workload
+        | TroubleKind::Lost
+        | TroubleKind::NotReached
+        | TroubleKind::Protocol
+        | TroubleKind::Unfinished => Word::OfRevision,
+    }
 }
 
 /// What was seen of a boot that is not over.
@@ -39,7 +69,7 @@ impl<'a> Scribe<'a> {
         beside: usize,
         watch: &'a mut Watch,
     ) -> Self {
-        Self { session, watch, asked, accel, beside, boots: BTreeMap::new(), trouble: None }
+        Self { session, watch, asked, accel, beside, boots: BTreeMap::new(), fault: None }
     }
 
     /// Says whether the host carried the boots.
@@ -47,11 +77,8 @@ impl<'a> Scribe<'a> {
     /// # Errors
     ///
     /// Fails where it did not: then no revision is to blame.
-    pub(super) fn finish(self) -> anyhow::Result<()> {
-        match self.trouble {
-            Some(trouble) => Err(anyhow::anyhow!("the host could not carry a boot: {trouble}")),
-            None => Ok(()),
-        }
+    pub(super) fn finish(self) -> Result<(), HostFault> {
+        self.fault.map_or(Ok(()), Err)
     }
 
     /// Writes the line of a boot when everything is known of it.
@@ -67,19 +94,13 @@ impl<'a> Scribe<'a> {
     }
 
     fn write(&mut self, result: &TestResult, findings: &[Finding], elapsed: Duration) -> anyhow::Result<()> {
-        if let Verdict::Error(trouble) = &result.verdict {
-            match trouble.kind {
-                // It is asked for again.
-                TroubleKind::Interrupted => return Ok(()),
-                TroubleKind::Host => {
-                    self.trouble.get_or_insert_with(|| first_line(&trouble.message));
-                    return Ok(());
-                }
-                TroubleKind::Workload
-                | TroubleKind::Lost
-                | TroubleKind::NotReached
-                | TroubleKind::Protocol
-                | TroubleKind::Unfinished => {}
+        match word(&result.verdict) {
+            Word::OfRevision => {}
+            // It is asked for again.
+            Word::Interrupted => return Ok(()),
+            Word::OfHost(fault) => {
+                self.fault.get_or_insert(fault);
+                return Ok(());
             }
         }
         let Some(target) = self.asked.targets.iter().find(|target| target.name() == result.kernel.0) else {
@@ -208,8 +229,4 @@ fn nothing(result: &TestResult) -> Outcome {
         Verdict::Error(trouble) => format!("{}: {}", trouble.kind.name(), first_line(&trouble.message)),
     };
     Outcome::Nothing { reason }
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
 }

@@ -19,8 +19,10 @@ use crate::kernel::error::{Fault, KernelProblem};
 pub struct Between<'a> {
     /// The user's repository: its top or its `.git`.
     pub repository: &'a Path,
-    /// Revisions that are known to be good; the first is the one to measure.
-    pub good: &'a [String],
+    /// A revision that is known to be good: the one to measure.
+    pub good: &'a str,
+    /// More of them.
+    pub others_good: &'a [String],
     /// A revision that is known to be bad.
     pub bad: &'a str,
     /// Only commits that change something below these, relative to the top of
@@ -39,9 +41,9 @@ pub enum Parents {
     First,
 }
 
-/// One end of a history.
+/// A commit, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct Commit {
     /// All digits of it.
     pub hash: String,
     /// First line of its message. Anybody may have written it: it can hold any
@@ -55,40 +57,32 @@ pub struct Endpoint {
 
 /// A commit that could have made the difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Commit {
-    /// All digits of it.
-    pub hash: String,
+pub struct Candidate {
+    /// Who.
+    pub commit: Commit,
     /// Where its parents are in [`History::commits`], always before itself;
     /// those outside are left out. With paths the nearest ancestors that
     /// [`history`] kept.
     pub parents: Vec<usize>,
-    /// First line of its message, hostile as in [`Endpoint`].
-    pub subject: String,
-    /// `Name <email>`.
-    pub author: String,
-    /// When it was committed, as in ISO 8601.
-    pub date: String,
     /// Every file that it changed, also outside of the paths asked for. Of a
     /// merge those that are as in none of its parents; where only first parents
     /// are followed, all that differ from the first.
     pub files: Vec<String>,
-    /// How many parents it has, those outside included: more than one is a merge.
-    pub parent_count: usize,
 }
 
 /// Commits from good to bad.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
     /// The good end that is measured.
-    pub good: Endpoint,
+    pub good: Commit,
     /// More commits that are known to be good.
-    pub others_good: Vec<Endpoint>,
+    pub others_good: Vec<Commit>,
     /// The bad end that is measured. Where paths leave it out of `commits`, the
     /// last of these has the same files below the paths.
-    pub bad: Endpoint,
+    pub bad: Commit,
     /// Parents before children; never empty. All others are ancestors of the
     /// last one.
-    pub commits: Vec<Commit>,
+    pub commits: Vec<Candidate>,
 }
 
 /// Why there is no history to search.
@@ -97,9 +91,6 @@ pub enum HistoryError {
     /// The repository or a revision is not there, or git does not want to.
     #[error(transparent)]
     Problem(#[from] KernelProblem),
-    /// Nothing to begin at.
-    #[error("no good revision is given\nhint: name a commit, a branch or a tag from before the change")]
-    NoGood,
     /// No difference to search for.
     #[error("`{good}` and `{bad}` are the same commit {hash}\nhint: the good one has to be an older one")]
     Same {
@@ -152,7 +143,7 @@ pub enum HistoryError {
         /// As given.
         paths: Vec<String>,
     },
-    /// Suspects that are not there.
+    /// Candidates that are not there.
     #[error(
         "`{}` is shallow: commits between `{good}` and `{bad}` are missing\n\
          hint: `git fetch --unshallow` brings the rest of its history",
@@ -224,13 +215,13 @@ pub fn history(asked: &Between<'_>, tools: &Tools) -> Result<History, HistoryErr
     let log = Log { repository: &repository, asked };
     let bad = repository.commit(asked.bad)?;
     let mut good = Vec::new();
-    for revision in asked.good {
+    for revision in std::iter::once(asked.good).chain(asked.others_good.iter().map(String::as_str)) {
         let hash = repository.commit(revision)?;
         log.check_order(revision, &hash, &bad)?;
         good.push(hash);
     }
     let mut others_good = log.endpoints(&good)?.into_iter();
-    let good_end = others_good.next().ok_or(HistoryError::NoGood)?;
+    let good_end = others_good.next().ok_or_else(|| log.unreadable())?;
     let bad_end = log.endpoints(std::slice::from_ref(&bad))?.pop().ok_or_else(|| log.unreadable())?;
     log.check_whole(&good, &bad)?;
     let commits = commits(log.between(&good, &bad)?);
@@ -257,7 +248,7 @@ impl Log<'_> {
     }
 
     fn good(&self) -> String {
-        self.asked.good.first().cloned().unwrap_or_default()
+        self.asked.good.to_owned()
     }
 
     /// Whether a good commit is an ancestor of the bad one, and if not, why.
@@ -284,13 +275,10 @@ impl Log<'_> {
         })
     }
 
-    fn endpoints(&self, hashes: &[String]) -> Result<Vec<Endpoint>, HistoryError> {
-        if hashes.is_empty() {
-            return Ok(Vec::new());
-        }
+    fn endpoints(&self, hashes: &[String]) -> Result<Vec<Commit>, HistoryError> {
         let cmd = self.git().args(["log", "--no-walk=unsorted", "--no-patch"]).args(PLAIN);
         let records = self.records(&cmd.args(hashes))?;
-        Ok(records.into_iter().map(Record::endpoint).collect())
+        Ok(records.into_iter().map(Record::commit).collect())
     }
 
     /// No commit between the ends may be one whose parents were cut off.
@@ -369,8 +357,8 @@ struct Record {
 }
 
 impl Record {
-    fn endpoint(self) -> Endpoint {
-        Endpoint { hash: self.hash, subject: self.subject, author: self.author, date: self.date }
+    fn commit(self) -> Commit {
+        Commit { hash: self.hash, subject: self.subject, author: self.author, date: self.date }
     }
 }
 
@@ -407,19 +395,15 @@ fn records(bytes: &[u8]) -> Option<Vec<Record>> {
 }
 
 /// Turns names of parents into places.
-fn commits(records: Vec<Record>) -> Vec<Commit> {
+fn commits(records: Vec<Record>) -> Vec<Candidate> {
     let places: HashMap<_, _> =
         records.iter().enumerate().map(|(place, record)| (record.hash.clone(), place)).collect();
-    let commit = |record: Record| Commit {
-        parent_count: record.parents.len(),
+    let candidate = |mut record: Record| Candidate {
         parents: record.parents.iter().filter_map(|parent| places.get(parent).copied()).collect(),
-        hash: record.hash,
-        subject: record.subject,
-        author: record.author,
-        date: record.date,
-        files: record.files,
+        files: std::mem::take(&mut record.files),
+        commit: record.commit(),
     };
-    records.into_iter().map(commit).collect()
+    records.into_iter().map(candidate).collect()
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(super) use archive::{Packing, find_archive, unpack};
 pub use bisecting::bisecting;
 pub use edit::{Patched, Reverted, apply, revert};
 pub use error::SourceError;
-pub use log::{Between, Commit, Endpoint, History, HistoryError, Parents, history};
+pub use log::{Between, Candidate, Commit, History, HistoryError, Parents, history};
 pub(super) use package::contents;
 
 use super::env::BuildEnv;

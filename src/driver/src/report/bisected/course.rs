@@ -51,6 +51,17 @@ fn ancestry(commits: &[Row], at: usize) -> f64 {
     sum
 }
 
+/// How probable each commit is the culprit, by the last search that went over it.
+pub(crate) fn probabilities(bisected: &Bisected) -> Vec<f64> {
+    let mut all: Vec<f64> = bisected.commits.iter().map(|row| row.probability).collect();
+    for (at, probability) in bisected.later.iter().flat_map(|search| &search.probabilities) {
+        if let Some(place) = all.get_mut(*at) {
+            *place = *probability;
+        }
+    }
+    all
+}
+
 /// Whether a commit belongs to an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -70,6 +81,7 @@ pub(crate) struct Step {
     pub(crate) boots: String,
     /// Median, `3 of 6 failed`, or why there is none.
     pub(crate) outcome: String,
+    /// By the last search that went over it.
     pub(crate) probability: String,
     /// Why it was set aside, or whose image it has.
     pub(crate) reason: Option<String>,
@@ -95,6 +107,7 @@ pub(crate) fn steps(bisected: &Bisected, limit: usize) -> (Vec<Step>, usize) {
     chosen.sort_by_key(|at| at.abs_diff(middle));
     chosen.truncate(limit);
     chosen.sort_unstable();
+    let probabilities = probabilities(bisected);
     let steps: Vec<Step> = chosen
         .into_iter()
         .map(|at| {
@@ -110,7 +123,7 @@ pub(crate) fn steps(bisected: &Bisected, limit: usize) -> (Vec<Step>, usize) {
                 subject: text_safety::title(&row.commit.subject),
                 boots,
                 outcome: outcome(bisected, row),
-                probability: words::probability(row.probability),
+                probability: words::probability(probabilities[at]),
                 reason,
                 standing: standing(&bisected.commits, at),
                 part: part(row),

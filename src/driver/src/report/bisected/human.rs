@@ -11,7 +11,7 @@ use super::words::{self, Outcome};
 use crate::bisect::bisected::{Answer, Bisected, Commit};
 use crate::report::human::write_wrapped;
 use crate::report::look::{FAINT, HEADING, Look, verdict_style};
-use crate::report::{columns, text_safety};
+use crate::report::{columns, quantity, text_safety};
 
 /// Rows of the table. A search of a few thousand commits takes about as many.
 const ROWS: usize = 30;
@@ -74,7 +74,7 @@ fn write_answer(
         for commit in answer.commits.iter().take(SUSPECTS) {
             write_suspect(commit, "  ", style, look, out)?;
         }
-        write_more(answer.commits.len(), SUSPECTS, "commits", out)?;
+        write_more(answer.commits.len(), SUSPECTS, "commit", out)?;
     } else {
         for commit in &answer.commits {
             for line in columns::wrap(&words::title(commit), look.width) {
@@ -101,8 +101,8 @@ fn write_suspect(
     writeln!(out, "{}", look.paint(style, line))
 }
 
-fn write_more(all: usize, shown: usize, what: &str, out: &mut dyn Write) -> io::Result<()> {
-    if all > shown { writeln!(out, "  ... and {} more {what}", all - shown) } else { Ok(()) }
+fn write_more(all: usize, shown: usize, one: &str, out: &mut dyn Write) -> io::Result<()> {
+    if all > shown { writeln!(out, "  ... and {}", quantity::more(all, shown, one)) } else { Ok(()) }
 }
 
 /// How it ended, where the answers do not say it.
@@ -121,7 +121,7 @@ fn write_ending(bisected: &Bisected, look: Look, out: &mut dyn Write) -> io::Res
         let lead = format!("{:>9}  ", words::probability(suspect.probability));
         write_suspect(&suspect.commit, &lead, Style::new(), look, out)?;
     }
-    write_more(bisected.suspects.len(), SUSPECTS, "suspects", out)
+    write_more(bisected.suspects.len(), SUSPECTS, "suspect", out)
 }
 
 fn write_endpoints(bisected: &Bisected, look: Look, out: &mut dyn Write) -> io::Result<()> {
@@ -177,7 +177,7 @@ fn write_steps(bisected: &Bisected, look: Look, out: &mut dyn Write) -> io::Resu
         };
         writeln!(out, "{text}")?;
     }
-    write_more(steps.len() + more, steps.len(), "commits farther from it", out)
+    write_more(steps.len() + more, steps.len(), "commit farther from it", out)
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ fn table(bisected: &Bisected) -> String {
         ];
         out.push_str(&format!("| {} |\n", cells.join(" | ")));
     }
-    out + &crate::report::markdown::more(steps.len() + more, steps.len(), "commits farther from it")
+    out + &crate::report::markdown::more(steps.len() + more, steps.len(), "commit farther from it")
 }
 
 fn environment(bisected: &Bisected) -> String {

@@ -3,11 +3,12 @@
 
 use super::words;
 use crate::bisect::bisected::Bisected;
+use crate::report::quantity::count;
 
 /// What is searched, among how much, and what that will cost.
 #[must_use]
 pub fn begins(bisected: &Bisected) -> String {
-    let commits = words::count(bisected.commits.len() as u64, "commit");
+    let commits = count(bisected.commits.len(), "commit");
     let range = format!("{}..{}", words::short(&bisected.good.hash), words::short(&bisected.bad.hash));
     let cost = words::remaining(bisected).map(|it| format!(", {it}")).unwrap_or_default();
     format!("{}: {commits} in {range}{cost}", words::question(bisected))

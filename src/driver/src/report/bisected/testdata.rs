@@ -3,8 +3,8 @@
 use kregress_wire::{Kind, Unit};
 
 use crate::bisect::bisected::{
-    Answer, Bisected, Commit, Confirmation, Effect, Ending, Question, Remaining, Reverted, Row, Rule, Spent,
-    State, Suspect,
+    Answer, Bisected, Commit, Confirmation, Effect, Ending, Question, Remaining, Reverted, Row, Rule, Search,
+    Spent, State, Suspect,
 };
 use crate::report::testdata::{self, HOSTILE};
 
@@ -125,6 +125,7 @@ pub(crate) fn confirmed() -> Bisected {
         good_values: values(250e6, 6),
         bad: commit("b1d0e7aa4c01", "Linux 6.1.192"),
         commits,
+        later: vec![],
         endpoints: Some(level(251e6, 1.87e9, 6)),
         ending: Ending::Found,
         answers: vec![answer(vec![culprit()], before)],
@@ -204,6 +205,16 @@ pub(crate) fn two() -> Bisected {
     other.confirmation = Confirmation::Confirmed { effect: level(250e6, 0.91e9, 12) };
     other.reverted = Reverted::NotTried { reason: "the time of the budget is over.".to_owned() };
     it.answers.push(other);
+    let probability = |at: usize| match at {
+        30 => 0.962,
+        29 => 0.038,
+        _ => 0.0,
+    };
+    it.later = vec![Search {
+        good: it.commits[PLACE].commit.hash.clone(),
+        bad: it.bad.hash.clone(),
+        probabilities: (PLACE + 1..40).map(|at| (at, probability(at))).collect(),
+    }];
     it
 }
 
@@ -357,6 +368,13 @@ pub(crate) fn long(count: usize) -> Bisected {
     commits[count - 1].state = State::Measured;
     it.commits = commits;
     it
+}
+
+/// The lines of a report that another one does not have.
+pub(crate) fn own_lines(report: &str, other: &str) -> String {
+    let known: Vec<&str> = other.lines().collect();
+    let own: Vec<&str> = report.lines().filter(|line| !known.contains(line)).collect();
+    own.join("\n")
 }
 
 /// One of each end, by name.

@@ -74,7 +74,7 @@ fn write_answers(bisected: &Bisected, out: &mut Lines) {
             Some(class) => {
                 out.wrapped("", &class);
                 answer.commits.iter().take(SUSPECTS).for_each(|it| out.authored(2, &words::quoted(it)));
-                out.more(answer.commits.len(), SUSPECTS, "commits");
+                out.more(answer.commits.len(), SUSPECTS, "commit");
             }
             None => answer.commits.iter().for_each(|commit| {
                 out.authored(0, &words::quoted(commit));
@@ -96,7 +96,7 @@ fn write_answers(bisected: &Bisected, out: &mut Lines) {
         let probability = words::probability(suspect.probability);
         out.authored(2, &format!("{probability}: {}", words::quoted(&suspect.commit)));
     }
-    out.more(bisected.suspects.len(), SUSPECTS, "suspects");
+    out.more(bisected.suspects.len(), SUSPECTS, "suspect");
 }
 
 fn write_facts(bisected: &Bisected, out: &mut Lines) {
@@ -128,7 +128,7 @@ fn write_facts(bisected: &Bisected, out: &mut Lines) {
     for note in bisected.notes.iter().take(NOTES) {
         out.wrapped("note", &text_safety::title(note));
     }
-    out.more(bisected.notes.len(), NOTES, "notes");
+    out.more(bisected.notes.len(), NOTES, "note");
 }
 
 #[cfg(test)]

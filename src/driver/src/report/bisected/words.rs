@@ -8,7 +8,7 @@ use crate::bisect::bisected::{
 };
 use crate::exec::shell_line;
 use crate::report::comparison_human::{is_factor, number, percent};
-use crate::report::quantity::{self, Scale};
+use crate::report::quantity::{self, Scale, count};
 use crate::report::{compared, text_safety};
 
 /// Digits of a hash, as the kernel's documentation asks for.
@@ -184,7 +184,8 @@ pub(crate) fn effect(question: &Question, effect: &Effect) -> String {
         }
         Effect::Rate { old_failed, old, new_failed, new } => {
             let verb = verb(question);
-            format!("{name} {verb} in {new_failed} of {new} boots, without in {old_failed} of {old}")
+            let boots = count(*new, "boot");
+            format!("{name} {verb} in {new_failed} of {boots}, without in {old_failed} of {old}")
         }
     }
 }
@@ -343,7 +344,7 @@ fn undone(question: &Question, effect: &Effect) -> Option<String> {
         Effect::Level { old, new, .. } if *new != 0.0 => Some(percent(old / new - 1.0)),
         Effect::Level { .. } => None,
         Effect::Rate { old_failed, old, .. } => {
-            Some(format!("{} in {old_failed} of {old} boots", verb(question)))
+            Some(format!("{} in {old_failed} of {}", verb(question), count(*old, "boot")))
         }
     }
 }
@@ -360,7 +361,7 @@ pub(crate) fn ending(bisected: &Bisected) -> Vec<String> {
         Ending::Found => vec![],
         Ending::Unfinished => vec!["the search has not come to its end".to_owned()],
         Ending::NotReproduced { reason, needs_boots } => {
-            let needs = needs_boots.map(|boots| format!("about {boots} boots a side would tell"));
+            let needs = needs_boots.map(|boots| format!("about {} would tell", count(boots, "boot a side")));
             std::iter::once(text_safety::title(reason)).chain(needs).collect()
         }
         Ending::EndpointFailed { commit, reason } => {
@@ -425,7 +426,7 @@ fn places(command: &[String]) -> Vec<String> {
 
 /// How it was found, in sentences.
 pub(crate) fn method(bisected: &Bisected) -> String {
-    let commits = count(bisected.commits.len() as u64, "commit");
+    let commits = count(bisected.commits.len(), "commit");
     let how = match &bisected.question {
         Question::Metric { rule: Some(Rule::Exact), .. } => {
             "bisected; the number does not vary between boots, so each was booted once".to_owned()
@@ -450,15 +451,15 @@ pub(crate) fn method(bisected: &Bisected) -> String {
 
 /// What it has cost.
 pub(crate) fn cost(spent: &Spent) -> String {
-    let mut parts = vec![format!("{} built", count(u64::from(spent.builds), "kernel"))];
+    let mut parts = vec![format!("{} built", count(spent.builds, "kernel"))];
     if spent.cached > 0 {
         parts.push(format!("{} from the store", spent.cached));
     }
     if spent.failed_builds > 0 {
         parts.push(format!("{} that cannot be built", spent.failed_builds));
     }
-    parts.push(count(u64::from(spent.boots), "boot"));
-    parts.push(count(u64::from(spent.steps), "step"));
+    parts.push(count(spent.boots, "boot"));
+    parts.push(count(spent.steps, "step"));
     parts.push(duration(spent.seconds));
     parts.join(", ")
 }
@@ -466,31 +467,27 @@ pub(crate) fn cost(spent: &Spent) -> String {
 /// What is still to come, as far as it is known.
 pub(crate) fn remaining(bisected: &Bisected) -> Option<String> {
     let it = bisected.remaining?;
-    Some(format!(
-        "about {:.0} kernels, {:.0} boots, {}",
-        it.builds.ceil(),
-        it.boots.ceil(),
-        duration(it.seconds)
-    ))
+    let whole = |number: f64, one: &str| count(whole(number.ceil()), one);
+    let (kernels, boots) = (whole(it.builds, "kernel"), whole(it.boots, "boot"));
+    Some(format!("about {kernels}, {boots}, {}", duration(it.seconds)))
 }
 
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "saturates, and a time is not negative"
+    reason = "saturates, and neither a time nor a number of boots is negative"
 )]
+fn whole(number: f64) -> u64 {
+    number as u64
+}
+
 fn duration(seconds: f64) -> String {
-    let minutes = (seconds / 60.0) as u64;
+    let minutes = whole(seconds / 60.0);
     if minutes < 120 {
-        quantity::seconds((seconds * 1e3) as u64)
+        quantity::seconds(whole(seconds * 1e3))
     } else {
         format!("{} h {:02} min", minutes / 60, minutes % 60)
     }
-}
-
-/// `1 boot`, `3 boots`.
-pub(crate) fn count(number: u64, one: &str) -> String {
-    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
 /// The command that began it.
@@ -501,6 +498,7 @@ pub(crate) fn command(bisected: &Bisected) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bisect::bisected::Remaining;
     use crate::report::bisected::testdata;
 
     #[test]
@@ -515,6 +513,34 @@ mod tests {
             [42.0, 7199.0, 7260.0, f64::NAN].map(duration),
             ["42 s", "119 min 59 s", "2 h 01 min", "0.0 s"]
         );
+    }
+
+    #[test]
+    fn one_of_something_is_not_called_many() {
+        let ahead = |builds, boots| {
+            let remaining = Some(Remaining { builds, boots, seconds: 60.0 });
+            remaining_text(&Bisected { remaining, ..testdata::unfinished() })
+        };
+        assert_eq!(ahead(0.3, 1.0), "about 1 kernel, 1 boot, 60 s");
+        assert_eq!(ahead(0.0, 1.2), "about 0 kernels, 2 boots, 60 s");
+        let rate = Effect::Rate { old_failed: 0, old: 1, new_failed: 1, new: 1 };
+        let question = testdata::pass_fail().question;
+        let told = effect(&question, &rate);
+        assert_eq!(told, "KASAN: use-after-free seen in 1 of 1 boot, without in 0 of 1");
+        assert_eq!(undone(&question, &rate).as_deref(), Some("seen in 0 of 1 boot"));
+        let needs = |boots| {
+            let ending = Ending::NotReproduced { reason: String::new(), needs_boots: Some(boots) };
+            ending_text(&Bisected { ending, ..testdata::not_reproduced() })
+        };
+        assert_eq!(needs(1), "about 1 boot a side would tell");
+    }
+
+    fn remaining_text(bisected: &Bisected) -> String {
+        remaining(bisected).expect("something")
+    }
+
+    fn ending_text(bisected: &Bisected) -> String {
+        ending(bisected).pop().expect("a sentence")
     }
 
     #[test]

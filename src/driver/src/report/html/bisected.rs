@@ -77,14 +77,14 @@ fn of_answer(bisected: &Bisected, answer: &Answer) -> Markup {
                 p.lead { code { (words::short(&commit.hash)) } " " b { (text_safety::title(&commit.subject)) } }
                 p.faint.small { (words::byline(commit)) }
             }
-            (left_out(answer.commits.len(), SUSPECTS, "commits"))
+            (left_out(answer.commits.len(), SUSPECTS, "commit"))
             p { (words::claim(&bisected.question, answer)) "." }
             @for line in words::findings(&bisected.question, answer) { p { (sentence(&line)) "." } }
             @if !answer.files.is_empty() {
                 details {
                     summary { (super::count(answer.files.len(), "file")) " changed" }
                     ul { @for file in answer.files.iter().take(ROWS) { li { code { (text_safety::name(file)) } } } }
-                    (left_out(answer.files.len(), ROWS, "files"))
+                    (left_out(answer.files.len(), ROWS, "file"))
                 }
             }
         }
@@ -106,7 +106,7 @@ fn plots(bisected: &Bisected) -> Markup {
             p.faint.small {
                 "Commits from good (0) to bad, parents before children. A point is " (point) ", a short line the median of a commit, "
                 "a cross a commit that could not be measured; long lines are the levels of good and bad. "
-                "Below: how probable each commit is the culprit."
+                "Below: how probable each commit is the culprit" (searches(bisected)) "."
             }
             p {
                 span.key.of-base { i.dot {} "without" }
@@ -118,6 +118,14 @@ fn plots(bisected: &Bisected) -> Markup {
                 (history::figure(bisected, nearby, &what, unit))
             }
         }
+    }
+}
+
+/// By which search, where there is more than one.
+fn searches(bisected: &Bisected) -> String {
+    match bisected.later.len() {
+        0 => String::new(),
+        later => format!(", by the last of {} searches that went over it", later + 1),
     }
 }
 
@@ -138,7 +146,7 @@ fn commits(bisected: &Bisected) -> Markup {
                         tbody { @for step in &steps { (row(step)) } }
                     }
                 }
-                (left_out(steps.len() + more, steps.len(), "commits farther from it"))
+                (left_out(steps.len() + more, steps.len(), "commit farther from it"))
             }
         }
     }
@@ -180,7 +188,7 @@ fn suspects(bisected: &Bisected) -> Markup {
                         }
                     }
                 }
-                (left_out(bisected.suspects.len(), SUSPECTS, "suspects"))
+                (left_out(bisected.suspects.len(), SUSPECTS, "suspect"))
             }
         }
     }
@@ -217,7 +225,7 @@ fn environment(bisected: &Bisected) -> Markup {
                     tr { th scope="row" { "directory" } td { (text_safety::verbatim(&bisected.directory)) } }
                 }
             }
-            (left_out(facts.len(), FACTS, "facts"))
+            (left_out(facts.len(), FACTS, "fact"))
         }
     }
 }
@@ -271,6 +279,12 @@ mod tests {
         let page = shown(&testdata::long(10_000));
         assert!(page.len() < 300 << 10, "{} bytes", page.len());
         assert!(page.contains("Around the most probable commit"));
+    }
+
+    #[test]
+    fn of_several_searches_the_page_says_which_of_them_it_shows() {
+        assert!(shown(&testdata::two()).contains("by the last of 2 searches that went over it."));
+        assert!(shown(&testdata::confirmed()).contains("is the culprit.<"));
     }
 
     #[test]

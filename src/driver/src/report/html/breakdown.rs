@@ -45,7 +45,7 @@ pub(super) fn changes(breakdowns: &[&BreakdownChange], badge: &Markup, sides: &s
                 @if !sides.is_empty() { p.faint.small { (sides) } }
                 (key(2))
                 @for breakdown in breakdowns.iter().take(CHARTS) { (change(breakdown)) }
-                (super::left_out(breakdowns.len(), CHARTS, "breakdowns"))
+                (super::left_out(breakdowns.len(), CHARTS, "breakdown"))
             }
         }
     }
@@ -88,7 +88,7 @@ pub(super) fn of_run(run: &Run, kernel: &str, accel: &str) -> Markup {
                 h2 { "Where teardown spends its time " (badge(accel)) }
                 (key(1))
                 @for (test, all) in tests.iter().take(CHARTS) { (total(test, all)) }
-                (super::left_out(tests.len(), CHARTS, "breakdowns"))
+                (super::left_out(tests.len(), CHARTS, "breakdown"))
             }
         }
     }

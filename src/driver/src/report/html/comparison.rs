@@ -87,9 +87,6 @@ fn header(compared: &Compared<'_>) -> Markup {
     }
 }
 
-/// A smallest effect beyond this tells nobody anything.
-const TELLING: f64 = 10.0;
-
 /// The table of metrics, what matters first.
 fn changes(compared: &Compared<'_>) -> Markup {
     let metrics = compared.metrics();
@@ -128,7 +125,7 @@ fn table(metrics: &[&MetricChange]) -> Markup {
                 tbody { @for metric in metrics.iter().take(ROWS) { (row(metric)) } }
             }
         }
-        (left_out(metrics.len(), ROWS, "metrics"))
+        (left_out(metrics.len(), ROWS, "metric"))
     }
 }
 
@@ -155,7 +152,7 @@ fn row(metric: &MetricChange) -> Markup {
             td data-label="by chance" {
                 (compared::evidence(metric))
                 @if verdict == Verdict::Unchanged || verdict == Verdict::Inconclusive {
-                    @if let Some(least) = metric.detectable.filter(|least| *least < TELLING) {
+                    @if let Some(least) = compared::detectable(metric) {
                         span.why { "would have seen " (compared::change_text(least)) }
                     }
                 }
@@ -178,7 +175,7 @@ fn changed_plots(compared: &Compared<'_>) -> Markup {
                     "difference lies, out of the picture where it is not known well; the grey range around base does not count."
                 }
                 div.plots { @for metric in changed.iter().take(PLOTS) { (plot(metric)) } }
-                (left_out(changed.len(), PLOTS, "plots"))
+                (left_out(changed.len(), PLOTS, "plot"))
             }
         }
     }
@@ -195,7 +192,7 @@ fn other_plots(compared: &Compared<'_>) -> Markup {
                 details {
                     summary { "Show the plots" }
                     div.plots { @for metric in others.iter().take(PLOTS) { (plot(metric)) } }
-                    (left_out(others.len(), PLOTS, "plots"))
+                    (left_out(others.len(), PLOTS, "plot"))
                 }
             }
         }
@@ -288,7 +285,7 @@ fn tests(compared: &Compared<'_>) -> Markup {
                         tbody { @for test in changed.iter().take(ROWS) { (test_row(test)) } }
                     }
                 }
-                (left_out(changed.len(), ROWS, "tests"))
+                (left_out(changed.len(), ROWS, "test"))
             }
             p.faint { (count(same, "test")) " with the same verdict on both sides." }
         }
@@ -319,7 +316,7 @@ fn limits(comparison: &Comparison) -> Markup {
                 p { "Nothing that was asked for." }
             } @else {
                 ul { @for line in comparison.not_measured.iter().take(ROWS) { li { (text_safety::body(line)) } } }
-                (left_out(comparison.not_measured.len(), ROWS, "sentences"))
+                (left_out(comparison.not_measured.len(), ROWS, "sentence"))
             }
             details {
                 summary { "How the metrics were judged" }
@@ -373,7 +370,7 @@ fn values(compared: &Compared<'_>) -> Markup {
                             }
                         }
                     }
-                    (left_out(metrics.len(), ROWS / 4, "metrics"))
+                    (left_out(metrics.len(), ROWS / 4, "metric"))
                 }
             }
         }

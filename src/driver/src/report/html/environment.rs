@@ -47,6 +47,6 @@ fn table(group: &Group, columns: &[String]) -> Markup {
                 }
             }
         }
-        (super::left_out(group.rows.len(), FACTS, "facts"))
+        (super::left_out(group.rows.len(), FACTS, "fact"))
     }
 }

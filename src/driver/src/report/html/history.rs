@@ -224,15 +224,16 @@ fn set_aside(bisected: &Bisected, range: &Range<usize>, per_unit: f64) -> Vec<f6
 fn bars(bisected: &Bisected, range: &Range<usize>, per_unit: f64) -> Vec<(f64, f64, f64)> {
     let least = f64::from(BAR) * per_unit;
     let mut bars: Vec<(f64, f64, f64)> = Vec::new();
+    let probabilities = course::probabilities(bisected);
     for number in range.clone().filter(|number| *number > 0) {
-        let Some(row) = bisected.commits.get(number - 1) else { continue };
+        let Some(probability) = probabilities.get(number - 1) else { continue };
         let (from, to) = (plots::index(number) - 0.4, plots::index(number) + 0.4);
         match bars.last_mut() {
             Some(bar) if to - bar.0 <= least => {
                 bar.1 = to;
-                bar.2 += row.probability;
+                bar.2 += probability;
             }
-            _ => bars.push((from, to.max(from + least), row.probability)),
+            _ => bars.push((from, to.max(from + least), *probability)),
         }
     }
     bars.retain(|(_, _, probability)| *probability >= VISIBLE);
@@ -272,6 +273,14 @@ mod tests {
                 .count()
         };
         assert_eq!((circles("f-base"), circles("f-head")), (6 + 4 * 3, 4 * 3));
+    }
+
+    #[test]
+    fn of_two_searches_each_has_a_bar_at_its_culprit() {
+        let it = testdata::two();
+        let bars = bars(&it, &whole(&it), 0.01);
+        let places: Vec<f64> = bars.iter().filter(|bar| bar.2 > 0.9).map(|bar| bar.0 + 0.4).collect();
+        assert_eq!(places, [18.0, 31.0], "{bars:?}");
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod troubles;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::compared::{Compared, Verdict};
+use super::quantity::{count, more};
 use super::text_safety;
 use crate::bisect::bisected::Bisected;
 use crate::results::format::Run;
@@ -82,10 +83,10 @@ fn tone(verdict: Verdict) -> &'static str {
 }
 
 /// Says how many rows are not shown; nothing where all are.
-fn left_out(all: usize, shown: usize, what: &str) -> Markup {
+fn left_out(all: usize, shown: usize, one: &str) -> Markup {
     html! {
         @if all > shown {
-            p.faint { "... and " (all - shown) " more " (what) "; " code { "--format json" } " has all of them." }
+            p.faint { "... and " (more(all, shown, one)) "; " code { "--format json" } " has all of them." }
         }
     }
 }
@@ -104,17 +105,9 @@ fn notes(title: &str, lines: &[String]) -> Markup {
                 ul {
                     @for line in lines.iter().take(ROWS) { li { (text_safety::body(line)) } }
                 }
-                (left_out(lines.len(), ROWS, "notes"))
+                (left_out(lines.len(), ROWS, "note"))
             }
         }
-    }
-}
-
-/// `1 boot`, `3 boots`.
-fn count(number: impl TryInto<u64>, one: &str) -> String {
-    match number.try_into().unwrap_or(u64::MAX) {
-        1 => format!("1 {one}"),
-        number => format!("{number} {one}s"),
     }
 }
 

@@ -146,7 +146,7 @@ fn table(run: &Run, kernel: &str, cases: &[&Case<'_>]) -> Markup {
                     tbody { @for case in cases.iter().take(ROWS) { (case_rows(run, case)) } }
                 }
             }
-            (left_out(cases.len(), ROWS, "tests"))
+            (left_out(cases.len(), ROWS, "test"))
         }
     }
 }
@@ -211,7 +211,7 @@ fn metric_plots(run: &Run, kernel: &str, cases: &[&Case<'_>]) -> Markup {
                 details {
                     summary { (count(all, "metric")) ", a point for each boot and a line for their median" }
                     div.plots { @for figure in &figures { (figure) } }
-                    (left_out(all, PLOTS, "plots"))
+                    (left_out(all, PLOTS, "plot"))
                 }
             }
         }
@@ -288,7 +288,7 @@ fn not_measured(cases: &[Case<'_>]) -> Markup {
                 p { "Nothing that was asked for." }
             } @else {
                 ul { @for line in lines.iter().take(ROWS) { li { (line) } } }
-                (left_out(lines.len(), ROWS, "tests"))
+                (left_out(lines.len(), ROWS, "test"))
             }
         }
     }

@@ -31,7 +31,7 @@ pub(super) fn tests(run: &Run, cases: &[Case<'_>]) -> Markup {
             section.long {
                 h2 { "Tests that did not pass" }
                 @for case in wrong.iter().take(TESTS) { (test(run, case)) }
-                (left_out(wrong.len(), TESTS, "tests"))
+                (left_out(wrong.len(), TESTS, "test"))
             }
         }
     }
@@ -122,7 +122,7 @@ pub(super) fn findings(run: &Run, kernels: &[&str]) -> Markup {
             section.long {
                 h2 { "Kernel log" }
                 @for it in seen.iter().take(FINDINGS) { (told(it)) }
-                (left_out(seen.len(), FINDINGS, "findings"))
+                (left_out(seen.len(), FINDINGS, "finding"))
                 @for (kernel, problem) in problems.iter().take(FINDINGS) {
                     details {
                         summary {
@@ -136,7 +136,7 @@ pub(super) fn findings(run: &Run, kernels: &[&str]) -> Markup {
                         }
                     }
                 }
-                (left_out(problems.len(), FINDINGS, "problems of boots"))
+                (left_out(problems.len(), FINDINGS, "problem of boots"))
                 @for boot in boots.filter(|boot| !boot.evidence.is_empty()).take(FINDINGS) {
                     p { "Boot " (boot.launch.id) ", between tests:" }
                     (evidence(&boot.evidence))

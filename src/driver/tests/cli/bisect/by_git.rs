@@ -27,10 +27,13 @@ fn the_exit_code_is_that_of_git() {
     assert!(seen.stdout.starts_with("skip: "), "{}", seen.stdout);
     // What is wrong with the words or the host is no fault of a commit.
     for (revision, words) in [
-        ("main", &["--metric", "b/timed:weather", "--threshold", "1"][..]),
+        ("main", &["--metric", "b/created:weather", "--threshold", "1"][..]),
         ("main", TIMED),
-        ("main", &["--metric", "b/timed:create_time", "--threshold", "much"]),
+        ("main", &["--metric", "b/created:create_time", "--threshold", "much"]),
         ("nowhere", &timed),
+        ("main", &[]),
+        ("main", &["--metrik", "b/created:create_time"]),
+        ("main", &["--test", "b/plain", "--boots", "none"]),
     ] {
         let seen = rig.kregress(&once(revision, words)).exits(128);
         assert!(seen.stderr.starts_with("error: "), "{}", seen.stderr);

@@ -17,31 +17,17 @@ use kregress::exec::Cmd;
 use serde_json::Value;
 
 use crate::fake_kernel::{Behaviour, FakeKernel, SampleRule};
-use crate::record::{check_harmless, list, word};
-use crate::rig::{Ended, Rig, Started};
+use crate::record::{check_bisection, check_harmless, list, word};
+use crate::rig::{Ended, MEASURED, Rig, Started};
 
-const SUITE: &str = "\
-version: 1
-summary: what is bisected
-tests:
-  drained:
-    workload: netns/drain
-    timeout: 60s
-    metrics:
-      - {name: drain_time, unit: ns, better: lower, kind: time}
-  timed:
+/// A test of the same suite whose times are not those of a teardown: nobody asks where
+/// they go.
+const CREATED: &str = "\
+  created:
     workload: netns/drain
     timeout: 60s
     metrics:
       - {name: create_time, unit: ns, better: lower, kind: time}
-  counted:
-    workload: netns/drain
-    timeout: 60s
-    metrics:
-      - {name: synchronize_rcu, unit: \"1\", better: lower, kind: count}
-  plain:
-    workload: netns/drain
-    timeout: 60s
 ";
 
 const CONFIG: &str = "\
@@ -57,7 +43,7 @@ kernels:
 ";
 
 /// What a kernel calls itself before it is built: as long as a digest.
-const UNBUILT: &str = "6.12.0-XXXXXXXX";
+const UNBUILT: &str = "6.12.0-SRCDIGST";
 
 /// What becomes of code that has no file `broken`.
 const MAKE: &str = r#"
@@ -77,7 +63,7 @@ if [ -e "$source/drivers/broken" ]; then
 fi
 echo "  CC      drivers/main.o"
 mkdir -p "$out/include/config" "$out/arch/x86/boot"
-sed "s/XXXXXXXX/$code/g" "$here/../images/$(cat "$source/net/core/does")" >"$out/vmlinux"
+sed "s/SRCDIGST/$code/g" "$here/../images/$(cat "$source/net/core/does")" >"$out/vmlinux"
 cp "$out/vmlinux" "$out/arch/x86/boot/bzImage"
 echo "6.12.0-$code" >"$out/include/config/kernel.release"
 "#;
@@ -188,7 +174,7 @@ pub(crate) fn in_no_hurry() -> [(&'static str, FakeKernel); 2] {
 }
 
 /// The question of most searches, and its words.
-pub(crate) const TIMED: &[&str] = &["--metric", "b/timed:create_time"];
+pub(crate) const TIMED: &[&str] = &["--metric", "b/created:create_time"];
 
 /// A rig with a repository: a good root and these commits on top of it, and a branch
 /// `side` which leaves behind the first of them.
@@ -203,7 +189,7 @@ impl History {
     pub(crate) fn new(kernels: &[(&str, FakeKernel)], commits: &[Commit]) -> Self {
         let rig = Rig::with(&FakeKernel::new()).host_programs();
         rig.write("project/kregress.yaml", CONFIG);
-        rig.write("project/suites/b.yaml", SUITE);
+        rig.write("project/suites/b.yaml", &format!("{MEASURED}{CREATED}"));
         rig.write("project/kconfigs/tiny.config", "# Of tests.\n\n# Needed.\nCONFIG_NET_NS=y\n");
         fs::create_dir(rig.path("images")).expect("a directory");
         for (name, kernel) in kernels {
@@ -406,7 +392,9 @@ impl Session {
     /// What was found, as it lies beside the record.
     #[track_caller]
     pub(crate) fn found(&self) -> Value {
-        serde_json::from_str(&self.text("bisect.json")).expect("JSON")
+        let found = serde_json::from_str(&self.text("bisect.json")).expect("JSON");
+        check_bisection(&found);
+        found
     }
 
     /// The commits of the answers.

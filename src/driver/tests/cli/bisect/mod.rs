@@ -43,7 +43,7 @@ fn report(seen: &Seen<'_>) -> String {
 #[test]
 fn a_slow_commit_is_found_confirmed_and_reverted() {
     let history = History::new(&fast_and_slow(), &line(14, 9, "slow"));
-    let seen = history.bisect(&["--metric", "b/drained:drain_time"]).exits(0);
+    let seen = history.bisect(&["--metric", "b/timed:drain_time"]).exits(0);
     insta::assert_snapshot!(report(&seen), @"
     3ed9c66ce343 net: be slow
       A U Thor <author@example.org>, 2026-01-11
@@ -52,7 +52,7 @@ fn a_slow_commit_is_found_confirmed_and_reverted() {
     reverted on bad: it changes back (-17 %)
     it explains 100 % of the difference between good and bad
 
-    b/drained:drain_time
+    b/timed:drain_time
       good  62261f75d48e start, 2026-01-02
       bad   3921a29e55c6 drivers: change 14, 2026-01-16
             drain_time +20 % (+18 .. +22 %, 95 %), 6 boots a side: 5.00 ms → 6.00 ms
@@ -60,7 +60,7 @@ fn a_slow_commit_is_found_confirmed_and_reverted() {
 
     session: [DIR]/project/results/bisect/[SESSION]
     Reproduce with:
-      [KREGRESS] bisect --tree linux --good 62261f75d48e687eeb87b36f7a1211f309bcfee1 --bad 3921a29e55c6a8ff34b9cdac436563e53ef01c51 --metric b/drained:drain_time --jobs 1
+      [KREGRESS] bisect --tree linux --good 62261f75d48e687eeb87b36f7a1211f309bcfee1 --bad 3921a29e55c6a8ff34b9cdac436563e53ef01c51 --metric b/timed:drain_time --jobs 1
     ");
     let session = history.session();
     assert_eq!(session.answers(), [[history.hashes[9].clone()]]);
@@ -229,7 +229,7 @@ fn ends_that_do_not_differ_are_not_searched() {
     not reproduced: the endpoints do not surely differ
     the endpoints do not differ
 
-    b/timed:create_time
+    b/created:create_time
       good  62261f75d48e start, 2026-01-02
       bad   7872effc6f93 drivers: change 6, 2026-01-08
             create_time +0.0 % (-1.6 .. +1.6 %, 95 %), 6 boots a side: 5.01 ms →
@@ -238,7 +238,7 @@ fn ends_that_do_not_differ_are_not_searched() {
 
     session: [DIR]/project/results/bisect/[SESSION]
     Reproduce with:
-      [KREGRESS] bisect --tree linux --good 62261f75d48e687eeb87b36f7a1211f309bcfee1 --bad 7872effc6f9354b06e10de8faeaf30844c776d09 --metric b/timed:create_time --jobs 1
+      [KREGRESS] bisect --tree linux --good 62261f75d48e687eeb87b36f7a1211f309bcfee1 --bad 7872effc6f9354b06e10de8faeaf30844c776d09 --metric b/created:create_time --jobs 1
     ");
     let session = history.session();
     assert_eq!((session.of("kernel").len(), session.boots_for("endpoints")), (2, session.boots()));
@@ -267,14 +267,14 @@ fn an_end_that_does_not_compile_is_named_with_what_the_compiler_said() {
     drivers/main.c:7: implicit declaration of function 'absent'
     hint: name another one with --bad, or --fix-build PATCH if it does not build
 
-    b/timed:create_time
+    b/created:create_time
       good  62261f75d48e start, 2026-01-02
       bad   24efe0ae7f5c drivers: change 6, 2026-01-08
             not measured yet
 
     session: [DIR]/project/results/bisect/[SESSION]
     Reproduce with:
-      [KREGRESS] bisect --tree linux --good 62261f75d48e687eeb87b36f7a1211f309bcfee1 --bad 24efe0ae7f5c3fe79bc696e33dce9778eda45541 --metric b/timed:create_time --jobs 1
+      [KREGRESS] bisect --tree linux --good 62261f75d48e687eeb87b36f7a1211f309bcfee1 --bad 24efe0ae7f5c3fe79bc696e33dce9778eda45541 --metric b/created:create_time --jobs 1
     ");
     assert_eq!(history.session().boots(), 0);
 }

@@ -18,6 +18,10 @@ fn told(history: &History, words: &[&str]) -> String {
 #[test]
 fn what_is_missing_is_named_with_the_flag_that_gives_it() {
     let history = history();
+    insta::assert_snapshot!(told(&history, &[]), @"
+    error: nothing says what is searched for
+    hint: --metric SUITE/TEST:METRIC, or --test SUITE/TEST; `kregress bisect --help` shows all
+    ");
     insta::assert_snapshot!(told(&history, &["--tree", "linux", "--bad", "main", TIMED[0], TIMED[1]]), @"
     error: no good revision is named
     hint: --good REV; `kregress bisect --help` shows all
@@ -64,25 +68,25 @@ fn questions_that_nobody_can_answer_are_refused() {
     let asked = |words: &[&str]| {
         told(&history, &[&["--tree", "linux", "--good", "main~4", "--bad", "main"], words].concat())
     };
-    insta::assert_snapshot!(asked(&["--metric", "b/timed:weather"]), @"
-    error: test `b/timed` has no metric `weather`
+    insta::assert_snapshot!(asked(&["--metric", "b/created:weather"]), @"
+    error: test `b/created` has no metric `weather`
     hint: it has create_time
     ");
-    insta::assert_snapshot!(asked(&["--metric", "b/timed"]), @"
-    error: `b/timed` names no metric
+    insta::assert_snapshot!(asked(&["--metric", "b/created"]), @"
+    error: `b/created` names no metric
     hint: like this: `netns-teardown/drain[namespaces=200]:drain_time`; `kregress list metrics` shows them
     ");
     insta::assert_snapshot!(asked(&["--metric", "b:create_time"]), @"
     error: `b` names 4 tests, and a bisection follows one
-    hint: for instance `b/drained`, `b/timed`, `b/counted`, `b/plain`
+    hint: for instance `b/timed`, `b/counted`, `b/plain`, `b/created`
     ");
     insta::assert_snapshot!(asked(&["--test", "b/nothing"]), @"
     error: unknown test `b/nothing`
-    hint: known tests: `b/drained`, `b/timed`, `b/counted`, `b/plain`
+    hint: known tests: `b/timed`, `b/counted`, `b/plain`, `b/created`
     ");
     insta::assert_snapshot!(asked(&["--test", "b"]), @"
     error: `b` names 4 tests, and a bisection follows one
-    hint: for instance `b/drained`, `b/timed`, `b/counted`, `b/plain`
+    hint: for instance `b/timed`, `b/counted`, `b/plain`, `b/created`
     ");
     insta::assert_snapshot!(asked(&[TIMED[0], TIMED[1], "--format", "junit"]), @"
     error: a bisection is no list of tests: it has no such form
