@@ -101,7 +101,7 @@ pub(super) struct Known {
 
 /// Collects what is known of a leg.
 pub(super) fn known(state: &State, leg: &Leg, judge: Judge) -> Known {
-    let numbers = |target: &Target| numbers(&state.boots_to_search(target), judge);
+    let numbers = |target: &Target| numbers(&state.boots_to_search(leg.number, target), judge);
     let mut known = Known {
         evidence: Evidence {
             good: numbers(&leg.good),
@@ -125,7 +125,7 @@ pub(super) fn known(state: &State, leg: &Leg, judge: Judge) -> Known {
     }
     // Of kernels with the same image one that has a number stands for the others.
     let (booted, others): (Vec<_>, Vec<_>) =
-        state.kernels().partition(|(target, _)| !numbers(target).is_empty());
+        state.kernels_to_search(leg.number).partition(|(target, _)| !numbers(target).is_empty());
     let position: BTreeMap<usize, usize> =
         leg.members.iter().enumerate().map(|(at, member)| (*member, at)).collect();
     for (target, outcome) in booted.into_iter().chain(others) {
@@ -147,7 +147,7 @@ pub(super) fn known(state: &State, leg: &Leg, judge: Judge) -> Known {
             },
             KernelOutcome::Ready { image: None, .. } => {}
         }
-        let boots = state.boots_to_search(target);
+        let boots = state.boots_to_search(leg.number, target);
         let numbers = self::numbers(&boots, judge);
         if let Some(reason) = in_vain(&boots, &numbers) {
             known.aside.insert(member, reason);
@@ -212,7 +212,7 @@ impl Known {
             } else if *of == leg.bad {
                 Some(Side::New)
             } else {
-                let boots = state.boots_to_search(of);
+                let boots = state.boots_to_search(leg.number, of);
                 median(&values(&boots).iter().map(|boot| boot.value.median).collect::<Vec<_>>()).map(nearer)
             };
             if let Some(side) = side {

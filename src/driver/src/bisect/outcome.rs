@@ -5,7 +5,7 @@ use super::bisected::{
 };
 use super::leg::Leg;
 use super::pair::{Judge, shows, values};
-use super::record::{self, KernelOutcome, Phase, Target};
+use super::record::{self, FixUse, KernelOutcome, Phase, Target};
 use super::search;
 use super::state::State;
 use super::walk::{Budget, End, Found, Walk, Walked, walk};
@@ -98,7 +98,7 @@ fn later(walked: &Walked) -> Option<Search> {
 
 /// Boots of a target for the searches, as people read them.
 fn numbers(state: &State, target: &Target) -> Vec<f64> {
-    let boots = state.boots_to_search(target);
+    let boots = state.boots_of_searches(target);
     values(&boots).iter().map(|boot| boot.value.median).chain(shows(&boots)).collect()
 }
 
@@ -204,6 +204,17 @@ fn notes(state: &State, first: Option<&Walked>) -> Vec<String> {
                 notes.push(format!("{name} was set aside and stays a suspect: {reason}."));
             }
         }
+    }
+    let left_out =
+        |outcome: &KernelOutcome| matches!(outcome, KernelOutcome::Ready { fix: FixUse::LeftOut, .. });
+    match state.kernels().filter(|(_, outcome)| left_out(outcome)).count() {
+        0 => {}
+        1 => notes.push(
+            "the patch of --fix-build was left out of one kernel, which does not build with it.".to_owned(),
+        ),
+        many => notes.push(format!(
+            "the patch of --fix-build was left out of {many} kernels, which do not build with it."
+        )),
     }
     let mut lacking: Vec<(String, u32)> = Vec::new();
     for (_, outcome) in state.kernels() {

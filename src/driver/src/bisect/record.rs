@@ -220,6 +220,9 @@ pub enum KernelOutcome {
         built_in: Option<f64>,
         /// Symbols that were asked for and that the revision does not have.
         lacks: Vec<String>,
+        /// What became of the patch of `--fix-build`.
+        #[serde(default)]
+        fix: FixUse,
     },
     /// This revision cannot be built.
     Unbuildable {
@@ -229,6 +232,17 @@ pub enum KernelOutcome {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failed_in: Option<f64>,
     },
+}
+
+/// What becomes of the patch of `--fix-build` in a kernel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FixUse {
+    /// It is in there if there is one and it applies.
+    #[default]
+    WhereItApplies,
+    /// It is not: with it the revision does not build, and without it it does.
+    LeftOut,
 }
 
 /// How a commit touches what is measured.

@@ -31,8 +31,9 @@ pub struct State {
     /// What is searched for, and where.
     pub plan: Plan,
     kernels: BTreeMap<Target, KernelOutcome>,
-    /// Targets of which there is a kernel line, in the order of the record.
-    built: Vec<Target>,
+    /// Targets of which there is a kernel line, in the order of the record, with the search
+    /// that was under way.
+    built: Vec<(u32, Target)>,
     touches: Option<Vec<Touched>>,
     stored: BTreeSet<usize>,
     asked: Vec<Asked>,
@@ -88,7 +89,8 @@ impl State {
             // There is one, at the beginning.
             Line::Plan(_) => {}
             Line::Kernel(line) => {
-                self.built.push(line.target.clone());
+                let leg = self.asked.last().map_or(0, |asked| asked.leg);
+                self.built.push((leg, line.target.clone()));
                 self.kernels.insert(line.target, line.outcome);
             }
             Line::Touches { touches } => self.touches = Some(touches),
@@ -169,9 +171,16 @@ impl State {
         boots
     }
 
-    /// Boots of a target that the searches may use: those for answers must stay fresh.
+    /// Boots of a target that a search may use. Those for answers must stay fresh, and
+    /// those of later searches came when this one was over: what it found stays found.
     #[must_use]
-    pub fn boots_to_search(&self, target: &Target) -> Vec<&BootLine> {
+    pub fn boots_to_search(&self, leg: u32, target: &Target) -> Vec<&BootLine> {
+        self.boots_of_searches(target).into_iter().filter(|it| it.leg <= leg).collect()
+    }
+
+    /// Boots of a target for any search.
+    #[must_use]
+    pub fn boots_of_searches(&self, target: &Target) -> Vec<&BootLine> {
         let of =
             |it: &&BootLine| matches!(it.phase, Phase::Endpoints | Phase::Search) && it.target == *target;
         self.boots.iter().filter(of).collect()
@@ -194,7 +203,13 @@ impl State {
 
     /// Kernels with their targets, in the order in which they came.
     pub fn kernels(&self) -> impl Iterator<Item = (&Target, &KernelOutcome)> {
-        self.built.iter().filter_map(|target| Some((target, self.kernels.get(target)?)))
+        self.kernels_to_search(u32::MAX)
+    }
+
+    /// Those that there were when a search was over.
+    pub fn kernels_to_search(&self, leg: u32) -> impl Iterator<Item = (&Target, &KernelOutcome)> {
+        let built = self.built.iter().filter(move |(of, _)| *of <= leg);
+        built.filter_map(|(_, target)| Some((target, self.kernels.get(target)?)))
     }
 
     /// How a commit touches what is measured.

@@ -443,7 +443,7 @@ fn further(state: &State, legs: &[Walked]) -> Option<Ahead> {
         return None;
     }
     let judge = last.judge?;
-    let level = |target: &Target| level(state, target, judge);
+    let level = |target: &Target| level(state, last.leg.number, target, judge);
     let (good, bad) = (level(&last.leg.good)?, level(&last.leg.bad)?);
     let before = level(&found.before)? - good;
     let behind = bad - level(&found.after)?;
@@ -457,9 +457,10 @@ fn further(state: &State, legs: &[Walked]) -> Option<Ahead> {
     }
 }
 
-/// The level of a target by all of its boots, on the scale of the analysis.
-fn level(state: &State, target: &Target, judge: Judge) -> Option<f64> {
-    let boots: Vec<_> = state.all_boots().iter().filter(|it| it.target == *target).collect();
+/// The level of a target by all of its boots up to a search, on the scale of the analysis.
+fn level(state: &State, leg: u32, target: &Target, judge: Judge) -> Option<f64> {
+    let boots = state.all_boots().iter().filter(|it| it.leg <= leg && it.target == *target);
+    let boots: Vec<_> = boots.collect();
     let values: Vec<f64> = pair::values(&boots).iter().map(|boot| boot.value.median).collect();
     let median = crate::analysis::stats::median(&values)?;
     match judge {

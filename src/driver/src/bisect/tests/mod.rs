@@ -176,6 +176,24 @@ fn what_one_commit_does_not_explain_is_searched_for_once_more() {
 }
 
 #[test]
+fn what_was_found_before_it_was_seen_to_be_half_of_it_is_not_looked_for_again() {
+    let world = with(World { noise: 0.05, ..line(32) }, &[(7, 2.0), (26, 2.0)]);
+    let (lines, found) = world.bisect();
+    assert_eq!(found.ending, Ending::Found);
+    let numbers: Vec<&str> = found.answers.iter().map(|it| it.commits[0].subject.as_str()).collect();
+    assert_eq!(numbers.len(), 2, "{numbers:?}");
+    let confirmed = |subject: &str| {
+        let of = |line: &record::Line| match line {
+            record::Line::Asked(asked) if asked.phase == record::Phase::Confirm => Some(asked.leg),
+            _ => None,
+        };
+        let legs: std::collections::BTreeSet<u32> = lines.iter().filter_map(of).collect();
+        assert_eq!(legs.len(), 2, "{subject}: a search for each and one look at it: {legs:?}");
+    };
+    numbers.iter().for_each(|subject| confirmed(subject));
+}
+
+#[test]
 fn a_test_that_always_fails_needs_about_a_boot_a_step() {
     let (_, found) = failing(line(64), 0.0, &[(23, 1.0)]).bisect();
     assert_eq!(answer(&found), [23]);

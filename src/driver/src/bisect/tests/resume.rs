@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::world::{World, line};
 use super::{failing, with};
-use crate::bisect::bisected::Ending;
+use crate::bisect::bisected::{Confirmation, Ending};
 use crate::bisect::record::{self, Line};
 use crate::bisect::{Budget, State};
 
@@ -74,6 +74,21 @@ proptest! {
         let more = world.go_on(&mut state, &Budget::default());
         prop_assert_eq!(&lines[cut..], &more[..]);
         prop_assert_eq!(found, world.outcome_of(&state, &Budget::default()));
+    }
+
+    #[test]
+    fn an_answer_that_was_confirmed_stays_one_whatever_comes_after_it(world in worlds()) {
+        let (lines, _) = world.bisect();
+        let mut state = State::new(world.plan());
+        let mut before = Vec::new();
+        for line in lines {
+            state.take(line);
+            let answers = world.outcome_of(&state, &Budget::default()).answers;
+            let confirmed = answers.into_iter().filter(|it| matches!(it.confirmation, Confirmation::Confirmed { .. }));
+            let now: Vec<_> = confirmed.map(|it| (it.commits, it.confirmation)).collect();
+            prop_assert!(now.starts_with(&before), "{before:?} became {now:?}");
+            before = now;
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@ use kregress_wire::{Better, Kind, Unit};
 
 use crate::bisect::bisected::{Bisected, Commit};
 use crate::bisect::record::{
-    BootLine, Candidate, KernelLine, KernelOutcome, Line, Outcome, Plan, Question, Target, Touched, VERSION,
+    BootLine, Candidate, FixUse, KernelLine, KernelOutcome, Line, Outcome, Plan, Question, Target, Touched,
+    VERSION,
 };
 use crate::bisect::{Budget, Next, State, next, outcome};
 use crate::model::{AccelChoice, Backend};
@@ -173,6 +174,7 @@ impl World {
                 image: Some(format!("{image:?}")),
                 built_in: Some(100.0),
                 lacks: Vec::new(),
+                fix: FixUse::WhereItApplies,
             }
         };
         Line::Kernel(KernelLine { target: target.clone(), outcome })

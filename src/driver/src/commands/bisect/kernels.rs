@@ -6,8 +6,10 @@ use std::num::NonZeroUsize;
 use super::ask::{question, suite, tree};
 use super::scribe::Scribe;
 use super::watch::Watch;
-use super::{Want, cache};
-use crate::bisect::record::{KernelLine, KernelOutcome, Line, Phase, Plan, Question, Target, Touched};
+use super::{Want, cache, fix};
+use crate::bisect::record::{
+    FixUse, KernelLine, KernelOutcome, Line, Phase, Plan, Question, Target, Touched,
+};
 use crate::bisect::session::Session;
 use crate::bisect::{Missing, State};
 use crate::chain;
@@ -148,10 +150,10 @@ impl Shop {
         }
         let started = clock::now();
         let spec = self.spec(plan, target);
-        let obtained = kernel::obtain(&spec, &self.env, &mut |event| watch.show(&RunEvent::Build(event)));
+        let obtained = fix::obtain(&spec, &self.env, watch);
         let seconds = clock::now().saturating_duration_since(started).as_secs_f64();
-        let kernel = match obtained {
-            Ok(kernel) => kernel,
+        let (kernel, fix) = match obtained {
+            Ok(obtained) => obtained,
             Err(error) => {
                 return match error.fault() {
                     Fault::Tree => {
@@ -172,6 +174,7 @@ impl Shop {
             image: kernel.image_digest.clone(),
             built_in: (fact("store") == Some("built")).then_some(seconds),
             lacks: lacks.split("; ").filter(|it| !it.is_empty()).map(str::to_owned).collect(),
+            fix,
         };
         self.kernels.insert(target.clone(), kernel);
         Ok(line(outcome))
@@ -182,8 +185,12 @@ impl Shop {
         if self.kernels.contains_key(target) {
             return Ok(());
         }
-        let spec = self.spec(&state.plan, target);
-        let kernel = kernel::obtain(&spec, &self.env, &mut |event| watch.show(&RunEvent::Build(event)))?;
+        let before = match state.kernel(target) {
+            Some(KernelOutcome::Ready { fix, .. }) => *fix,
+            Some(KernelOutcome::Unbuildable { .. }) | None => FixUse::WhereItApplies,
+        };
+        let spec = fix::as_built(self.spec(&state.plan, target), before);
+        let kernel = fix::build(&spec, &self.env, watch)?;
         if let Some(KernelOutcome::Ready { identity, .. }) = state.kernel(target)
             && *identity != kernel.info.identity
         {

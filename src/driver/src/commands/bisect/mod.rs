@@ -5,6 +5,7 @@
 
 mod ask;
 mod drive;
+mod fix;
 mod kernels;
 mod once;
 mod scribe;

@@ -11,7 +11,7 @@ use kregress_wire::{Better, Unit};
 
 use super::scribe::{HostFault, Word, outcome, word};
 use super::watch::Watch;
-use super::{Want, ask, cache};
+use super::{Want, ask, cache, fix};
 use crate::analysis::stats::median;
 use crate::bisect::record::{Outcome, Question};
 use crate::commands::{Context, fail, usage};
@@ -132,8 +132,8 @@ fn measure(context: &Context, once: &Once) -> anyhow::Result<Said> {
     let mut env = context.build_env(&project)?;
     env.lacking = Lacking::Recorded;
     let mut watch = Watch::new(context.messages);
-    let kernel = match kernel::obtain(&spec, &env, &mut |event| watch.show(&RunEvent::Build(event))) {
-        Ok(kernel) => kernel,
+    let kernel = match fix::obtain(&spec, &env, &mut watch) {
+        Ok((kernel, _)) => kernel,
         Err(error) => match error.fault() {
             Fault::Tree => return Ok(Said::Nothing(first_line(&chain::text(&error)))),
             Fault::Request | Fault::Host | Fault::Interrupted => return Err(error.into()),
