@@ -126,7 +126,9 @@ pub fn posterior(dag: &Dag, kind: Kind, prior: &[f64], evidence: &Evidence) -> P
     let mean = |of: fn(&Particle) -> f64| {
         particles.iter().zip(&of_particles).map(|(particle, weight)| of(particle) * weight / total).sum()
     };
-    let suspects = alike.of_commit.iter().zip(&prior).map(|(group, prior)| prior * of_groups[*group] / total);
+    // Both sums are of the same numbers in another order, and round differently.
+    let share = |(group, prior): (&usize, &f64)| (prior * of_groups[*group] / total).clamp(0.0, 1.0);
+    let suspects = alike.of_commit.iter().zip(&prior).map(share);
     Posterior {
         suspects: suspects.collect(),
         old: mean(|particle| particle.old),
@@ -328,6 +330,7 @@ mod tests {
     }
 
     fn assert_sane(found: &Posterior) {
+        assert!(found.suspects().iter().all(|it| (0.0..=1.0).contains(it)), "{:?}", found.suspects());
         assert!((found.suspects().iter().sum::<f64>() - 1.0).abs() < 1e-9, "{:?}", found.suspects());
         assert!(
             [found.old(), found.new(), found.spread()].iter().all(|number| number.is_finite()),

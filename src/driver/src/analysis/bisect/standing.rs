@@ -111,7 +111,7 @@ fn most_probable(dag: &Dag, suspects: &[f64], evidence: &Evidence) -> Class {
     }
     let best = |best: usize, name: usize| if probabilities[name] > probabilities[best] { name } else { best };
     let name = (0..dag.len()).reduce(best).unwrap_or(dag.tip());
-    classes.describe(dag, name, probabilities[name])
+    classes.describe(dag, name, probabilities[name].clamp(0.0, 1.0))
 }
 
 /// Which suspects no testable commit tells apart.

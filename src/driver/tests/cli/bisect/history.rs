@@ -22,8 +22,7 @@ use crate::rig::{Ended, MEASURED, Rig, Started};
 
 /// A test of the same suite whose times are not those of a teardown: nobody asks where
 /// they go.
-const CREATED: &str = "\
-  created:
+const CREATED: &str = "  created:
     workload: netns/drain
     timeout: 60s
     metrics:

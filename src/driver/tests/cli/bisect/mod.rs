@@ -55,7 +55,7 @@ fn a_slow_commit_is_found_confirmed_and_reverted() {
     b/timed:drain_time
       good  62261f75d48e start, 2026-01-02
       bad   3921a29e55c6 drivers: change 14, 2026-01-16
-            drain_time +20 % (+18 .. +22 %, 95 %), 6 boots a side: 5.00 ms → 6.00 ms
+            drain_time +20 % (+18 .. +22 %, 95 %), 6 boots a side: 4.99 ms → 5.99 ms
 
 
     session: [DIR]/project/results/bisect/[SESSION]
@@ -232,8 +232,8 @@ fn ends_that_do_not_differ_are_not_searched() {
     b/created:create_time
       good  62261f75d48e start, 2026-01-02
       bad   7872effc6f93 drivers: change 6, 2026-01-08
-            create_time +0.0 % (-1.6 .. +1.6 %, 95 %), 6 boots a side: 5.01 ms →
-            5.01 ms
+            create_time +0.0 % (-1.2 .. +1.2 %, 95 %), 6 boots a side: 5.00 ms →
+            5.00 ms
 
 
     session: [DIR]/project/results/bisect/[SESSION]
