@@ -19,6 +19,9 @@ const FEWEST: usize = 5;
 /// the endpoints.
 const APART: f64 = 4.0;
 
+/// Part of the way from the old level to the new one that is neither of them.
+const MIDDLE: std::ops::RangeInclusive<f64> = 0.25..=0.75;
+
 /// Boots of a member after which more of them are in vain. From experience: the weakest
 /// effect that passes the gate needs some forty.
 const ENOUGH: usize = 60;
@@ -138,7 +141,7 @@ fn between(known: &Known, kind: Kind, now: &Posterior) -> Option<usize> {
         let way = (here - old) / (new - old);
         let apart = (here - old).abs() > APART * own.hypot(old_error)
             && (here - new).abs() > APART * own.hypot(new_error);
-        ((0.25..=0.75).contains(&way) && apart).then_some(*member)
+        (MIDDLE.contains(&way) && apart).then_some(*member)
     })
 }
 
@@ -157,6 +160,14 @@ fn boot(state: &State, leg: &Leg, member: usize, boots: u32, why: &str) -> Step 
 }
 
 fn exact(state: &State, leg: &Leg, known: Known, old: f64, new: f64) -> Search {
+    // A number that does not vary needs no other boot to be a level of its own.
+    let way = |boots: &[f64]| median(boots).map(|here| (here - old) / (new - old));
+    let mut measured = known.evidence.boots.iter();
+    if let Some((member, _)) = measured.find(|(_, boots)| way(boots).is_some_and(|it| MIDDLE.contains(&it))) {
+        let (member, all) = (*member, leg.members.len());
+        let probabilities = spread(&(0..all).collect::<Vec<_>>(), &known.prior, all);
+        return Search { known, probabilities, step: Step::Between(member), remaining: None };
+    }
     let sides = known.sides(leg, state, old, new);
     // One with the image of another is not booted for itself, but counts where that one
     // has a number.

@@ -194,6 +194,18 @@ fn what_was_found_before_it_was_seen_to_be_half_of_it_is_not_looked_for_again() 
 }
 
 #[test]
+fn what_does_not_vary_and_is_at_neither_level_lies_between_two_changes() {
+    let world = World { accel: "icount", noise: 0.0, ..line(32) };
+    let (lines, found) = with(world, &[(4, 6.0), (26, 2.0)]).bisect();
+    assert_eq!(found.ending, Ending::Found);
+    let mut numbers: Vec<&str> = found.answers.iter().map(|it| it.commits[0].subject.as_str()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, ["change 26", "change 4"]);
+    let is_boot = |line: &&record::Line| matches!(line, record::Line::Boot(_));
+    assert!(lines.iter().filter(is_boot).count() <= 28, "a boot a step");
+}
+
+#[test]
 fn a_test_that_always_fails_needs_about_a_boot_a_step() {
     let (_, found) = failing(line(64), 0.0, &[(23, 1.0)]).bisect();
     assert_eq!(answer(&found), [23]);

@@ -3,7 +3,8 @@
 //!
 //! What a kernel does is a word in `net/core/does`, which names one of the kernels of the
 //! test. Everything that is code in the tree shows in its release, and so in its image;
-//! comments do not. Where there is a file `drivers/broken`, nothing compiles.
+//! comments do not. Where there is a file `drivers/broken` or `drivers/repair`, and not both,
+//! nothing compiles.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -55,7 +56,8 @@ case "$*" in
 esac
 code=$(cat "$source"/drivers/*.c "$source/net/core/does" | grep -v '^//' | sha256sum | cut -c1-8)
 echo "$code" >>"$here/../made"
-if [ -e "$source/drivers/broken" ]; then
+has() { [ -e "$source/drivers/$1" ] && echo yes; }
+if [ "$(has broken)" != "$(has repair)" ]; then
     echo "drivers/main.c:7:5: error: implicit declaration of function 'absent'" >&2
     echo "make[3]: *** [scripts/Makefile.build:229: drivers/main.o] Error 1" >&2
     exit 2
@@ -119,6 +121,16 @@ deleted file mode 100644
 +++ /dev/null
 @@ -1 +0,0 @@
 -yes
+";
+
+/// Makes the compiler pass over what stands in its way, and breaks what is whole.
+pub(crate) const REPAIR: &str = "\
+diff --git a/drivers/repair b/drivers/repair
+new file mode 100644
+--- /dev/null
++++ b/drivers/repair
+@@ -0,0 +1 @@
++yes
 ";
 
 /// So many commits that change nothing that is measured.

@@ -6,7 +6,7 @@ mod cut_off;
 mod history;
 mod words;
 
-use self::history::{Commit, FIX, History, TIMED, counts, fast_and_slow, git, harmless, line, takes};
+use self::history::{Commit, FIX, History, REPAIR, TIMED, counts, fast_and_slow, git, harmless, line, takes};
 use crate::fake_kernel::{Behaviour, FakeKernel, Splat};
 use crate::record::check_events;
 use crate::rig::Seen;
@@ -156,6 +156,32 @@ fn a_patch_that_makes_it_compile_tells_which_of_them_it_is() {
         "{}",
         seen.stdout
     );
+}
+
+#[test]
+fn a_patch_that_breaks_what_was_whole_is_left_out_there() {
+    let mut commits = line(10, 6, "slow");
+    commits[5] = Commit::code(6).becomes("slow").breaks();
+    commits[6] = Commit::code(7).mends();
+    let history = History::new(&fast_and_slow(), &commits);
+    history.rig.write("repair.patch", REPAIR);
+    let words = [TIMED, &["--fix-build", "../repair.patch", "--budget", "2boots"]].concat();
+    history.bisect(&words).exits(4);
+    // What another process found out is not tried again.
+    let seen = history.rig.kregress(&["bisect", "--resume", history.session().name()]).exits(0);
+    let session = history.session();
+    assert_eq!(session.answers(), [[history.hashes[6].clone()]]);
+    let compiled = std::fs::read_to_string(history.rig.path("made")).expect("what was compiled");
+    let with_patch = compiled.lines().filter(|line| *line == compiled.lines().next().expect("a line"));
+    assert_eq!(with_patch.count(), 2, "the good end with the patch and without: {compiled}");
+    let used = |hash: &String| -> Vec<String> {
+        let of = session.of("kernel").into_iter().filter(|line| line["target"]["commit"] == **hash);
+        of.map(|line| line["fix"].as_str().expect("a word").to_owned()).collect()
+    };
+    assert_eq!(used(&history.hashes[6]), ["where-it-applies"]);
+    assert_eq!(used(&history.hashes[5]), ["left-out"]);
+    let left_out = "kernels, which do not build with it.";
+    assert!(seen.stdout.contains(left_out), "{}", seen.stdout);
 }
 
 #[test]
