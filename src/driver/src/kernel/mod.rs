@@ -42,8 +42,8 @@ pub use image::{ImageError, ImageFormat, ImageInfo, inspect};
 pub use kconfig::Lacking;
 pub use running::running;
 pub use source::{
-    Between, Commit, Endpoint, History, HistoryError, Parents, Patched, Reverted, SourceError, apply,
-    history, revert,
+    Authored, Bench, Between, Change, Commit, Endpoint, History, HistoryError, LineEnds, Mail, Parents,
+    Patched, Presence, Pushed, Reverted, Revision, SourceError, Stack, apply, authored, history, revert,
 };
 pub use store::Store;
 

@@ -6,6 +6,7 @@
 //! plain directory with all output elsewhere.
 
 mod archive;
+mod bench;
 mod checkout;
 mod edit;
 mod error;
@@ -19,9 +20,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(super) use archive::{Packing, find_archive, unpack};
+pub use bench::{Bench, Change, LineEnds, Mail, Presence, Pushed, Revision, Stack};
 pub use edit::{Patched, Reverted, apply, revert};
 pub use error::SourceError;
-pub use log::{Between, Commit, Endpoint, History, HistoryError, Parents, history};
+pub use log::{Authored, Between, Commit, Endpoint, History, HistoryError, Parents, authored, history};
 pub(super) use package::contents;
 
 use super::env::BuildEnv;
@@ -66,7 +68,10 @@ pub(super) fn identify(source: &Source, env: &BuildEnv) -> Result<Tree, KernelPr
 
 fn identify_revision(path: &Path, revision: &str, env: &BuildEnv) -> Result<Tree, KernelProblem> {
     let repository = Repository::open(&env.tools, path)?;
-    let resolved = repository.resolve(revision)?;
+    let family = repository.family();
+    // A patch that became a commit is in none of the user's repositories.
+    let objects = Some(env.cache.family(&family).join("objects")).filter(|objects| objects.is_dir());
+    let resolved = repository.resolve_with(revision, objects.as_deref())?;
     let mut facts = BTreeMap::new();
     facts.insert("source".to_owned(), format!("git `{}` at `{revision}`", path.display()));
     facts.insert("tree".to_owned(), resolved.tree.clone());
@@ -75,9 +80,9 @@ fn identify_revision(path: &Path, revision: &str, env: &BuildEnv) -> Result<Tree
     }
     Ok(Tree {
         identity: git_identity(&resolved.tree),
-        family: repository.family(),
+        family,
         facts,
-        origin: Origin::Git { repository, tree: resolved.tree, objects: None },
+        origin: Origin::Git { repository, tree: resolved.tree, objects },
     })
 }
 
