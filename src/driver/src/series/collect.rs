@@ -183,12 +183,7 @@ fn notes(ordered: &Ordered) -> Vec<Note> {
 }
 
 /// Tries a patch on those before it.
-fn put_on(
-    bench: &Bench,
-    stack: &mut Stack<'_>,
-    number: u32,
-    letter: &Letter,
-) -> Result<Patch, SeriesError> {
+fn put_on(bench: &Bench, stack: &mut Stack<'_>, number: u32, letter: &Letter) -> Result<Patch, SeriesError> {
     let before = stack.top().clone();
     let author = letter.author.as_ref();
     let message = format!("{}\n\n{}", letter.title(), letter.text.trim());
@@ -224,8 +219,7 @@ fn patch(number: u32, letter: &Letter, files: Vec<String>, fate: Fate) -> Patch 
 
 /// The mails of a file, and those that are attached to them.
 fn read_letters(bench: &Bench, file: &Path) -> Result<Vec<Letter>, SeriesError> {
-    let bytes =
-        fs::read(file).map_err(|source| SeriesError::Unreadable { path: file.to_owned(), source })?;
+    let bytes = fs::read(file).map_err(|source| SeriesError::Unreadable { path: file.to_owned(), source })?;
     if let Some((_, program)) = COMPRESSED.iter().find(|(start, _)| bytes.starts_with(start)) {
         return Err(SeriesError::Compressed { path: file.to_owned(), program });
     }

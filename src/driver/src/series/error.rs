@@ -115,7 +115,9 @@ pub enum SeriesError {
         left_out: Vec<LeftOut>,
     },
     /// A patch that changes nothing.
-    #[error("{place}, `{subject}`, has no diff in it\nhint: was it cut off, or made by `git commit --allow-empty`?")]
+    #[error(
+        "{place}, `{subject}`, has no diff in it\nhint: was it cut off, or made by `git commit --allow-empty`?"
+    )]
     NoDiff {
         /// Its title.
         subject: String,
@@ -162,7 +164,9 @@ pub enum SeriesError {
         second: Place,
     },
     /// Parts of different series.
-    #[error("{place} is of {second} patches, and others are of {first}\nhint: take out what is of another series")]
+    #[error(
+        "{place} is of {second} patches, and others are of {first}\nhint: take out what is of another series"
+    )]
     Totals {
         /// What the first says.
         first: u32,
@@ -219,7 +223,8 @@ pub enum SeriesError {
     /// Two commits to begin at.
     #[error(
         "{first_place} is for commit {}, {second_place} for {}\nhint: name the right one with `--base REV`",
-        short(first), short(second)
+        short(first),
+        short(second)
     )]
     Bases {
         /// The one.
@@ -244,7 +249,6 @@ impl SeriesError {
         }
     }
 }
-
 
 fn patches(numbers: &[u32]) -> String {
     let list: Vec<_> = numbers.iter().map(u32::to_string).collect();

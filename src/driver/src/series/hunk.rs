@@ -23,16 +23,16 @@ pub(super) fn hunks(diff: &str) -> Vec<Hunk> {
     let mut file = String::new();
     // What the header promises and is not there yet: without it a line that takes
     // `-- x` away would look like the name of a file.
-    let mut due = Due::default();
+    let mut due: Option<Due> = None;
     // Not `lines`, which would hide a CR.
     for (at, line) in diff.split_terminator('\n').enumerate() {
         if let Some(hunk) = hunks.last_mut()
-            && due.take(line)
+            && due.as_mut().is_some_and(|due| due.take(line))
         {
             hunk.lines.push(line.to_owned());
             continue;
         }
-        due = Due::default();
+        due = None;
         if let Some(name) = line.strip_prefix("--- ") {
             file = file_name(name, "a/");
         } else if let Some(name) = line.strip_prefix("+++ ") {
@@ -40,7 +40,7 @@ pub(super) fn hunks(diff: &str) -> Vec<Hunk> {
                 file = file_name(name, "b/");
             }
         } else if let Some((line_number, promised)) = header(line) {
-            due = promised;
+            due = Some(promised);
             hunks.push(Hunk {
                 file: file.clone(),
                 header: line.to_owned(),
@@ -60,7 +60,7 @@ fn file_name(name: &str, side: &str) -> String {
 }
 
 /// Lines that a hunk still lacks.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Due {
     old: u64,
     new: u64,
@@ -137,10 +137,7 @@ diff --git a/new.c b/new.c
         let found = hunks(DIFF);
         let places: Vec<_> =
             found.iter().map(|it| (it.file.as_str(), it.line, it.patch_line, it.lines.len())).collect();
-        assert_eq!(
-            places,
-            [("net/core/dev.c", 3, 7, 4), ("net/core/dev.c", 30, 12, 2), ("new.c", 0, 18, 2)]
-        );
+        assert_eq!(places, [("net/core/dev.c", 3, 7, 4), ("net/core/dev.c", 30, 12, 2), ("new.c", 0, 18, 2)]);
         assert_eq!(found[0].header, "@@ -3,3 +3,3 @@ int f(void)");
         assert_eq!(found[0].lines, [" a", "--- b", "+++ c", ""]);
         assert_eq!(found[2].lines, ["+one", "\\ No newline at end of file"]);
@@ -150,6 +147,8 @@ diff --git a/new.c b/new.c
     fn a_hunk_ends_where_a_line_is_none_of_a_patch() {
         let found = hunks("--- a/x\n+++ b/x\n@@ -1,9 +1,9 @@\n a\nwrapped here\n b\n");
         assert_eq!(found[0].lines, [" a"]);
+        let found = hunks("@@ -1 +1 @@\n-a\n+b\ndiff --git a/x b/x\n\\ No newline\n");
+        assert_eq!(found[0].lines, ["-a", "+b"]);
     }
 
     proptest! {

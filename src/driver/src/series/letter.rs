@@ -82,7 +82,9 @@ impl Letter {
         let message_id = take_message_id(&mut text);
         let author = match (header("Author"), header("Email")) {
             (None, None) => None,
-            (name, email) => Some(Author { name: name.unwrap_or_default(), email: email.unwrap_or_default() }),
+            (name, email) => {
+                Some(Author { name: name.unwrap_or_default(), email: email.unwrap_or_default() })
+            }
         };
         Self {
             place,
@@ -122,7 +124,7 @@ impl Letter {
     }
 }
 
-/// `git mailinfo --message-id` puts it into the last line.
+/// `git mailinfo --message-id` puts it into the last line, where a patch follows.
 fn take_message_id(text: &mut String) -> Option<String> {
     let last = text.trim_end().lines().next_back()?;
     let id = last.strip_prefix("Message-ID: ").or_else(|| last.strip_prefix("Message-Id: "))?.trim();

@@ -137,7 +137,9 @@ mod tests {
 
     #[test]
     fn what_is_almost_a_number_is_none() {
-        for text in ["[PATCH a/b] x", "[+1/2] x", "[1/] x", "[99999999999/2] x", "[PATCH 1/2", "[nv4] x", "[]"] {
+        for text in
+            ["[PATCH a/b] x", "[+1/2] x", "[1/] x", "[99999999999/2] x", "[PATCH 1/2", "[nv4] x", "[]"]
+        {
             let Subject { number, version, .. } = Subject::parse(text);
             assert_eq!((number, version), (None, None), "{text}");
         }

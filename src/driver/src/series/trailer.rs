@@ -36,7 +36,8 @@ fn add(hashes: &mut Vec<String>, hash: String) {
 
 fn hash(value: &str) -> Option<String> {
     let value = value.split_whitespace().next()?;
-    let is_hash = (SHORTEST..=64).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_hash =
+        (SHORTEST..=64).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_hash.then(|| value.to_ascii_lowercase())
 }
 

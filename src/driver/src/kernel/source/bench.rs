@@ -43,8 +43,8 @@ pub struct Mail {
     /// Lines `Author: `, `Email: `, `Subject: ` and `Date: `, each where there is
     /// one, in UTF-8.
     pub headers: Vec<u8>,
-    /// What comes before the diff, and a last line `Message-ID: ` where there is
-    /// one.
+    /// What comes before the diff, and, where there is one, a last line
+    /// `Message-ID: `.
     pub text: Vec<u8>,
     /// From the first line that looks like a diff, or from `---`, to the end.
     pub diff: Vec<u8>,
@@ -332,3 +332,7 @@ fn identity(text: &str) -> String {
 fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     fs::read(path).at("read", path)
 }
+
+#[cfg(test)]
+#[path = "bench_tests.rs"]
+mod tests;
