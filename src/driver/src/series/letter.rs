@@ -12,8 +12,8 @@ pub(super) struct Letter {
     pub(super) subject: Subject,
     pub(super) author: Option<Author>,
     pub(super) date: Option<Stamp>,
-    pub(super) message_id: Option<String>,
-    /// What comes before the diff, without the line for `message_id`.
+    pub(super) identity: Identity,
+    /// What comes before the diff, without the line for the name of the mail.
     pub(super) text: String,
     /// As `git apply` reads it, with whatever surrounds the diffs in it.
     pub(super) diff: Vec<u8>,
@@ -55,6 +55,16 @@ pub(super) struct Stamp {
     pub(super) seconds: String,
 }
 
+/// Equal for a mail and its copies.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Identity {
+    /// What its `Message-ID` says: copies take different ways and collect other
+    /// headers.
+    Name(String),
+    /// Git tells the name only of a mail that has a patch.
+    Bytes(Vec<u8>),
+}
+
 /// Whether there is something to apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
@@ -79,7 +89,7 @@ impl Letter {
             value.map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned)
         };
         let mut text = String::from_utf8_lossy(&mail.text).into_owned();
-        let message_id = take_message_id(&mut text);
+        let name = take_message_id(&mut text);
         let author = match (header("Author"), header("Email")) {
             (None, None) => None,
             (name, email) => {
@@ -91,7 +101,7 @@ impl Letter {
             subject: Subject::parse(&header("Subject").unwrap_or_default()),
             author,
             date: header("Date").and_then(|date| stamp(&date)),
-            message_id,
+            identity: name.map_or_else(|| Identity::Bytes(mail.raw.clone()), Identity::Name),
             content: if has_diff(&mail.diff) { Content::Diff } else { Content::Words },
             text,
             diff: mail.diff.clone(),

@@ -10,6 +10,10 @@ fn letter(mail: &Mail) -> Letter {
     Letter::new(mail, Place { file: "dir/0001-x.patch".into(), mail: None })
 }
 
+fn named(id: &str) -> Identity {
+    Identity::Name(id.to_owned())
+}
+
 const HEADERS: &str = "Author: A U Thör\nEmail: a@b\nSubject: [PATCH v2 1/2] net: x\n\
                        Date: Sun, 22 Nov 2026 05:35:55 +0100\n\n";
 
@@ -22,7 +26,7 @@ fn a_letter_is_what_git_decoded() {
     assert_eq!(letter.author, Some(Author { name: "A U Thör".into(), email: "a@b".into() }));
     let date = letter.date.expect("date");
     assert_eq!((date.iso.as_str(), date.seconds.as_str()), ("2026-11-22T05:35:55+01:00", "1795322155 +0100"));
-    assert_eq!((letter.message_id.as_deref(), letter.text.as_str()), (Some("<1@b>"), "Because.\n\n"));
+    assert_eq!((&letter.identity, letter.text.as_str()), (&named("<1@b>"), "Because.\n\n"));
     assert_eq!(letter.content, Content::Diff);
 }
 
@@ -30,7 +34,7 @@ fn a_letter_is_what_git_decoded() {
 fn a_bare_diff_is_called_like_its_file() {
     let letter = letter(&mail("\n", "", "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"));
     assert_eq!((letter.title().as_str(), letter.content), ("0001-x.patch", Content::Diff));
-    assert_eq!((letter.author, letter.date, letter.message_id), (None, None, None));
+    assert_eq!((letter.author, letter.date, letter.identity), (None, None, Identity::Bytes(Vec::new())));
 }
 
 #[test]
@@ -69,7 +73,7 @@ fn attached_mails_are_taken_off() {
         mail(HEADERS, &format!("Two patches.\n\n{patch}Message-ID: <1@b>\n"), "---\n x | 1 +\n");
     let enclosed = take_enclosed(&mut in_text).expect("enclosed");
     assert_eq!(String::from_utf8_lossy(&enclosed), format!("{patch}---\n x | 1 +\n"));
-    assert_eq!(letter(&in_text).message_id.as_deref(), Some("<1@b>"));
+    assert_eq!(letter(&in_text).identity, named("<1@b>"));
     assert_eq!((letter(&in_text).text.as_str(), in_text.diff.len()), ("Two patches.\n\n", 0));
 
     let mut in_diff = mail(HEADERS, "One.\n", &format!("diff --git a/x b/x\n{patch}"));
@@ -104,7 +108,7 @@ proptest! {
         let taken = enclosed.map_or(0, |enclosed| enclosed.len());
         prop_assert_eq!(mail.text.len() + mail.diff.len() + taken, all, "nothing is lost");
         let letter = letter(&mail);
-        prop_assert!(!after || letter.message_id.is_some());
+        prop_assert!(!after || letter.identity == named("<1@b>"));
         prop_assert!(!letter.title().is_empty());
         line_ends(&letter.diff);
         letter.words();

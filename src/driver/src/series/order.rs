@@ -74,7 +74,7 @@ fn sort(letters: Vec<Letter>) -> Result<Sorted, SeriesError> {
             let left = LeftOut { subject: letter.title(), place: letter.place.clone(), why };
             sorted.left_out.push(left);
         };
-        if !seen.insert(identity(&letter)) {
+        if !seen.insert(letter.identity.clone()) {
             leave_out(&letter, Why::Twice);
         } else if letter.is_reply() {
             leave_out(&letter, Why::Reply);
@@ -102,14 +102,6 @@ fn sort(letters: Vec<Letter>) -> Result<Sorted, SeriesError> {
         None => {}
     }
     Ok(sorted)
-}
-
-/// Equal for a mail and its copy. Git names only mails that have a patch.
-fn identity(letter: &Letter) -> (String, String, Vec<u8>) {
-    match &letter.message_id {
-        Some(id) => (id.clone(), String::new(), Vec::new()),
-        None => (letter.title(), letter.text.clone(), letter.diff.clone()),
-    }
 }
 
 fn doubled(number: u32, first: &Letter, second: &Letter) -> SeriesError {

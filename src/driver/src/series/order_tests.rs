@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::letter::{Author, Flow};
+use super::super::letter::{Author, Flow, Identity};
 use super::super::subject::Subject;
 use super::*;
 
@@ -11,7 +11,7 @@ fn letters(mails: &[(&str, Content)]) -> Vec<Letter> {
         subject: Subject::parse(subject),
         author: Some(Author { name: "a".into(), email: "a@b".into() }),
         date: None,
-        message_id: Some(format!("<{at}@b>")),
+        identity: Identity::Name(format!("<{at}@b>")),
         text: String::new(),
         diff: Vec::new(),
         content: *content,
@@ -45,7 +45,7 @@ fn named(patches: &[(u32, &str)]) -> Vec<(u32, String)> {
 fn patches_come_by_their_numbers() {
     let mut letters = diffs(&["[PATCH v2 2/3] b", "[PATCH v2 3/3] c", "[PATCH v2 1/3] a"]);
     letters.extend(self::letters(&[("[PATCH v2 0/3] why", Content::Words)]));
-    letters[3].message_id = None;
+    letters[3].identity = Identity::Bytes(b"why".to_vec());
     let ordered = file(letters).expect("series");
     assert_eq!(titles(&ordered), named(&[(1, "a"), (2, "b"), (3, "c")]));
     assert_eq!(ordered.cover.expect("cover").title(), "why");
@@ -73,7 +73,7 @@ fn what_is_no_patch_is_left_out_and_told() {
         ("[syzbot] a crash", Content::Words),
         ("[PATCH 1/1] a", Content::Diff),
     ]);
-    letters[4].message_id = letters[1].message_id.clone();
+    letters[4].identity = letters[1].identity.clone();
     let ordered = file(letters).expect("series");
     let told: Vec<_> = ordered.left_out.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(told.join("\n"), @r"

@@ -135,12 +135,16 @@ impl Repository {
         text.replace(&self.dir.path().display().to_string(), "[DIR]")
     }
 
-    /// Everything in the work tree and in `.git`: names, contents and times.
+    /// Everything in the work tree and in `.git`: names, contents and times, but of
+    /// objects not the times, which git sets when it would write one again.
     pub(crate) fn everything(&self) -> Everything {
+        let objects = self.tree().join(".git/objects");
         let entries = walkdir::WalkDir::new(self.tree()).into_iter().map(|entry| entry.expect("an entry"));
         let describe = |entry: walkdir::DirEntry| {
             let contents = if entry.file_type().is_file() { fs::read(entry.path()) } else { Ok(Vec::new()) };
             let modified = entry.metadata().expect("metadata").modified().expect("a time");
+            let is_object = entry.file_type().is_file() && entry.path().starts_with(&objects);
+            let modified = if is_object { SystemTime::UNIX_EPOCH } else { modified };
             (entry.into_path(), (contents.expect("contents"), modified))
         };
         Everything(entries.map(describe).collect())

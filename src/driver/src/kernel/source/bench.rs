@@ -5,8 +5,9 @@
 //! than a gigabyte, and keeps its state in the user's repository. What it is made
 //! of wants neither: `git mailsplit` and `git mailinfo` read mails, `git apply
 //! --cached` changes an index, `git commit-tree` makes the commit. The user's
-//! repository is read and never written. New objects go beside those of snapshots
-//! into `FAMILY/objects`, where a build finds them, so each commit is a revision
+//! repository is read and never written; only the times of objects of its own that
+//! a patch comes to again are set, as git does against `git gc`, where it may. New
+//! objects go beside those of snapshots into `FAMILY/objects`, where a build finds them, so each commit is a revision
 //! like any other; they need no reference, as nobody collects garbage there.
 //!
 //! The bench is one directory with one lock. Whoever comes next clears away what
