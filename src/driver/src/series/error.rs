@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::asked::Range;
 use super::letter::Place;
+use super::order::Named;
 use super::{LeftOut, Why, short};
 use crate::kernel::{Fault, HistoryError, KernelProblem};
 
@@ -222,19 +223,14 @@ pub enum SeriesError {
     },
     /// Two commits to begin at.
     #[error(
-        "{first_place} is for commit {}, {second_place} for {}\nhint: name the right one with `--base REV`",
-        short(first),
-        short(second)
+        "{} is for commit {}, {} for {}\nhint: name the right one with `--base REV`",
+        first.place, short(&first.commit), second.place, short(&second.commit)
     )]
     Bases {
         /// The one.
-        first: String,
-        /// Where it is written.
-        first_place: Place,
+        first: Box<Named>,
         /// The other.
-        second: String,
-        /// Where it is written.
-        second_place: Place,
+        second: Box<Named>,
     },
 }
 

@@ -28,6 +28,7 @@ pub use collect::read;
 pub use error::SeriesError;
 pub use hunk::Hunk;
 pub use letter::{Flow, Place};
+pub use order::Named;
 pub use refusal::{Refusal, Remark, Trouble};
 
 /// Patches on a base. Subjects, names, files and texts are of whoever wrote them:

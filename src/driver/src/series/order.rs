@@ -31,9 +31,11 @@ pub(super) struct Ordered {
 
 /// A `base-commit:` and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Named {
-    pub(super) commit: String,
-    pub(super) place: Place,
+pub struct Named {
+    /// As it is written there.
+    pub commit: String,
+    /// Where it is written.
+    pub place: Place,
 }
 
 /// Puts the mails of a file or directory in order. `what` is that.
@@ -183,12 +185,8 @@ fn trailers<'a>(
                     if first.commit.starts_with(&named.commit) || named.commit.starts_with(&first.commit) => {
                 }
                 Some(first) => {
-                    return Err(SeriesError::Bases {
-                        first: first.commit.clone(),
-                        first_place: first.place.clone(),
-                        second: named.commit,
-                        second_place: named.place,
-                    });
+                    let (first, second) = (Box::new(first.clone()), Box::new(named));
+                    return Err(SeriesError::Bases { first, second });
                 }
                 None => base = Some(named),
             }
