@@ -100,6 +100,7 @@ pub struct Cmd {
     env: Vec<(OsString, OsString)>,
     env_remove: Vec<OsString>,
     dir: Option<PathBuf>,
+    input: Option<PathBuf>,
     shape: Shape,
     worth: Worth,
 }
@@ -135,6 +136,7 @@ impl Cmd {
             env: Vec::new(),
             env_remove: Vec::new(),
             dir: None,
+            input: None,
             shape: Shape::Single,
             worth: Worth::Own,
         }
@@ -172,6 +174,13 @@ impl Cmd {
     #[must_use]
     pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.dir = Some(dir.into());
+        self
+    }
+
+    /// Reads this file as its standard input, which is empty otherwise.
+    #[must_use]
+    pub fn input(mut self, file: impl Into<PathBuf>) -> Self {
+        self.input = Some(file.into());
         self
     }
 
@@ -222,7 +231,12 @@ impl Cmd {
             Shape::Single | Shape::Tree => (self.program.clone(), self.args.clone()),
         };
         #[expect(clippy::disallowed_methods, reason = "this is the room for it")]
-        let mut expression = duct::cmd(program, args).stdin_null().unchecked();
+        let expression = duct::cmd(program, args);
+        let expression = match &self.input {
+            Some(file) => expression.stdin_path(file),
+            None => expression.stdin_null(),
+        };
+        let mut expression = expression.unchecked();
         for (key, value) in &self.env {
             expression = expression.env(key, value);
         }

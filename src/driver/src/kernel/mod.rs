@@ -42,8 +42,9 @@ pub use image::{ImageError, ImageFormat, ImageInfo, inspect};
 pub use kconfig::Lacking;
 pub use running::running;
 pub use source::{
-    Between, Candidate, Commit, History, HistoryError, Parents, Patched, Reverted, SourceError, apply,
-    bisecting, history, revert,
+    Authored, Bench, Between, Candidate, Change, Commit, History, HistoryError, LineEnds, Mail, Parents,
+    Patched, Presence, Pushed, Reverted, Revision, SourceError, Stack, apply, authored, bisecting, history,
+    revert,
 };
 pub use store::Store;
 

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::SourceError;
-use super::git::Repository;
+use super::git::{Repository, with_objects};
 use super::is_kernel_makefile;
 use crate::exec::{Cmd, ExecError};
 use crate::kernel::cache;
@@ -84,13 +84,6 @@ fn remove_strangers(git: &Cmd, source: &Path) -> Result<(), KernelProblem> {
 
 fn short(tree: &str) -> &str {
     &tree[..tree.len().min(12)]
-}
-
-fn with_objects(cmd: Cmd, objects: Option<&Path>) -> Cmd {
-    match objects {
-        Some(objects) => cmd.env("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects),
-        None => cmd,
-    }
 }
 
 /// Looks before a checkout of a gigabyte or so. Gives what the tree lacks, if it

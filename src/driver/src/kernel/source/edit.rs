@@ -72,7 +72,7 @@ pub fn revert(
 }
 
 /// Settings of the user's that would change what a patch is or does.
-const SETTINGS: [(&str, &str); 3] =
+pub(super) const SETTINGS: [(&str, &str); 3] =
     [("apply.whitespace", "nowarn"), ("apply.ignoreWhitespace", "no"), ("core.autocrlf", "false")];
 
 /// Makes trees of the trees of a repository.

@@ -107,6 +107,14 @@ pub enum SourceError {
         /// Git's words.
         said: String,
     },
+    /// A mail that is none.
+    #[error("git cannot read {}:{}", place.map_or("it".to_owned(), |place| format!("mail {place} of it")), indented(said))]
+    NotMail {
+        /// Which of several, from 1; none where git cannot tell them apart.
+        place: Option<usize>,
+        /// Git's words.
+        said: String,
+    },
     /// A commit that cannot be taken back.
     #[error(
         "`{culprit}` cannot be reverted on `{revision}`: later changes are in the way in {}",

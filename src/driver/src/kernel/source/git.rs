@@ -177,8 +177,20 @@ impl Repository {
 
     /// Finds out what a revision is.
     pub(super) fn resolve(&self, revision: &str) -> Result<Resolved, KernelProblem> {
-        let parse =
-            |what: &str| self.git(&[]).args(["rev-parse", "--verify", "--end-of-options", what]).run();
+        self.resolve_with(revision, None)
+    }
+
+    /// The same where commits of ours are revisions too, whose objects are in a
+    /// directory of the cache.
+    pub(super) fn resolve_with(
+        &self,
+        revision: &str,
+        objects: Option<&Path>,
+    ) -> Result<Resolved, KernelProblem> {
+        let parse = |what: &str| {
+            let git = with_objects(self.git(&[]), objects);
+            git.args(["rev-parse", "--verify", "--end-of-options", what]).run()
+        };
         let output = parse(revision)?;
         let Some(object) = success(&output) else {
             let said = stderr(&output);
@@ -244,6 +256,14 @@ impl Repository {
         git(&["add", "--all", "--", "."])?;
         let tree = git(&["write-tree"])?.trim().to_owned();
         Ok(Snapshot { tree, objects })
+    }
+}
+
+/// A git that finds objects in this directory too.
+pub(super) fn with_objects(cmd: Cmd, objects: Option<&Path>) -> Cmd {
+    match objects {
+        Some(objects) => cmd.env("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects),
+        None => cmd,
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use super::git::{Repository, stderr};
+use super::git::{Repository, stderr, success};
 use crate::exec::Cmd;
 use crate::kernel::env::Tools;
 use crate::kernel::error::{Fault, KernelProblem};
@@ -233,6 +233,42 @@ pub fn history(asked: &Between<'_>, tools: &Tools) -> Result<History, HistoryErr
         });
     }
     Ok(History { good: good_end, others_good: others_good.collect(), bad: bad_end, commits })
+}
+
+/// What is in a commit, and when that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authored {
+    /// Hash of its tree.
+    pub tree: String,
+    /// As in ISO 8601.
+    pub date: String,
+    /// How many parents it has: more than one is a merge.
+    pub parents: usize,
+}
+
+/// Reads tree, author's date and parents of each of these commits, in their order.
+///
+/// # Errors
+///
+/// Fails when the repository or one of the commits is not there.
+pub fn authored(repository: &Path, commits: &[String], tools: &Tools) -> Result<Vec<Authored>, HistoryError> {
+    let repository = Repository::open(tools, repository)?;
+    let cmd = repository.git(&[]).current_dir(repository.git_dir());
+    let cmd = cmd.args(["log", "--no-walk=unsorted", "--no-patch", "--no-show-signature"]);
+    let output = cmd.arg("--format=tformat:%T %aI %P").args(commits).run().map_err(KernelProblem::from)?;
+    let Some(said) = success(&output) else {
+        return Err(KernelProblem::from(repository.refused("read commits of", stderr(&output))).into());
+    };
+    let authored: Option<Vec<_>> = said
+        .lines()
+        .map(|line| {
+            let mut words = line.split_whitespace();
+            let (tree, date) = (words.next()?.to_owned(), words.next()?.to_owned());
+            Some(Authored { tree, date, parents: words.count() })
+        })
+        .collect();
+    let unreadable = || HistoryError::Unreadable { repository: repository.path().to_owned() };
+    authored.filter(|it| it.len() == commits.len()).ok_or_else(unreadable)
 }
 
 /// A repository and what is asked of it.

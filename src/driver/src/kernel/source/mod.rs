@@ -6,6 +6,7 @@
 //! plain directory with all output elsewhere.
 
 mod archive;
+mod bench;
 mod bisecting;
 mod checkout;
 mod edit;
@@ -20,10 +21,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(super) use archive::{Packing, find_archive, unpack};
+pub use bench::{Bench, Change, LineEnds, Mail, Presence, Pushed, Revision, Stack};
 pub use bisecting::bisecting;
 pub use edit::{Patched, Reverted, apply, revert};
 pub use error::SourceError;
-pub use log::{Between, Candidate, Commit, History, HistoryError, Parents, history};
+pub use log::{Authored, Between, Candidate, Commit, History, HistoryError, Parents, authored, history};
 pub(super) use package::contents;
 
 use super::env::BuildEnv;
@@ -68,7 +70,10 @@ pub(super) fn identify(source: &Source, env: &BuildEnv) -> Result<Tree, KernelPr
 
 fn identify_revision(path: &Path, revision: &str, env: &BuildEnv) -> Result<Tree, KernelProblem> {
     let repository = Repository::open(&env.tools, path)?;
-    let resolved = repository.resolve(revision)?;
+    let family = repository.family();
+    // A patch that became a commit is in none of the user's repositories.
+    let objects = Some(env.cache.family(&family).join("objects")).filter(|objects| objects.is_dir());
+    let resolved = repository.resolve_with(revision, objects.as_deref())?;
     let mut facts = BTreeMap::new();
     facts.insert("source".to_owned(), format!("git `{}` at `{revision}`", path.display()));
     facts.insert("tree".to_owned(), resolved.tree.clone());
@@ -77,9 +82,9 @@ fn identify_revision(path: &Path, revision: &str, env: &BuildEnv) -> Result<Tree
     }
     Ok(Tree {
         identity: git_identity(&resolved.tree),
-        family: repository.family(),
+        family,
         facts,
-        origin: Origin::Git { repository, tree: resolved.tree, objects: None },
+        origin: Origin::Git { repository, tree: resolved.tree, objects },
     })
 }
 
