@@ -2,12 +2,15 @@
 //!
 //! Turns words into requests; what they mean is for `commands`.
 
+mod shards;
+
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+use self::shards::{MergeWords, PlanWords};
 use crate::analysis::refuse::What;
 use crate::bisect::Budget;
 use crate::commands::bisect::{self, Once, Request, Search, Want};
@@ -106,7 +109,17 @@ enum Command {
         /// Boots that measure times run alone, on processors of their own
         #[arg(long)]
         quiet_host: bool,
+        /// Do a shard of this plan, which says everything else
+        #[arg(long, value_name = "FILE", requires = "shard", conflicts_with_all = ["tests", "kernels", "local", "boots", "retries", "quiet_host", "machine", "seed"])]
+        plan: Option<PathBuf>,
+        /// Number of the shard
+        #[arg(long, value_name = "K", requires = "plan", value_parser = clap::value_parser!(u32).range(1..))]
+        shard: Option<u32>,
     },
+    /// Spread what a run would do over shards, and write down who does what
+    Plan(PlanWords),
+    /// Join the runs of shards into one run; what a shard did not leave is an error
+    Merge(MergeWords),
     /// Measure two kernels in turns and judge every metric, or judge two runs made before
     Compare {
         /// Kernel to measure against: K or K+FRAGMENT; or a run: RUN or RUN:KERNEL
@@ -472,7 +485,12 @@ pub fn main(args: Vec<OsString>) -> u8 {
                 .map(|()| commands::PASSED)
         }
         Command::Build { kernels } => commands::build::run(&context, &kernels),
-        Command::Run { tests, kernels, local, boots, retries, quiet_host } => {
+        Command::Run { plan: Some(plan), shard: Some(shard), .. } => {
+            commands::plan::shard(&context, &plan, shard)
+        }
+        Command::Plan(words) => words.run(&context),
+        Command::Merge(words) => words.run(&context),
+        Command::Run { tests, kernels, local, boots, retries, quiet_host, .. } => {
             let on = if local { commands::run::On::Local } else { commands::run::On::Kernels(&kernels) };
             let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
             commands::run::run(&context, &tests, on, Effort { boots, retries, quiet })

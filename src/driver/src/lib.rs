@@ -22,4 +22,5 @@ pub mod paths;
 pub mod report;
 pub mod results;
 pub mod series;
+pub mod shards;
 pub mod symbols;

@@ -139,6 +139,7 @@ pub(super) fn measure(context: &Context, pair: &Pair<'_>, planner: &dyn Planner)
             allowed: pair.allowed.iter().map(|what| what.word().to_owned()).collect(),
             noise,
         }),
+        shard: None,
     };
     *lock(&recorder) = Some(Recorder::new(directory)?);
     told.observe(&RunEvent::RunStarted(info.clone()))?;

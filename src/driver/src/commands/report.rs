@@ -9,6 +9,7 @@ use crate::analysis::compare;
 use crate::report::compared::Compared;
 use crate::report::look::Look;
 use crate::report::{comparison_human, html, human, json, junit, ktap, markdown, text};
+use crate::results::format::Run;
 use crate::results::{self, Summary};
 
 /// In which form.
@@ -148,24 +149,41 @@ fn report(
 ) -> anyhow::Result<(Vec<u8>, Summary)> {
     let dir = results::find(results_dir, which)?;
     let run = results::load(&dir)?;
+    let bytes = of_run(&run, format, look)?;
+    Ok((bytes, Summary::of(&run)))
+}
+
+/// Shows a run that was just made.
+///
+/// # Errors
+///
+/// Fails where the report cannot be written.
+pub fn show_run(run: &Run, form: Form<'_>) -> anyhow::Result<()> {
+    match form.output {
+        Some(path) => write_file(&of_run(run, form.format, Look::PLAIN)?, path),
+        None => write(&of_run(run, form.format, Look::of_stdout())?, &mut io::stdout().lock()),
+    }
+}
+
+fn of_run(run: &Run, format: ReportFormat, look: Look) -> anyhow::Result<Vec<u8>> {
     // Made first and written in one go, so that a report is whole or not there.
     let mut bytes = Vec::new();
-    match compare::of_run(&run) {
+    match compare::of_run(run) {
         Some(comparison) => {
-            let compared = Compared { comparison: &comparison, overall: comparison.overall(), runs: &[&run] };
+            let compared = Compared { comparison: &comparison, overall: comparison.overall(), runs: &[run] };
             of_comparison(&compared, format, look, &mut bytes)?;
         }
         None => match format {
-            ReportFormat::Human => human::write(&run, look, &mut bytes)?,
-            ReportFormat::Html => bytes = html::of_run(&run).into_bytes(),
-            ReportFormat::Markdown => bytes = markdown::of_run(&run).into_bytes(),
-            ReportFormat::Text => bytes = text::of_run(&run).into_bytes(),
-            ReportFormat::Ktap => bytes = ktap::of_run(&run).into_bytes(),
-            ReportFormat::Junit => junit::write(&run, &mut bytes)?,
-            ReportFormat::Json => json::write(&run, &mut bytes)?,
+            ReportFormat::Human => human::write(run, look, &mut bytes)?,
+            ReportFormat::Html => bytes = html::of_run(run).into_bytes(),
+            ReportFormat::Markdown => bytes = markdown::of_run(run).into_bytes(),
+            ReportFormat::Text => bytes = text::of_run(run).into_bytes(),
+            ReportFormat::Ktap => bytes = ktap::of_run(run).into_bytes(),
+            ReportFormat::Junit => junit::write(run, &mut bytes)?,
+            ReportFormat::Json => json::write(run, &mut bytes)?,
         },
     }
-    Ok((bytes, Summary::of(&run)))
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -6,15 +6,17 @@ use std::num::NonZeroUsize;
 use anyhow::Context as _;
 
 use super::{Context, MessageFormat, unless_reader_left, usage};
+use crate::config::Project;
 use crate::guest::accel::Decision;
 use crate::kernel::{self, BuildEnv, Kernel};
 use crate::lab::{self, BootNumbers, Host, Lab, Measurement, Quiet, Slots};
 use crate::model::{
     Accel, AccelChoice, Backend, BuildEvent, KernelName, KernelSpec, Machine, Observer, RunEvent, RunInfo,
-    TroubleKind, Turn,
+    ShardOf, Test, TroubleKind, Turn,
 };
 use crate::report::{human, json::JsonEvents, junit, look::Look, progress::Progress};
 use crate::results::{self, Recorder};
+use crate::shards::{self, Plan};
 use crate::symbols::Symbolising;
 use crate::{chain, clock, config, interrupt, paths};
 
@@ -94,13 +96,28 @@ fn local_machine() -> Machine {
     }
 }
 
+/// A run as it is asked for, with every name resolved.
+pub(super) struct Asked {
+    /// The machine.
+    pub(super) machine: Machine,
+    /// Kernels in order.
+    pub(super) wanted: Vec<Wanted>,
+    /// Tests in order.
+    pub(super) tests: Vec<Test>,
+    /// How often, and how.
+    pub(super) effort: Effort,
+    /// Seed of everything random.
+    pub(super) seed: u64,
+    /// The plan of which it does a shard.
+    pub(super) part: Option<(Plan, ShardOf)>,
+}
+
 /// Runs the command. Gives the exit code.
 ///
 /// # Errors
 ///
 /// Fails on wrong words, and when the host cannot carry a run at all.
 pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> anyhow::Result<u8> {
-    let Effort { boots, retries, quiet } = effort;
     let project = context.project()?;
     config::check_expiry(&project.allow, clock::today()).map_err(usage)?;
     let (machine, wanted) = match on {
@@ -114,21 +131,35 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> a
         }
     };
     let tests = config::select(&project.suites, tests).map_err(usage)?;
+    carry_out(context, &project, Asked { machine, wanted, tests, effort, seed: context.seed, part: None })
+}
+
+/// Carries out a run. Gives the exit code.
+///
+/// # Errors
+///
+/// Fails when the host cannot carry it at all.
+pub(super) fn carry_out(context: &Context, project: &Project, asked: Asked) -> anyhow::Result<u8> {
+    let Asked { machine, wanted, tests, effort, seed, part } = asked;
+    let Effort { boots, retries, quiet } = effort;
     let cache = paths::cache()?;
     let lab = Lab::equip(machine.backend, &cache)?;
     interrupt::listen().context("cannot listen for Ctrl-C")?;
-    let asked = context.jobs.map(NonZeroUsize::get);
-    let (slots, fewer) = Slots::of(&machine, asked, quiet, Host::now());
+    let jobs = context.jobs.map(NonZeroUsize::get);
+    let (slots, fewer) = Slots::of(&machine, jobs, quiet, Host::now());
 
     let started = clock::now();
     let directory = results::RunDir::create(&context.results)?;
+    if let Some((plan, _)) = &part {
+        plan.write(&directory.path().join(shards::COPY_FILE))?;
+    }
     let info = RunInfo {
         id: directory.id().clone(),
         directory: directory.path().to_owned(),
         command: context.argv.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_unix: clock::unix_seconds(),
-        seed: context.seed,
+        seed,
         machine,
         kernels: wanted.iter().map(|kernel| kernel.name().clone()).collect(),
         tests,
@@ -139,6 +170,7 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> a
         quiet_host: quiet == Quiet::Alone,
         host: host_facts(&lab),
         comparison: None,
+        shard: part.map(|(_, shard)| shard),
     };
     let mut recorder = Recorder::new(directory)?;
     let mut progress = Progress::new(Look::of_stderr());
@@ -155,7 +187,7 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> a
         fan.observe(&RunEvent::Notice(notice))?;
     }
 
-    let env = context.build_env(&project)?;
+    let env = context.build_env(project)?;
     let mut ready = Vec::new();
     for kernel in &wanted {
         match obtain(&lab, &env, kernel, machine, &mut fan)? {
@@ -185,7 +217,7 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> a
             retries,
             machine,
             decision: decision.clone(),
-            seed: context.seed,
+            seed,
             run_dir: &info.directory,
         });
     }

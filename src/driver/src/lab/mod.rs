@@ -50,6 +50,8 @@ pub use pin::unquiet;
 pub use qmp::{Answer, Query};
 pub use record::Judged;
 pub use session::Session;
+pub(crate) use share::purpose;
+pub(crate) use slots::Purpose;
 pub use slots::{Host, Quiet, Slots};
 pub use watchdog::Limits;
 
@@ -108,6 +110,14 @@ impl BootNumbers {
     pub fn after(last: u32) -> Self {
         Self(last)
     }
+}
+
+/// What tests are expected to take, each in one boot of a machine without slowdown, by
+/// what this host has seen of them.
+#[must_use]
+pub fn expected(tests: &[Test], cache: &Path) -> Vec<Duration> {
+    let durations = Durations::within(cache);
+    tests.iter().map(|test| durations.estimate(test, 1.0)).collect()
 }
 
 /// Measures everything, as many boots side by side as the slots allow: every test

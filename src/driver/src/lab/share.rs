@@ -27,7 +27,7 @@ pub(super) struct Share {
 }
 
 /// What a test asks of its boot.
-pub(super) fn purpose(test: &Test) -> Purpose {
+pub(crate) fn purpose(test: &Test) -> Purpose {
     let timed = test.metrics.iter().any(|metric| matches!(metric.kind, Kind::Time | Kind::Rate));
     if timed { Purpose::Timing } else { Purpose::Function }
 }

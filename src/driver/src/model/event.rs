@@ -69,6 +69,19 @@ pub struct RunInfo {
     pub host: BTreeMap<String, String>,
     /// Two of the kernels are compared.
     pub comparison: Option<ComparisonPlan>,
+    /// It does one shard of a plan.
+    pub shard: Option<ShardOf>,
+}
+
+/// A part of a plan, of which other runs do the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardOf {
+    /// Id of the plan.
+    pub plan: String,
+    /// Number of the shard, from 1.
+    pub number: u32,
+    /// Shards of the plan.
+    pub of: u32,
 }
 
 /// A kernel that is ready to boot.

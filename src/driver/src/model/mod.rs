@@ -20,7 +20,7 @@ pub use comparison::{AGAIN, ComparisonPlan, NoiseOf, Overall};
 pub use detector::Detector;
 pub use event::{
     BootEnd, BootFault, BootId, BootInfo, BuildEvent, KernelInfo, Observer, RunEvent, RunId, RunInfo,
-    TestResult, Turn,
+    ShardOf, TestResult, Turn,
 };
 pub use evidence::{Evidence, EvidenceSource};
 pub use kernel::{Edit, FragmentName, KernelName, KernelRequest, KernelSpec, Source};

@@ -16,7 +16,7 @@ use super::text_safety;
 use crate::analysis::{Comparison, Overall};
 use crate::clock;
 use crate::model::{Observer, RunEvent};
-use crate::results::format::{Line, Run, VERSION};
+use crate::results::format::{Event, Line, Run, VERSION};
 use crate::results::{self, milliseconds, to_event};
 
 /// Writes events as they come.
@@ -35,7 +35,17 @@ impl<W: Write> JsonEvents<W> {
 
     fn write(&mut self, event: &RunEvent) -> io::Result<()> {
         let elapsed_ms = milliseconds(clock::now().saturating_duration_since(self.started));
-        let line = Line { version: VERSION, seq: self.lines, elapsed_ms, event: to_event(event) };
+        self.tell(elapsed_ms, to_event(event))
+    }
+
+    /// Writes an event of which it is known when it happened, in milliseconds since the
+    /// start of the run.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the writer does.
+    pub(crate) fn tell(&mut self, elapsed_ms: u64, event: Event) -> io::Result<()> {
+        let line = Line { version: VERSION, seq: self.lines, elapsed_ms, event };
         // One write per line, so that lines of several writers do not mix.
         let mut bytes = Vec::new();
         line.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, Printable))?;

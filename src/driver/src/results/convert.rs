@@ -12,6 +12,7 @@ use super::format::{
     Allowance, Boot, BootEnd, ComparisonPlan, Event, Evidence, Finding, Frame, Guest, Kernel, Launch,
     Machine, Metric, Noise, Plan, SourceLine, Test, TestResult,
 };
+use super::sharded::Shard;
 use crate::{console, model};
 
 /// Longest message, reason or notice kept, in bytes; the beginning is kept.
@@ -99,8 +100,14 @@ fn plan(info: &model::RunInfo) -> Plan {
         side_by_side: info.side_by_side,
         quiet_host: info.quiet_host,
         kernels: info.kernels.iter().map(|kernel| kernel.0.clone()).collect(),
-        tests: info.tests.iter().map(|test| planned(test, info)).collect(),
+        tests: info.tests.iter().map(|test| planned(test, info.suite_files.get(&test.id.suite))).collect(),
         comparison: info.comparison.as_ref().map(comparison),
+        shard: info.shard.as_ref().map(|shard| Shard {
+            plan: shard.plan.clone(),
+            number: shard.number,
+            of: shard.of,
+        }),
+        merged: None,
     }
 }
 
@@ -123,7 +130,8 @@ fn comparison(plan: &model::ComparisonPlan) -> ComparisonPlan {
     }
 }
 
-fn planned(test: &model::Test, info: &model::RunInfo) -> Test {
+/// A test, and the file of its suite if it is known.
+pub(crate) fn planned(test: &model::Test, file: Option<&String>) -> Test {
     Test {
         id: test.id.to_string(),
         suite: test.id.suite.0.clone(),
@@ -132,7 +140,7 @@ fn planned(test: &model::Test, info: &model::RunInfo) -> Test {
         params: test.params.clone(),
         timeout_ms: milliseconds(test.timeout),
         metrics: test.metrics.iter().map(metric).collect(),
-        file: info.suite_files.get(&test.id.suite).cloned(),
+        file: file.cloned(),
         line: u64::try_from(test.line).unwrap_or(u64::MAX),
     }
 }

@@ -11,7 +11,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::ResultsError;
@@ -283,7 +283,9 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 pub(crate) fn is_live(dir: &Path) -> Result<bool, ResultsError> {
     let (Some(results), Some(name)) = (dir.parent(), dir.file_name()) else { return Ok(false) };
     let path = results.join(LOCKS).join(name);
-    let file = match File::open(&path) {
+    // The directory may come from elsewhere: a pipe in this place must not be waited for.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(source) => return Err(ResultsError::Lock { path, source }),

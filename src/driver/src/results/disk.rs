@@ -23,8 +23,9 @@ where
     let temporary = path.with_file_name(name);
     let written = write_synced(&temporary, content).and_then(|()| {
         fs::rename(&temporary, path)?;
-        // The rename itself must survive a power cut.
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        // The rename itself must survive a power cut. A bare name has an empty parent.
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
     });
     written.map_err(|source| {
         let _ = fs::remove_file(&temporary);

@@ -13,7 +13,7 @@ use crate::model::{Trouble, TroubleKind, Verdict};
 
 /// Verdicts that a run may have. Bounds the memory that a damaged or forged
 /// record can make a reader take; at ten verdicts a second it is a day's run.
-const MAX_VERDICTS: u128 = 1 << 20;
+pub(crate) const MAX_VERDICTS: u128 = 1 << 20;
 
 /// Why a line does not follow from the lines before it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

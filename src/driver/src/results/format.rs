@@ -15,6 +15,7 @@ use kregress_wire::{Better, Breakdown, Kind, Unit, Value};
 use serde::{Deserialize, Serialize};
 
 pub use super::event::{Event, Line};
+use super::sharded::{Merged, Shard};
 use super::words::{
     AccelWord, BackendWord, EvidenceSourceWord, FaultWord, FindingKindWord, VerdictWord, accel_choice,
     decimal, overall, params,
@@ -73,6 +74,12 @@ pub struct Plan {
     /// Two of the kernels are compared, by these rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<ComparisonPlan>,
+    /// It does one shard of a plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
+    /// It was joined from the runs of a plan's shards, and nothing was booted for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged: Option<Merged>,
 }
 
 /// How two kernels of a run are compared.

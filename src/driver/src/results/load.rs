@@ -25,7 +25,40 @@ pub fn load(dir: &Path) -> Result<Run, ResultsError> {
     // Asked before the files are read: a run that ends in between was live
     // then, and its files are complete now.
     let state = if is_live(dir)? { State::Running } else { State::Unfinished };
-    let folded = match read(&dir.join(EVENTS_FILE))? {
+    load_files(dir, state, &OnDisk(dir))
+}
+
+/// The files of a record, wherever they come from; none of what is not there.
+pub(crate) trait Files {
+    /// The file of this name.
+    ///
+    /// # Errors
+    ///
+    /// Fails where it is there and cannot be read.
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, ResultsError>;
+}
+
+struct OnDisk<'a>(&'a Path);
+
+impl Files for OnDisk<'_> {
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, ResultsError> {
+        let path = self.0.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(ResultsError::Read { path, source }),
+        }
+    }
+}
+
+/// Reads the run of these files, which are those of `dir`. `state` is that of a run
+/// which does not say how it ended.
+///
+/// # Errors
+///
+/// As [`load`].
+pub(crate) fn load_files(dir: &Path, state: State, files: &dyn Files) -> Result<Run, ResultsError> {
+    let folded = match files.read(EVENTS_FILE)? {
         Some(bytes) => fold_lines(&dir.join(EVENTS_FILE), &bytes)?,
         None => None,
     };
@@ -33,8 +66,8 @@ pub fn load(dir: &Path) -> Result<Run, ResultsError> {
     let stored = match &folded {
         Some(folded) if folded.fold.run().state != State::Running => None,
         // A record that is damaged is no loss beside events that can be read.
-        Some(_) => read_run(&dir.join(RUN_FILE)).ok().flatten().filter(|run| run.events > known),
-        None => read_run(&dir.join(RUN_FILE))?,
+        Some(_) => read_run(dir, files).ok().flatten().filter(|run| run.events > known),
+        None => read_run(dir, files)?,
     };
     let mut run = match (stored, folded) {
         (Some(run), _) => run,
@@ -52,15 +85,6 @@ pub fn load(dir: &Path) -> Result<Run, ResultsError> {
     }
     run.plan.directory = dir.to_owned();
     Ok(run)
-}
-
-/// `None` when there is no such file.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, ResultsError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ResultsError::Read { path: path.to_owned(), source }),
-    }
 }
 
 /// The part of every line and file that no version changes.
@@ -114,12 +138,13 @@ fn fold_lines(path: &Path, bytes: &[u8]) -> Result<Option<Folded>, ResultsError>
 }
 
 /// The record in one piece; `None` when it is missing.
-fn read_run(path: &Path) -> Result<Option<Run>, ResultsError> {
-    let Some(bytes) = read(path)? else { return Ok(None) };
-    check_version(path, &bytes)?;
+fn read_run(dir: &Path, files: &dyn Files) -> Result<Option<Run>, ResultsError> {
+    let Some(bytes) = files.read(RUN_FILE)? else { return Ok(None) };
+    let path = dir.join(RUN_FILE);
+    check_version(&path, &bytes)?;
     serde_json::from_slice(&bytes)
         .map(Some)
-        .map_err(|error| ResultsError::Damaged { path: path.to_owned(), reason: error.to_string() })
+        .map_err(|error| ResultsError::Damaged { path, reason: error.to_string() })
 }
 
 #[cfg(test)]

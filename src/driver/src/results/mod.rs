@@ -13,6 +13,7 @@ pub mod format;
 mod health;
 mod load;
 mod recorder;
+mod sharded;
 mod standing;
 mod summary;
 mod words;
@@ -27,18 +28,24 @@ use std::path::PathBuf;
 
 pub(crate) use convert::{
     event as to_event, from_machine, machine as to_machine, metric as to_metric, milliseconds,
+    planned as to_test,
 };
+pub(crate) use dir::is_live;
 pub use dir::{BootDir, CONSOLE_LOG, EVENTS_FILE, JUNIT_FILE, RUN_FILE, RunDir, find};
 pub(crate) use disk::LineLog;
 pub use disk::replace;
+pub(crate) use fold::MAX_VERDICTS;
 pub use fold::{Fold, FoldError};
 pub use format::Run;
 pub use health::{Blame, Health, HealthProblem, health};
 pub use load::load;
+pub(crate) use load::{Files, load_files};
 pub(crate) use recorder::with_summary;
 pub use recorder::{Finished, Recorder};
+pub use sharded::{Merged, MergedShard, Shard};
 pub use standing::{Standing, Turn, turns};
 pub use summary::{Counts, Summary};
+pub(crate) use words::decimal;
 
 /// Why a run cannot be kept or read.
 #[derive(Debug, thiserror::Error)]

@@ -74,12 +74,23 @@ impl Recorder {
     /// written. In the second case it is part of the record all the same, and
     /// every later call tries again to write it.
     pub fn record(&mut self, event: &RunEvent) -> Result<(), ResultsError> {
-        let event = convert::event(event);
+        let elapsed_ms = convert::milliseconds(self.since_start());
+        self.keep(convert::event(event), elapsed_ms)
+    }
+
+    /// Takes one event of which it is known when it happened: so many milliseconds after
+    /// the start of the run.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recorder::record`].
+    pub(crate) fn keep(&mut self, event: Event, elapsed_ms: u64) -> Result<(), ResultsError> {
         if convert::is_transient(&event) {
             return Ok(());
         }
         let matters = Weight::of(&event);
-        let line = self.next_line(event);
+        let seq = self.fold.as_ref().map_or(0, |fold| fold.run().events);
+        let line = Line { version: VERSION, seq, elapsed_ms, event };
         let mut bytes =
             serde_json::to_vec(&line).map_err(|error| self.write_error(EVENTS_FILE, error.into()))?;
         bytes.push(b'\n');
@@ -89,12 +100,6 @@ impl Recorder {
         }
         self.log.append(&bytes).map_err(|source| self.write_error(EVENTS_FILE, source))?;
         if self.pace.is_due(matters, self.since_start()) { self.checkpoint() } else { Ok(()) }
-    }
-
-    fn next_line(&self, event: Event) -> Line {
-        let seq = self.fold.as_ref().map_or(0, |fold| fold.run().events);
-        let elapsed_ms = convert::milliseconds(self.since_start());
-        Line { version: VERSION, seq, elapsed_ms, event }
     }
 
     /// Ends the record: verdicts that never came become errors, everything is

@@ -77,6 +77,7 @@ pub(crate) fn info(kernels: &[&str], tests: &[&str], boots: u32) -> RunInfo {
         quiet_host: false,
         host: BTreeMap::from([("cpu".to_owned(), "Some CPU".to_owned())]),
         comparison: None,
+        shard: None,
     }
 }
 

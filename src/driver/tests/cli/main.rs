@@ -19,5 +19,6 @@ mod record;
 mod retries;
 mod rig;
 mod selection;
+mod shards;
 mod sources;
 mod verdicts;

@@ -123,17 +123,17 @@ fn of_a_finding_it_is_told_how_often_it_was_seen() {
     reverted on bad: it is gone (seen in 0 of 12 boots)
     KASAN: use-after-free in netns-churn/kill-storm
             KASAN: use-after-free seen in 9 of 12 boots, without in 0 of 12
-      commit        boots        came to  probable  subject
-      00031715609d      3  0 of 3 failed    <0.1 %  net: change number 4
-      0006cc623af3      3  0 of 3 failed    <0.1 %  net: change number 10
-      0009e3779b90      3  0 of 3 failed    <0.1 %  net: change number 15
-      000a81af1549      3  0 of 3 failed     0.3 %  net: change number 16
-    > 42389d4fa578      3  2 of 3 failed    99.7 %  xfrm: Wait for RCU readers duri…
-      000bbe1e08bb             set aside    <0.1 %  net: change number 18
-      000c5c558274      3  2 of 3 failed    <0.1 %  net: change number 19
-      000cfa8cfc2d            same image    <0.1 %  net: change number 20
-      00128a8043ae      3  2 of 3 failed    <0.1 %  net: change number 29
-      0018b8ab04e8      3  2 of 3 failed    <0.1 %  net: change number 39
+      commit        boots      came to  probable  subject
+      00031715609d      3  0 of 3 seen    <0.1 %  net: change number 4
+      0006cc623af3      3  0 of 3 seen    <0.1 %  net: change number 10
+      0009e3779b90      3  0 of 3 seen    <0.1 %  net: change number 15
+      000a81af1549      3  0 of 3 seen     0.3 %  net: change number 16
+    > 42389d4fa578      3  2 of 3 seen    99.7 %  xfrm: Wait for RCU readers during …
+      000bbe1e08bb           set aside    <0.1 %  net: change number 18
+      000c5c558274      3  2 of 3 seen    <0.1 %  net: change number 19
+      000cfa8cfc2d          same image    <0.1 %  net: change number 20
+      00128a8043ae      3  2 of 3 seen    <0.1 %  net: change number 29
+      0018b8ab04e8      3  2 of 3 seen    <0.1 %  net: change number 39
     ");
 }
 

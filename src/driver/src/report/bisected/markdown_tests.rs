@@ -127,14 +127,14 @@ fn a_finding_reads_like_this() {
     - `is the culprit with 99.7 %: KASAN: use-after-free seen in 8 of 12 boots, without in 0 of 12`
     - `reverted on bad: it is gone (seen in 0 of 12 boots)`
     Good `0c5a7f6e1d22 Linux 6.1.190`, bad `b1d0e7aa4c01 Linux 6.1.192`: `KASAN: use-after-free seen in 9 of 12 boots, without in 0 of 12`.
-    | `00031715609d` | 3 | 0 of 3 failed | <0.1 % | `net: change number 4` |
-    | `0006cc623af3` | 3 | 0 of 3 failed | <0.1 % | `net: change number 10` |
-    | `0009e3779b90` | 3 | 0 of 3 failed | <0.1 % | `net: change number 15` |
-    | `000a81af1549` | 3 | 0 of 3 failed | 0.3 % | `net: change number 16` |
-    | **`42389d4fa578`** | 3 | 2 of 3 failed | 99.7 % | `xfrm: Wait for RCU readers during policy netns exit` |
-    | `000c5c558274` | 3 | 2 of 3 failed | <0.1 % | `net: change number 19` |
-    | `00128a8043ae` | 3 | 2 of 3 failed | <0.1 % | `net: change number 29` |
-    | `0018b8ab04e8` | 3 | 2 of 3 failed | <0.1 % | `net: change number 39` |
+    | `00031715609d` | 3 | 0 of 3 seen | <0.1 % | `net: change number 4` |
+    | `0006cc623af3` | 3 | 0 of 3 seen | <0.1 % | `net: change number 10` |
+    | `0009e3779b90` | 3 | 0 of 3 seen | <0.1 % | `net: change number 15` |
+    | `000a81af1549` | 3 | 0 of 3 seen | 0.3 % | `net: change number 16` |
+    | **`42389d4fa578`** | 3 | 2 of 3 seen | 99.7 % | `xfrm: Wait for RCU readers during policy netns exit` |
+    | `000c5c558274` | 3 | 2 of 3 seen | <0.1 % | `net: change number 19` |
+    | `00128a8043ae` | 3 | 2 of 3 seen | <0.1 % | `net: change number 29` |
+    | `0018b8ab04e8` | 3 | 2 of 3 seen | <0.1 % | `net: change number 39` |
     40 commits searched by probability over how often it fails, 8 measured. The effect is of boots that the search did not use. 7 kernels built, 2 from the store, 1 that cannot be built, 58 boots, 8 steps, 2 h 13 min.
     ");
 }

@@ -200,7 +200,7 @@ mod tests {
             })
         };
         insta::assert_snapshot!(lines(&[build(1, 0), build(2, 1), build(90, 10)], 1), @r"
-        kernel stable: 1 objects, 0.0 s
+        kernel stable: 1 object, 0.0 s
         kernel stable: 90 objects, 10 s
         ");
     }
