@@ -7,6 +7,7 @@ use anyhow::Context as _;
 
 use super::{Context, MessageFormat, unless_reader_left, usage};
 use crate::guest::accel::Decision;
+use crate::guest::programs;
 use crate::kernel::{self, BuildEnv, Kernel};
 use crate::lab::{self, BootNumbers, Host, Lab, Measurement, Quiet, Slots};
 use crate::model::{
@@ -114,6 +115,7 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> a
         }
     };
     let tests = config::select(&project.suites, tests).map_err(usage)?;
+    programs::check(&tests, machine.backend).map_err(usage)?;
     let cache = paths::cache()?;
     let lab = Lab::equip(machine.backend, &cache)?;
     interrupt::listen().context("cannot listen for Ctrl-C")?;

@@ -19,6 +19,7 @@ mod console_text;
 mod durations;
 mod errands;
 mod exchange;
+mod exec;
 mod heard_time;
 mod ladder;
 mod launch;
@@ -306,6 +307,7 @@ fn not_reached(
         samples: Default::default(),
         notes: Default::default(),
         breakdown: None,
+        subtests: Vec::new(),
         findings: Vec::new(),
         evidence: Vec::new(),
         log: String::new(),

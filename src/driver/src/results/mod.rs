@@ -14,6 +14,7 @@ mod health;
 mod load;
 mod recorder;
 mod standing;
+mod subtest;
 mod summary;
 mod words;
 
@@ -38,6 +39,7 @@ pub use load::load;
 pub(crate) use recorder::with_summary;
 pub use recorder::{Finished, Recorder};
 pub use standing::{Standing, Turn, turns};
+pub use subtest::Subtest;
 pub use summary::{Counts, Summary};
 
 /// Why a run cannot be kept or read.

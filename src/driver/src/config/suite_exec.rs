@@ -1,0 +1,76 @@
+//! `exec` of a test: a program, what it brings along, and what says how it went.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use kregress_wire::{ExecResult, Value};
+use serde::Deserialize;
+
+use super::error::{ConfigError, Problem};
+use super::paths::Base;
+use super::yaml::{Document, Path, Scalar};
+use crate::exec::shell_line;
+use crate::model::Exec;
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a mapping like `{command: [tests/route.sh, -v], result: ktap}`"
+)]
+pub(super) struct RawExec {
+    command: Vec<Scalar>,
+    files: Option<Vec<Scalar>>,
+    result: Option<ExecResult>,
+}
+
+impl RawExec {
+    /// The program, with paths that start at `base`. Nothing is looked up: what is
+    /// not there yet may be built before it is run.
+    pub(super) fn read(&self, document: &Document<'_>, at: &Path, base: &Base) -> Result<Exec, ConfigError> {
+        let words = at.key("command");
+        for (i, Scalar(word)) in self.command.iter().enumerate() {
+            // A script may stand in the suite: `[sh, -c, ...]`.
+            if word.chars().any(|char| char.is_control() && !matches!(char, '\n' | '\t')) {
+                let item = words.item(i);
+                let reason = "holds control characters";
+                let problem = Problem::Text { path: item.to_string(), text: word.clone(), reason };
+                return Err(document.error(&item, problem));
+            }
+        }
+        let Some((program, args)) = self.command.split_first() else {
+            let hint = "name the program, like this: `[tests/route.sh, -v]`";
+            return Err(document.error(&words, Problem::NothingIn { path: words.to_string(), hint }));
+        };
+        let files = self.files.iter().flatten().enumerate();
+        let files = files.map(|(i, file)| path(document, &at.key("files").item(i), base, file));
+        Ok(Exec {
+            program: path(document, &words.item(0), base, program)?,
+            args: args.iter().map(|word| word.0.clone()).collect(),
+            files: files.collect::<Result<_, _>>()?,
+            directory: base.directory.clone(),
+            result: self.result.unwrap_or(ExecResult::ExitCode),
+        })
+    }
+}
+
+/// A path, or a name without a slash as it stands: that is looked up in `PATH`.
+fn path(document: &Document<'_>, at: &Path, base: &Base, Scalar(text): &Scalar) -> Result<PathBuf, ConfigError> {
+    if !text.is_empty() && !text.contains(['/', '~']) && !text.chars().any(char::is_control) {
+        return Ok(PathBuf::from(text));
+    }
+    base.resolve(text).map_err(|error| {
+        document.error(at, Problem::Path { path: at.to_string(), error })
+    })
+}
+
+/// What the record of a run says of it.
+pub(super) fn params(exec: &Exec) -> BTreeMap<String, Value> {
+    let program = [exec.program.to_string_lossy().into_owned()];
+    let words: Vec<String> = program.into_iter().chain(exec.args.iter().cloned()).collect();
+    let text = |text: String| Value::Text(text);
+    BTreeMap::from([
+        ("command".to_owned(), text(shell_line(&words))),
+        ("result".to_owned(), text(exec.result.word().to_owned())),
+    ])
+}
