@@ -74,3 +74,50 @@ pub(super) fn params(exec: &Exec) -> BTreeMap<String, Value> {
         ("result".to_owned(), text(exec.result.word().to_owned())),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{fixtures, suite};
+
+    fn read(exec: &str) -> Result<Exec, String> {
+        let text = format!("version: 1\nsummary: x\ntests:\n  t:\n    timeout: 5s\n    exec: {exec}\n");
+        let base = Base { directory: "/project".into(), home: Some("/home/me".into()) };
+        let workloads = fixtures::workloads().with_programs(base);
+        let suite = suite::parse("s", "suites/s.yaml", &text, &workloads).map_err(|error| error.to_string())?;
+        Ok(suite.tests[0].exec.clone().expect("a program"))
+    }
+
+    #[test]
+    fn paths_start_at_the_project_and_names_are_left_to_path() {
+        let exec = read("{command: [tests/a.sh, -v, x/y], files: [ip, ./data, ~/b, /etc/c], result: ktap}");
+        let exec = exec.expect("a good suite");
+        assert_eq!(exec.program, PathBuf::from("/project/tests/a.sh"));
+        assert_eq!(exec.args, ["-v", "x/y"]);
+        let files = ["ip", "/project/data", "/home/me/b", "/etc/c"].map(PathBuf::from);
+        assert_eq!(exec.files, files);
+        assert_eq!((exec.directory, exec.result), (PathBuf::from("/project"), ExecResult::Ktap));
+    }
+
+    #[test]
+    fn a_script_may_stand_in_the_suite() {
+        let exec = read("{command: [sh, -c, \"echo a\\necho b\"]}").expect("a good suite");
+        assert_eq!(exec.args, ["-c", "echo a\necho b"]);
+        assert_eq!(exec.result, ExecResult::ExitCode);
+        assert_eq!(params(&exec)["result"], Value::Text("exit-code".into()));
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_refused_with_its_place() {
+        let refused = |exec: &str| read(exec).expect_err("refused");
+        insta::assert_snapshot!(refused("{command: []}"), @"
+        suites/s.yaml:6:20: `tests.t.exec.command` is empty
+        hint: name the program, like this: `[tests/route.sh, -v]`
+        ");
+        insta::assert_snapshot!(refused("{command: [a, \"\\e[0m\"]}"), @r"suites/s.yaml:6:24: tests.t.exec.command[1]: `\u{1b}[0m` holds control characters");
+        insta::assert_snapshot!(refused("{command: [a], result: tap}"), @"");
+        insta::assert_snapshot!(refused("{command: [a], file: [b]}"), @"");
+        insta::assert_snapshot!(refused("{command: [a]}\n    workload: netns/drain"), @"");
+        insta::assert_snapshot!(refused("{command: [a]}\n    metrics: [{name: drain_time}]"), @"");
+    }
+}

@@ -31,4 +31,5 @@ pub(crate) mod testdata;
 pub mod text;
 pub mod text_safety;
 mod troubles;
+mod subtests;
 mod unmeasured;
