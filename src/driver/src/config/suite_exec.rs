@@ -111,7 +111,7 @@ mod tests {
     fn what_cannot_be_run_is_refused_with_its_place() {
         let refused = |exec: &str| read(exec).expect_err("refused");
         insta::assert_snapshot!(refused("{command: []}"), @"
-        suites/s.yaml:6:20: `tests.t.exec.command` is empty
+        suites/s.yaml:6:12: `tests.t.exec.command` is empty
         hint: name the program, like this: `[tests/route.sh, -v]`
         ");
         insta::assert_snapshot!(refused("{command: [a, \"\\e[0m\"]}"), @r"suites/s.yaml:6:24: tests.t.exec.command[1]: `\u{1b}[0m` holds control characters");

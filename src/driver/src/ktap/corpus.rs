@@ -136,7 +136,7 @@ ok 5 selftests: net: mptcp: mptcp_connect.sh
     pass selftests: net: mptcp: mptcp_connect.sh / mptcp_connect: ns1 MPTCP -> ns1 (10.0.1.1:10000) MPTCP [74ms]
       | selftests: net: mptcp: mptcp_connect.sh
       | INFO: set ns3-0-x dev
-    skip selftests: net: mptcp: mptcp_connect.sh / mptcp_connect: ns1 MPTCP -> ns1 TCP: time=1ms [1ms]
+    skip selftests: net: mptcp: mptcp_connect.sh / mptcp_connect: ns1 MPTCP -> ns1 TCP [1ms]
     ");
 }
 
@@ -311,7 +311,11 @@ fn an_output_that_was_cut_off_says_so_whatever_it_held() {
     error (output): it was cut off
     ");
     insta::assert_snapshot!(cut("KTAP version 1\n1..1\n    # Subtest: inner\n    1..2\n    ok 1 a\n"), @"
+    pass inner / a
     error inner / 2: planned, and not reported
+    error inner: its own result was not reported
+    error 1: planned, and not reported
+    error (output): it was cut off
     ");
 }
 

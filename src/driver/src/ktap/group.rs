@@ -72,7 +72,12 @@ pub(super) struct Group {
     /// Groups that wait for the result that they belong to.
     held: Vec<Closed>,
     fate: Fate,
+    /// Its lines, as long as they may be no results.
+    words: Vec<String>,
 }
+
+/// Bytes that are kept of the lines of a guessed group.
+const MAX_WORDS: usize = 4 << 10;
 
 /// A group to which nothing is added any more.
 #[derive(Debug)]
@@ -102,6 +107,7 @@ impl Group {
             last: 0,
             held: Vec::new(),
             fate: Fate::Ordinary,
+            words: Vec::new(),
         }
     }
 
@@ -112,6 +118,20 @@ impl Group {
 
     pub(super) fn is_guessed(&self) -> bool {
         self.opening == Opening::Guessed
+    }
+
+    /// Keeps a line of a group that may be none.
+    pub(super) fn keep_words(&mut self, line: &str) {
+        let kept: usize = self.words.iter().map(String::len).sum();
+        if self.is_guessed() && kept + line.len() <= MAX_WORDS {
+            self.words.push(line.to_owned());
+        }
+    }
+
+    /// The lines of a group that nobody announced: it was none.
+    pub(super) fn take_words(&mut self) -> Vec<String> {
+        let words = std::mem::take(&mut self.words);
+        if self.is_guessed() { words } else { Vec::new() }
     }
 
     /// Whether it has been opened and no more.

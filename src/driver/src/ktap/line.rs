@@ -200,6 +200,8 @@ fn result(text: &str) -> Option<Kind> {
     };
     // `ksft_test_result_skip()` and its like have the name behind the directive.
     let name = bounded(if name.is_empty() { reason } else { name });
+    // A reason that is a time is none.
+    let reason = if elapsed.is_some() && !reason.contains(' ') { "" } else { reason };
     let reason = bounded([said, reason].join(" ").trim());
     Some(Kind::Result(Said { number, name, verdict, reason, elapsed }))
 }

@@ -28,6 +28,8 @@ pub(super) struct Tree {
     pending: Pending,
     /// Column of the result to which the lines of a YAML block belong (TAP 13).
     block: Option<usize>,
+    /// The line before was a result.
+    after_result: bool,
     kept: usize,
     /// Bytes of diagnostics that may still be kept.
     room: usize,
@@ -49,6 +51,7 @@ impl Default for Tree {
             skipped: None,
             pending: Pending::default(),
             block: None,
+            after_result: false,
             kept: 0,
             room: OF_ALL,
             beyond: Beyond::default(),
@@ -61,6 +64,7 @@ impl Tree {
         if self.take_block(line) {
             return;
         }
+        self.after_result = false;
         match &line.kind {
             Kind::Version => self.announce(line, None),
             Kind::Subtest(name) => self.announce(line, Some(name.clone())),
@@ -75,7 +79,7 @@ impl Tree {
     fn take_block(&mut self, line: &Line) -> bool {
         let Some(column) = self.block else {
             let below = self.stack.last().map(|group| group.column).filter(|column| line.column > *column);
-            let begins = line.text == "---" && line.prefix == Prefix::Spaces && self.pending.is_empty();
+            let begins = line.text == "---" && line.prefix == Prefix::Spaces && self.after_result;
             self.block = below.filter(|_| begins);
             return self.block.is_some();
         };
@@ -137,7 +141,7 @@ impl Tree {
             self.beyond.failed += u64::from(failed);
             return self.pending.clear();
         }
-        let is_guessed = group.is_guessed();
+        group.keep_words(&line.text);
         let limit = match is_pass {
             true if self.room < OF_ALL / 2 => 0,
             true => OF_A_PASS,
@@ -149,10 +153,7 @@ impl Tree {
             group.result(said, length, diagnostics);
         }
         self.kept += 1;
-        if is_guessed {
-            // It may be no result at all.
-            self.pending.push(&line.text);
-        }
+        self.after_result = true;
     }
 
     fn bail_out(&mut self, line: &Line, reason: String) {
@@ -177,7 +178,8 @@ impl Tree {
         }
         let mut held = Vec::new();
         if is_left_of_all {
-            while let Some(group) = self.stack.pop() {
+            while let Some(mut group) = self.stack.pop() {
+                group.take_words().iter().for_each(|line| self.pending.push(line));
                 let closed = group.close();
                 match self.stack.last_mut() {
                     Some(outer) => outer.hold(closed),
@@ -206,7 +208,8 @@ impl Tree {
     }
 
     fn close_last(&mut self) {
-        let Some(group) = self.stack.pop() else { return };
+        let Some(mut group) = self.stack.pop() else { return };
+        group.take_words().iter().for_each(|line| self.pending.push(line));
         let mut closed = group.close();
         // What is missing of a group counts as well, or a flood of plans would be kept.
         self.kept += closed.len();
@@ -265,10 +268,6 @@ impl Pending {
             let Some(dropped) = self.lines.pop_front() else { break };
             self.bytes -= dropped.len() + 1;
         }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.lines.is_empty()
     }
 
     fn clear(&mut self) {

@@ -26,6 +26,8 @@ mod launch;
 mod machine;
 mod pin;
 mod qmp;
+#[cfg(test)]
+mod output_tests;
 mod record;
 mod registers;
 mod scratch;

@@ -105,7 +105,7 @@ impl SubtestCounts {
             (self.fail, "failed"),
             (self.error, "in error"),
             (self.skip, "skipped"),
-            (self.expected, "failed as expected"),
+            (self.expected, "xfail"),
         ];
         let parts: Vec<String> =
             parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();

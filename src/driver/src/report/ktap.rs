@@ -58,14 +58,15 @@ impl Outcome {
     }
 
     fn directive(&self) -> String {
-        match self {
+        let directive = match self {
             Self::Ok | Self::NotOk => String::new(),
             Self::Timeout => " # TIMEOUT".to_owned(),
             Self::Skip(why) => format!(" # SKIP {why}"),
             Self::Xfail(why) => format!(" # XFAIL {why}"),
             Self::Todo(why) => format!(" # TODO {why}"),
             Self::Error(why) => format!(" # ERROR {why}"),
-        }
+        };
+        directive.trim_end().to_owned()
     }
 }
 

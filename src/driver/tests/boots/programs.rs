@@ -23,10 +23,10 @@ version: 1
 summary: programs that end in every way
 tests:
   cases:
-    exec: {command: [./cases.sh, two], files: [cat, data], result: ktap}
+    exec: {command: [./cases.sh, two], files: [cat, ./data], result: ktap}
     timeout: 20s
   nested:
-    exec: {command: [sh, nested.sh], files: [nested.sh], result: ktap}
+    exec: {command: [sh, nested.sh], files: [./nested.sh], result: ktap}
     timeout: 20s
   library:
     exec: {command: [ls, -l, /proc/self/fd]}
@@ -112,8 +112,8 @@ fn told(ran: &Ran) -> String {
             let verdict = subtest["verdict"].as_str().expect("verdict");
             told.push_str(&format!("  {verdict} {} {}\n", path.join(" / "), subtest["elapsed_ns"]));
         }
-        if let Some(left) = result["notes"]["leftover-processes"].as_str() {
-            told.push_str(&format!("  left: {}\n", left.split(' ').next().unwrap_or_default()));
+        if result["notes"]["leftover-processes"].is_string() {
+            told.push_str("  left something running\n");
         }
     }
     told
