@@ -140,7 +140,8 @@ pub(crate) fn run(
         },
         edge: &|test, edge| {
             // Without a channel there is no output either; the host misses the mark.
-            let _ = output.as_ref().map(|port| write_all(port, output::mark(&plan.nonce, test, edge).as_bytes()));
+            let _ =
+                output.as_ref().map(|port| write_all(port, output::mark(&plan.nonce, test, edge).as_bytes()));
         },
         tidy: &mut || {
             let mut notes = room.restore();

@@ -167,7 +167,8 @@ impl Reader<'_> {
             (Some(workload), None) => self.tests_of(&workload.0, suite, name, raw),
             (None, Some(exec)) => Ok(vec![self.program(exec, suite, name, raw)?]),
             (Some(_), Some(_)) => {
-                let problem = Problem::Exclusive { path: self.at.to_string(), one: "workload", other: "exec" };
+                let problem =
+                    Problem::Exclusive { path: self.at.to_string(), one: "workload", other: "exec" };
                 Err(self.document.error_at_key(&self.at, "exec", problem))
             }
             (None, None) => {
@@ -192,8 +193,11 @@ impl Reader<'_> {
         name: &str,
         raw: &RawTest,
     ) -> Result<Test, ConfigError> {
-        let given =
-            [("params", raw.params.is_some()), ("matrix", raw.matrix.is_some()), ("metrics", raw.metrics.is_some())];
+        let given = [
+            ("params", raw.params.is_some()),
+            ("matrix", raw.matrix.is_some()),
+            ("metrics", raw.metrics.is_some()),
+        ];
         if let Some((key, _)) = given.into_iter().find(|(_, given)| *given) {
             let problem = Problem::Exclusive { path: self.at.to_string(), one: "exec", other: key };
             return Err(self.document.error_at_key(&self.at, key, problem));

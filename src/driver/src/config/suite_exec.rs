@@ -55,13 +55,16 @@ impl RawExec {
 }
 
 /// A path, or a name without a slash as it stands: that is looked up in `PATH`.
-fn path(document: &Document<'_>, at: &Path, base: &Base, Scalar(text): &Scalar) -> Result<PathBuf, ConfigError> {
+fn path(
+    document: &Document<'_>,
+    at: &Path,
+    base: &Base,
+    Scalar(text): &Scalar,
+) -> Result<PathBuf, ConfigError> {
     if !text.is_empty() && !text.contains(['/', '~']) && !text.chars().any(char::is_control) {
         return Ok(PathBuf::from(text));
     }
-    base.resolve(text).map_err(|error| {
-        document.error(at, Problem::Path { path: at.to_string(), error })
-    })
+    base.resolve(text).map_err(|error| document.error(at, Problem::Path { path: at.to_string(), error }))
 }
 
 /// What the record of a run says of it.
@@ -84,7 +87,8 @@ mod tests {
         let text = format!("version: 1\nsummary: x\ntests:\n  t:\n    timeout: 5s\n    exec: {exec}\n");
         let base = Base { directory: "/project".into(), home: Some("/home/me".into()) };
         let workloads = fixtures::workloads().with_programs(base);
-        let suite = suite::parse("s", "suites/s.yaml", &text, &workloads).map_err(|error| error.to_string())?;
+        let suite =
+            suite::parse("s", "suites/s.yaml", &text, &workloads).map_err(|error| error.to_string())?;
         Ok(suite.tests[0].exec.clone().expect("a program"))
     }
 
@@ -114,10 +118,22 @@ mod tests {
         suites/s.yaml:6:12: `tests.t.exec.command` is empty
         hint: name the program, like this: `[tests/route.sh, -v]`
         ");
-        insta::assert_snapshot!(refused("{command: [a, \"\\e[0m\"]}"), @r"suites/s.yaml:6:24: tests.t.exec.command[1]: `\u{1b}[0m` holds control characters");
-        insta::assert_snapshot!(refused("{command: [a], result: tap}"), @"");
-        insta::assert_snapshot!(refused("{command: [a], file: [b]}"), @"");
-        insta::assert_snapshot!(refused("{command: [a]}\n    workload: netns/drain"), @"");
-        insta::assert_snapshot!(refused("{command: [a]}\n    metrics: [{name: drain_time}]"), @"");
+        insta::assert_snapshot!(refused("{command: [a, \"\\e[0m\"]}"), @r"suites/s.yaml:6:25: `tests.t.exec.command[1]`: `\u{1b}[0m` holds control characters");
+        insta::assert_snapshot!(refused("{command: [a], result: tap}"), @"
+        suites/s.yaml:6:34: unknown word `tap` for `tests.t.exec.result`
+        hint: did you mean `ktap`? known words: `exit-code`, `ktap`
+        ");
+        insta::assert_snapshot!(refused("{command: [a], file: [b]}"), @"
+        suites/s.yaml:6:26: unknown key `file` in `tests.t.exec`
+        hint: did you mean `files`? known keys: `command`, `files`, `result`
+        ");
+        insta::assert_snapshot!(refused("{command: [a]}\n    workload: netns/drain"), @"
+        suites/s.yaml:6:5: `workload` and `exec` in `tests.t` exclude each other
+        hint: keep one of the two
+        ");
+        insta::assert_snapshot!(refused("{command: [a]}\n    metrics: [{name: drain_time}]"), @"
+        suites/s.yaml:7:5: `exec` and `metrics` in `tests.t` exclude each other
+        hint: keep one of the two
+        ");
     }
 }

@@ -216,8 +216,7 @@ mod tests {
         let programs = Programs::default();
         let contents =
             Contents { init: &init, modules: &Selection::default(), programs: &programs, plan: &plan };
-        write(&contents, &mut out)
-            .expect("image");
+        write(&contents, &mut out).expect("image");
         out
     }
 

@@ -28,7 +28,9 @@ const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
     /// A name that is nowhere.
-    #[error("cannot find the program `{name}` in `PATH`\nhint: write its path, `./{name}` for one beside kregress.yaml")]
+    #[error(
+        "cannot find the program `{name}` in `PATH`\nhint: write its path, `./{name}` for one beside kregress.yaml"
+    )]
     NotFound {
         /// As written.
         name: String,
@@ -172,7 +174,8 @@ impl Programs {
         if self.files.insert(guest, host.clone()).is_none() {
             self.bytes += length;
         }
-        let too_much = |what: String, limit: String| Err(ProgramError::TooMuch { path: host.clone(), what, limit });
+        let too_much =
+            |what: String, limit: String| Err(ProgramError::TooMuch { path: host.clone(), what, limit });
         if self.files.len() > MAX_FILES {
             return too_much(format!("{} files", self.files.len()), MAX_FILES.to_string());
         }
@@ -200,7 +203,8 @@ fn locate(path: &Path) -> Result<PathBuf, ProgramError> {
 }
 
 fn executable(path: &Path) -> Result<(), ProgramError> {
-    let metadata = fs::metadata(path).map_err(|source| ProgramError::Read { path: path.to_owned(), source })?;
+    let metadata =
+        fs::metadata(path).map_err(|source| ProgramError::Read { path: path.to_owned(), source })?;
     match metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 {
         true => Ok(()),
         false => Err(ProgramError::NotExecutable { path: path.to_owned() }),
@@ -281,7 +285,9 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_named() {
-        let text = |path: &str| Programs::default().add(&exec(Path::new(path), &[])).expect_err("not there").to_string();
+        let text = |path: &str| {
+            Programs::default().add(&exec(Path::new(path), &[])).expect_err("not there").to_string()
+        };
         insta::assert_snapshot!(text("no-such-program"), @"
         cannot find the program `no-such-program` in `PATH`
         hint: write its path, `./no-such-program` for one beside kregress.yaml

@@ -357,8 +357,8 @@ fn what_nobody_announced_is_no_result() {
     insta::assert_snapshot!(output("ok 1 looks like it\nnot ok 2 as well\n"), @"");
     insta::assert_snapshot!(output("1..1\n# ok 1 is what the program said\n    ok 2 indented\nok 1 a\n"), @"
     pass a
-      | ok 1 is what the program said
       | ok 2 indented
+      | ok 1 is what the program said
     ");
 }
 

@@ -253,7 +253,9 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_a_result_is_text() {
-        for line in ["okay 1", "ok, 1 done", "ok then", "notok 1", "OK 1 a", "not okay", "1..x", "TAP version"] {
+        for line in
+            ["okay 1", "ok, 1 done", "ok then", "notok 1", "OK 1 a", "not okay", "1..x", "TAP version"]
+        {
             assert!(is_text(line), "{line}");
         }
     }

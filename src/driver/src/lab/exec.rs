@@ -37,7 +37,9 @@ pub(super) fn outcome(program: &Outcome, report: &Report) -> Outcome {
                 }
                 (_, Some(reason)) if counts.total() == 0 => {
                     let nothing = "the program skipped all of its tests";
-                    Outcome::Skip { reason: if reason.is_empty() { nothing.to_owned() } else { reason.clone() } }
+                    Outcome::Skip {
+                        reason: if reason.is_empty() { nothing.to_owned() } else { reason.clone() },
+                    }
                 }
                 _ if counts.total() == 0 => Outcome::Error {
                     message: "the program reported no subtest\n\
@@ -105,7 +107,9 @@ mod tests {
         use SubtestVerdict::{Error, Fail, Pass, Skip, Todo, Xfail};
         assert_eq!(outcome(&EXIT_0, &report(&[Pass, Skip, Xfail, Todo])), Outcome::Pass { checks: 3 });
         let nothing = outcome(&EXIT_0, &report(&[]));
-        assert!(matches!(&nothing, Outcome::Error { message } if message.starts_with("the program reported no subtest\nhint: ")));
+        assert!(
+            matches!(&nothing, Outcome::Error { message } if message.starts_with("the program reported no subtest\nhint: "))
+        );
         let failed = outcome(&EXIT_0, &report(&[Pass, Fail, Error]));
         assert_eq!(failed, Outcome::Fail { message: "1 of 3 subtests failed: t1".into() });
         let wrong = outcome(&EXIT_0, &report(&[Pass, Error]));

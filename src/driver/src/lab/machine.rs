@@ -230,12 +230,7 @@ impl Lab {
         Ok(Prepared { command, channels: ends, dir: dir.clone(), scratch })
     }
 
-    fn write_initrd(
-        &self,
-        measurement: &Measurement<'_>,
-        plan: &Plan,
-        path: &Path,
-    ) -> Result<(), LabError> {
+    fn write_initrd(&self, measurement: &Measurement<'_>, plan: &Plan, path: &Path) -> Result<(), LabError> {
         let create_error = |source| LabError::Create { path: path.to_owned(), source };
         let mut programs = Programs::default();
         for planned in &plan.tests {

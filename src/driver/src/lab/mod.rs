@@ -24,10 +24,10 @@ mod heard_time;
 mod ladder;
 mod launch;
 mod machine;
-mod pin;
-mod qmp;
 #[cfg(test)]
 mod output_tests;
+mod pin;
+mod qmp;
 mod record;
 mod registers;
 mod scratch;

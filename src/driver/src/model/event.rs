@@ -10,8 +10,8 @@ use std::time::Duration;
 use kregress_wire::{Breakdown, Hello};
 
 use super::{
-    Accel, ComparisonPlan, Detector, Evidence, KernelName, Machine, Overall, Subtest, SuiteName, Test, TestId,
-    Verdict,
+    Accel, ComparisonPlan, Detector, Evidence, KernelName, Machine, Overall, Subtest, SuiteName, Test,
+    TestId, Verdict,
 };
 use crate::console::Finding;
 

@@ -107,8 +107,11 @@ impl SubtestCounts {
             (self.skip, "skipped"),
             (self.expected, "xfail"),
         ];
-        let parts: Vec<String> =
-            parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
         let total = self.total();
         format!("{total} subtest{}: {}", if total == 1 { "" } else { "s" }, parts.join(", "))
     }

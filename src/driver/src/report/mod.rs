@@ -26,10 +26,10 @@ pub mod progress;
 pub mod quantity;
 mod repeat;
 pub mod selfcheck;
+mod subtests;
 #[cfg(test)]
 pub(crate) mod testdata;
 pub mod text;
 pub mod text_safety;
 mod troubles;
-mod subtests;
 mod unmeasured;

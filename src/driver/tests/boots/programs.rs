@@ -102,15 +102,19 @@ fn told(ran: &Ran) -> String {
         let message = result["message"].as_str().or(result["reason"].as_str()).unwrap_or_default();
         let title = message.lines().next().unwrap_or_default();
         // Where programs are, and how long they ran, is this machine's business.
-        let title: Vec<&str> = title.split('`').map(|part| part.rsplit('/').next().unwrap_or(part)).collect();
-        let title = title.join("`");
+        let title = match title.split_once('`').filter(|(before, _)| before.is_empty()) {
+            Some((_, quoted)) => format!("`{}", quoted.rsplit('/').next().unwrap_or_default()),
+            None => title.to_owned(),
+        };
         let title = title.split(" after ").next().unwrap_or_default();
-        told.push_str(&format!("{} {} {}: {title}\n", word("test"), word("verdict"), word("kind")));
+        let line = format!("{} {} {} {title}", word("test"), word("verdict"), word("kind"));
+        told.push_str(&format!("{}\n", line.trim_end()));
         for subtest in result["subtests"].as_array().into_iter().flatten() {
             let path: Vec<&str> =
                 subtest["path"].as_array().expect("path").iter().filter_map(|it| it.as_str()).collect();
             let verdict = subtest["verdict"].as_str().expect("verdict");
-            told.push_str(&format!("  {verdict} {} {}\n", path.join(" / "), subtest["elapsed_ns"]));
+            let time = subtest["elapsed_ns"].as_u64().map(|ns| format!(", {ns} ns")).unwrap_or_default();
+            told.push_str(&format!("  {verdict} {}{time}\n", path.join(" / ")));
         }
         if result["notes"]["leftover-processes"].is_string() {
             told.push_str("  left something running\n");
@@ -123,7 +127,26 @@ fn assert_told(ran: &Ran) {
     assert_eq!(ran.output.status.code(), Some(1), "{}", text(&ran.output));
     assert_eq!(ran.run["boots"].as_array().map(Vec::len), Some(1), "{}", text(&ran.output));
     insta::allow_duplicates! {
-        insta::assert_snapshot!(told(ran), @"");
+        insta::assert_snapshot!(told(ran), @"
+        programs/cases pass
+          pass words, 17000000 ns
+          todo later
+          skip two devices
+        programs/nested fail assertion 1 of 2 subtests failed: selftests: net: nested.sh / second
+          pass selftests: net: nested.sh / first
+          fail selftests: net: nested.sh / second
+        programs/library pass
+        programs/skip skip  `sh` exited with code 4
+        programs/failure fail assertion `sh` exited with code 3
+        programs/signal fail assertion `sh` was killed by SIGSEGV
+        programs/late fail timeout `sh` was ended
+          pass a
+          error 2
+        programs/daemon pass
+          left something running
+        programs/mount pass
+        programs/after pass
+        ");
     }
     let output = fs::read_to_string(ran.run_dir.join("boots/1/output.log"));
     let output = output.unwrap_or_else(|error| panic!("{error}: {}", text(&ran.output)));

@@ -67,7 +67,11 @@ fn exit_codes_are_verdicts() {
         let rig = rig(prints("1..1\nok 1 a\n", 0), prints("", code));
         rig.kregress(&["run", "p/code"]).exits(exit).record().verdicts()
     };
-    insta::assert_snapshot!([(0, 0), (4, 4), (3, 1)].map(verdict).join("\n"), @"");
+    insta::assert_snapshot!([(0, 0), (4, 4), (3, 1)].map(verdict).join("\n"), @"
+    1 p/code pass
+    1 p/code skip: the program exited with code 4
+    1 p/code fail: assertion: the program exited with code 3
+    ");
 }
 
 #[test]
@@ -93,6 +97,6 @@ fn a_program_that_is_not_there_is_told_before_anything_is_booted() {
     let rig = rig(prints("", 0), prints("", 0));
     fs::remove_file(rig.path("project/cases.sh")).expect("removed");
     let seen = rig.kregress(&["run", "p"]).exits(2);
-    insta::assert_snapshot!(seen.stderr(), @"");
+    insta::assert_snapshot!(seen.stderr(), @"error: test `p/cases`: cannot read `[DIR]/project/cases.sh`: No such file or directory (os error 2)");
     assert!(rig.runs().is_empty());
 }

@@ -71,9 +71,7 @@ fn run(context: &Context<'_>) -> WorkloadResult {
 fn verdict(context: &Context<'_>, program: &str, status: ExitStatus) -> WorkloadResult {
     match (status.code(), status.signal()) {
         (Some(Exec::SKIP), _) => Err(Stop::Skip(format!("`{program}` exited with code {}", Exec::SKIP))),
-        (Some(code), _) => {
-            context.check(code == 0, || format!("`{program}` exited with code {code}"))
-        }
+        (Some(code), _) => context.check(code == 0, || format!("`{program}` exited with code {code}")),
         (None, signal) => {
             let signal = signal.unwrap_or_default();
             let name = relay::signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned);

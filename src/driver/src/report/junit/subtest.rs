@@ -38,7 +38,8 @@ pub(super) fn test_case(case: &Case<'_>, told: &Told<'_>, class: &str) -> TestCa
     }
     if matches!(told.subtest.verdict, SubtestVerdict::Xfail | SubtestVerdict::Todo) {
         let word = told.subtest.verdict.word();
-        builder.set_system_out(&text_safety::output(format!("{word}: {reason}\n{}", told.subtest.diagnostics)));
+        builder
+            .set_system_out(&text_safety::output(format!("{word}: {reason}\n{}", told.subtest.diagnostics)));
     }
     builder.build()
 }
