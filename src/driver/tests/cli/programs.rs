@@ -49,11 +49,40 @@ fn each_case_that_a_program_reports_is_kept_and_shown() {
     let rig = rig(prints(TAP, 1), prints("", 0));
     let seen = rig.kregress(&["run", "p"]).exits(1);
     let record = seen.record();
-    insta::assert_snapshot!(record.verdicts(), @"");
+    insta::assert_snapshot!(record.verdicts(), @"
+    1 p/code pass
+    1 p/cases fail: assertion: 1 of 4 subtests failed: listen
+    ");
     let result = record.result("p/cases");
     let told: Vec<String> = list(&result["subtests"]).iter().map(ToString::to_string).collect();
-    insta::assert_snapshot!(told.join("\n"), @"");
-    insta::assert_snapshot!(seen.stdout(), @"");
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    {"elapsed_ns":12000000,"path":["bind"],"verdict":"pass"}
+    {"diagnostics":"expected 1\n","path":["listen"],"verdict":"fail"}
+    {"path":["fips"],"reason":"fips","verdict":"skip"}
+    {"path":["later"],"verdict":"todo"}
+    "#);
+    insta::assert_snapshot!(seen.stdout(), @r"
+    fake
+      6.12.0-fake, tcg, qemu, 2 CPUs, 512 MiB, 1 boot
+      FAIL    p/cases
+              4 subtests: 1 passed, 1 failed, 1 skipped, 1 xfail
+              fail  listen
+      pass    p/code
+
+    FAIL p/cases
+      assertion on fake
+      1 of 4 subtests failed: listen
+      the program exited with code 1
+      log:    [DIR]/project/results/[RUN]/boots/1/console.log
+      repeat: kregress run p/cases --kernel fake --boots 1 --seed 1 \
+                --machine accel=tcg,backend=qemu,cpus=2,memory=512M
+
+    note: fake: TCG as asked for
+    1 passed, 1 failed
+    2 tests, in [TIME]
+    results: [DIR]/project/results/[RUN]
+    junit:   [DIR]/project/results/[RUN]/junit.xml
+    ");
     let junit = record.text("junit.xml");
     assert!(junit.contains(r#"name="cases / bind" time="0.012""#), "{junit}");
     assert!(junit.contains(r#"name="cases / listen""#), "{junit}");
@@ -89,7 +118,15 @@ fn what_a_program_reports_is_never_a_pass_by_default() {
         (prints("TAP version 13\nok 1 a # SKIP no\n1..1\n", 0), 4),
         (Behaviour::PrintsCutOff("TAP version 13\nok 1 a\n".to_owned()), 3),
     ];
-    insta::assert_snapshot!(all.map(verdict).join("\n"), @"");
+    insta::assert_snapshot!(all.map(verdict).join("\n"), @"
+    1 p/cases pass
+    1 p/cases fail: assertion: the program exited with code 2
+    1 p/cases error: workload: 1 of 2 subtests in error: 2
+    1 p/cases error: workload: the program reported no subtest
+    1 p/cases skip: no device
+    1 p/cases skip: all subtests were skipped: no
+    1 p/cases error: workload: 1 of 1 subtests in error: (output)
+    ");
 }
 
 #[test]
