@@ -110,7 +110,7 @@ fn everything() -> Vec<RunEvent> {
                 rtnl_ns: 0,
             }],
         });
-        result.subtests = SubtestVerdict::ALL.map(|verdict| subtest(verdict)).to_vec();
+        result.subtests = SubtestVerdict::ALL.map(subtest).to_vec();
         result.findings.push(testing::finding("WARNING: x"));
         let text = "the agent answered: rcu_barrier < cleanup_net".to_owned();
         result.evidence = EvidenceSource::ALL.map(|source| Evidence { source, text: text.clone() }).to_vec();
