@@ -19,6 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
         timeout: Duration::from_secs(60),
         known_metrics: vec!["drain_time".to_owned()],
         required_metrics: Vec::new(),
+        exec: None,
     };
     let nonce = Nonce::from_bytes([7; 16]);
     let mut session = Session::new(nonce, (0..TESTS).map(test).collect(), Limits::scaled(1.0));

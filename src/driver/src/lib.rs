@@ -16,6 +16,7 @@ pub mod exec;
 pub mod guest;
 pub mod interrupt;
 pub mod kernel;
+pub mod ktap;
 pub mod lab;
 pub mod model;
 pub mod paths;

@@ -1,7 +1,8 @@
 //! Starts the process that runs one workload, and listens to it until it is
 //! gone.
 //!
-//! The only place in the guest that starts a program. A workload has a process
+//! The only place in the guest that starts a program of ours; the workload `exec`
+//! starts those of suites. A workload has a process
 //! of its own so that its crash, its leaks and its namespaces end with it.
 
 use std::fs::File;
@@ -235,6 +236,7 @@ mod tests {
             timeout_ms: 1000,
             silence_ms: 1000,
             seed: 0,
+            exec: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kregress_wire::{Event, Value, WorkloadInfo};
+use kregress_wire::{Event, Exec, Value, WorkloadInfo};
 
 use crate::clock;
 use crate::deadline::Deadline;
@@ -16,6 +16,9 @@ pub enum Stop {
     /// The kernel broke an assertion.
     #[error("{0}")]
     Fail(String),
+    /// What was run did not end in time.
+    #[error("{0}")]
+    TimedOut(String),
     /// The kernel lacks something; the text names the option that brings it.
     #[error("{0}")]
     Skip(String),
@@ -45,6 +48,7 @@ pub struct Context<'a> {
     test: u32,
     params: &'a BTreeMap<String, Value>,
     seed: u64,
+    exec: Option<&'a Exec>,
     deadline: Deadline,
     state: RefCell<State<'a>>,
 }
@@ -85,6 +89,7 @@ impl<'a> Context<'a> {
             test,
             params,
             seed,
+            exec: None,
             deadline,
             state: RefCell::new(State {
                 sink,
@@ -93,6 +98,21 @@ impl<'a> Context<'a> {
                 last_progress_ns: None,
             }),
         }
+    }
+
+    /// The same for a test that runs a program.
+    #[must_use]
+    pub fn of_program(self, exec: Option<&'a Exec>) -> Self {
+        Self { exec, ..self }
+    }
+
+    /// The program that the test is.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::Error`] when the plan names none.
+    pub fn program(&self) -> Result<&'a Exec, Stop> {
+        self.exec.ok_or_else(|| Stop::Error("the plan names no program for this test".to_owned()))
     }
 
     /// A parameter that the workload declares as a number.

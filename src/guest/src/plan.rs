@@ -92,6 +92,7 @@ mod tests {
             timeout_ms: 1000,
             silence_ms: 1000,
             seed: 0,
+            exec: None,
         };
         let nonce = Nonce::from_bytes([7; 16]);
         Plan {

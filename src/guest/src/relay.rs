@@ -148,7 +148,7 @@ fn describe(end: End) -> String {
     }
 }
 
-fn signal_name(signal: i32) -> Option<&'static str> {
+pub(crate) fn signal_name(signal: i32) -> Option<&'static str> {
     const NAMES: &[(Signal, &str)] = &[
         (Signal::ABORT, "SIGABRT"),
         (Signal::ALARM, "SIGALRM"),
@@ -173,7 +173,7 @@ fn signal_name(signal: i32) -> Option<&'static str> {
 pub(crate) fn word(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Pass { .. } => "pass",
-        Outcome::Fail { .. } => "fail",
+        Outcome::Fail { .. } | Outcome::TimedOut { .. } => "fail",
         Outcome::Skip { .. } => "skip",
         Outcome::Error { .. } => "error",
     }

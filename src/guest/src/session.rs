@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kregress_wire::output::{self, Edge};
 use kregress_wire::{Carrier, Decoder, Event, Outcome, Plan, PlannedTest, Request, WorkloadInfo, Writer};
 use rustix::process::Pid;
 
@@ -90,6 +91,8 @@ pub(crate) enum Place<'a> {
 struct Hands<'a> {
     launcher: Launcher,
     mark: &'a dyn Fn(Mark<'_>),
+    /// Marks the output of a test.
+    edge: &'a dyn Fn(u32, Edge),
     tidy: &'a mut dyn FnMut() -> Vec<(String, String)>,
     /// Why a workload must not run here.
     refusal: &'a dyn Fn(&PlannedTest, &WorkloadInfo) -> Option<String>,
@@ -135,6 +138,11 @@ pub(crate) fn run(
             Mark::Begin(id, name) => kmsg::begin(id, name),
             Mark::End(id, word) => kmsg::end(id, word),
         },
+        edge: &|test, edge| {
+            // Without a channel there is no output either; the host misses the mark.
+            let _ =
+                output.as_ref().map(|port| write_all(port, output::mark(&plan.nonce, test, edge).as_bytes()));
+        },
         tidy: &mut || {
             let mut notes = room.restore();
             let now = facts::clock_source();
@@ -173,6 +181,9 @@ fn run_tests(
     for test in tests {
         (hands.mark)(Mark::Begin(test.id, &test.name));
         link.send(&Event::Started { test: test.id })?;
+        if test.exec.is_some() {
+            (hands.edge)(test.id, Edge::Begin);
+        }
         let start = clock::monotonic_ns();
         let outcome = run_test(test, link, output, current, hands)?;
         // What a test leaves behind is cleared away on its own account: a
@@ -181,6 +192,10 @@ fn run_tests(
             link.send(&Event::Note { test: test.id, key, value })?;
         }
         let elapsed_ns = clock::monotonic_ns().saturating_sub(start);
+        if test.exec.is_some() {
+            // Nothing is left that could print.
+            (hands.edge)(test.id, Edge::End);
+        }
         (hands.mark)(Mark::End(test.id, relay::word(&outcome)));
         link.send(&Event::Finished { test: test.id, outcome, elapsed_ns })?;
     }
@@ -206,6 +221,15 @@ fn run_test(
     let mut forward = |event| link.send(&event);
     let mut around = Surroundings { output, watch: &watch, forward: &mut forward };
     child::run(&hands.launcher, test, workload.info, &mut around)
+}
+
+/// Writes to a channel that is shared with processes of tests, without a buffer of ours.
+fn write_all(port: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(port, bytes))?;
+        bytes = bytes.get(written..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// Says that the registry lacks a workload.
@@ -317,6 +341,7 @@ mod tests {
             timeout_ms: 1000,
             silence_ms: 1000,
             seed: 0,
+            exec: None,
         }
     }
 
@@ -331,6 +356,7 @@ mod tests {
         let mut hands = Hands {
             launcher: Launcher { program: "/bin/sh".into(), args: vec!["-c".into(), script.into()] },
             mark: &|mark| marks.borrow_mut().push(format!("{mark:?} after {}", tape.events().len())),
+            edge: &|_, _| {},
             tidy: &mut || notes.to_vec(),
             refusal: &|test, _| (test.workload == "netns/profile").then(|| "not here".to_owned()),
         };

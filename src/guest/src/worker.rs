@@ -81,7 +81,8 @@ fn execute(workload: &Workload, test: &PlannedTest, sink: &mut Sink<'_>) -> Outc
         // The first one is the cause of the others.
         PANIC.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
     }));
-    let context = Context::new(test.id, &test.params, test.seed, Deadline::of(test), sink);
+    let context = Context::new(test.id, &test.params, test.seed, Deadline::of(test), sink)
+        .of_program(test.exec.as_ref());
     let result = catch_unwind(AssertUnwindSafe(|| (workload.run)(&context)));
     let checks = context.checks();
     let panic = PANIC.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -91,6 +92,7 @@ fn execute(workload: &Workload, test: &PlannedTest, sink: &mut Sink<'_>) -> Outc
         }
         (Ok(Ok(())), None) => Outcome::Pass { checks },
         (Ok(Err(Stop::Fail(message))), _) => Outcome::Fail { message },
+        (Ok(Err(Stop::TimedOut(message))), None) => Outcome::TimedOut { message },
         (Ok(Err(Stop::Skip(reason))), None) => Outcome::Skip { reason },
         (Ok(Err(Stop::Error(message))), None) => Outcome::Error { message },
         // Also where a thread panicked and the workload did not mind.
@@ -130,6 +132,7 @@ mod tests {
             timeout_ms: 1000,
             silence_ms: 1000,
             seed: 0,
+            exec: None,
         };
         let hook = std::panic::take_hook();
         let mut events = Vec::new();

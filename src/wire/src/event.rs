@@ -176,6 +176,11 @@ pub enum Outcome {
         /// What was expected and what was seen.
         message: String,
     },
+    /// What the test ran did not come to its end in time.
+    TimedOut {
+        /// What was ended, and when.
+        message: String,
+    },
     /// The kernel or machine lacks something that the test needs.
     Skip {
         /// What is missing, with the kernel option that brings it.

@@ -8,17 +8,18 @@
 mod descriptor;
 mod event;
 mod frame;
+pub mod output;
 mod plan;
 pub mod stacks;
 
 pub use descriptor::{Better, Kind, MetricInfo, ParamInfo, Unit, WorkloadInfo};
 pub use event::{Breakdown, BreakdownRow, Event, Hello, Outcome, Phase, Request};
 pub use frame::{Decoder, FrameError, MAX_PAYLOAD, Writer};
-pub use plan::{Carrier, Nonce, NonceError, Plan, PlannedTest, Value};
+pub use plan::{Carrier, Exec, ExecResult, Nonce, NonceError, Plan, PlannedTest, Value};
 
 /// Version of plan, events and framing together. The same file runs on both
 /// sides, so a difference means that the guest image is not ours.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// Name of the virtio-serial port that carries [`Event`] and [`Request`] frames.
 pub const CONTROL_PORT: &str = "org.kregress.control";

@@ -67,6 +67,51 @@ pub struct PlannedTest {
     pub silence_ms: u64,
     /// Seed for whatever the workload draws at random.
     pub seed: u64,
+    /// What the workload [`Exec::WORKLOAD`] runs; none of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<Exec>,
+}
+
+/// A program that is a test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exec {
+    /// Path of the program in the guest, and its arguments.
+    pub command: Vec<String>,
+    /// Where it runs.
+    pub directory: String,
+    /// What says how it went.
+    pub result: ExecResult,
+}
+
+impl Exec {
+    /// Name of the workload that runs programs.
+    pub const WORKLOAD: &str = "exec";
+
+    /// Exit code of a program that finds that it cannot run here (`KSFT_SKIP`,
+    /// tools/testing/selftests/kselftest.h).
+    pub const SKIP: i32 = 4;
+}
+
+/// What says how a program went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExecResult {
+    /// 0 is a pass, 4 a skip, everything else a failure.
+    ExitCode,
+    /// That, and the KTAP that it prints.
+    Ktap,
+}
+
+impl ExecResult {
+    /// As written in suites and results.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ExitCode => "exit-code",
+            Self::Ktap => "ktap",
+        }
+    }
 }
 
 /// Value of a workload's parameter.

@@ -110,6 +110,7 @@ mod tests {
             timeout_ms: 1,
             silence_ms: 1,
             seed: 1,
+            exec: None,
         };
         assert_eq!(of(&script, &test("a/b")), [("x".into(), vec![1.0; 2]), ("y".into(), vec![3.0; 2])]);
         assert_eq!(of(&script, &test("b/b")), []);

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kregress::clock;
+use kregress_wire::output::{self, Edge};
 use kregress_wire::{
-    CONTROL_PORT, Decoder, Event, Hello, MARKER, Nonce, Outcome, PROTOCOL, Plan, PlannedTest, Request,
+    CONTROL_PORT, Decoder, Event, Exec, Hello, MARKER, Nonce, Outcome, PROTOCOL, Plan, PlannedTest, Request,
 };
 
 use crate::guest::{End, Guest};
@@ -175,7 +176,7 @@ impl Session<'_> {
     fn finish(&self, test: &PlannedTest, outcome: &Outcome) -> Result<(), End> {
         let word = match outcome {
             Outcome::Pass { .. } => "pass",
-            Outcome::Fail { .. } => "fail",
+            Outcome::Fail { .. } | Outcome::TimedOut { .. } => "fail",
             Outcome::Skip { .. } => "skip",
             Outcome::Error { .. } => "error",
         };
@@ -224,6 +225,16 @@ impl Session<'_> {
         self.send(&Event::Progress { test: test.id, done: 2, total: 2 })
     }
 
+    /// Prints between the marks of the test, of which one may be missing.
+    fn print(&mut self, test: &PlannedTest, text: &str, marks: &[Edge]) {
+        let Some(output) = &mut self.guest.output else { return };
+        let mark = |edge| match marks.contains(&edge) {
+            true => output::mark(&self.plan.nonce, test.id, edge),
+            false => String::new(),
+        };
+        let _ = write!(output, "{}{text}{}", mark(Edge::Begin), mark(Edge::End));
+    }
+
     /// Does what the behaviour says up to the end of the test, which it returns.
     fn act(&mut self, at: usize, behaviour: &Behaviour) -> Result<Outcome, End> {
         let plan = self.plan;
@@ -238,6 +249,18 @@ impl Session<'_> {
             Behaviour::Fail(message) => {
                 self.work(test)?;
                 return Ok(Outcome::Fail { message: message.clone() });
+            }
+            Behaviour::Prints { text, code } => {
+                self.print(test, text, &[Edge::Begin, Edge::End]);
+                return Ok(match *code {
+                    0 => Outcome::Pass { checks: 1 },
+                    Exec::SKIP => Outcome::Skip { reason: "the program exited with code 4".to_owned() },
+                    code => Outcome::Fail { message: format!("the program exited with code {code}") },
+                });
+            }
+            Behaviour::PrintsCutOff(text) => {
+                self.print(test, text, &[Edge::Begin]);
+                return Ok(Outcome::Pass { checks: 1 });
             }
             Behaviour::Skip(reason) => return Ok(Outcome::Skip { reason: reason.clone() }),
             Behaviour::Error(message) => return Ok(Outcome::Error { message: message.clone() }),

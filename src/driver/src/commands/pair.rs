@@ -12,6 +12,7 @@ use super::{Context, MessageFormat, usage};
 use crate::analysis::compare::{self, Request};
 use crate::analysis::refuse::{self, What};
 use crate::guest::accel::Decision;
+use crate::guest::programs;
 use crate::kernel::Kernel;
 use crate::lab::{self, BootNumbers, Host, Lab, Measurement, Quiet, Slots};
 use crate::model::{
@@ -83,6 +84,7 @@ pub(super) fn measure(context: &Context, pair: &Pair<'_>, planner: &dyn Planner)
     let sides = sides(specs, &project.allow);
     let selected = config::select(&project.suites, pair.tests).map_err(usage)?;
     let (tests, profile) = with_profile(selected, &project.suites, pair.profile);
+    programs::check(&tests, machine.backend).map_err(usage)?;
     let lab = Lab::equip(machine.backend, &paths::cache()?)?;
     interrupt::listen().context("cannot listen for Ctrl-C")?;
     let asked = context.jobs.map(NonZeroUsize::get);

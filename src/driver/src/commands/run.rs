@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use super::{Context, MessageFormat, unless_reader_left, usage};
 use crate::config::Project;
 use crate::guest::accel::Decision;
+use crate::guest::programs;
 use crate::kernel::{self, BuildEnv, Kernel};
 use crate::lab::{self, BootNumbers, Host, Lab, Measurement, Quiet, Slots};
 use crate::model::{
@@ -142,6 +143,7 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> a
 pub(super) fn carry_out(context: &Context, project: &Project, asked: Asked) -> anyhow::Result<u8> {
     let Asked { machine, wanted, tests, effort, seed, part } = asked;
     let Effort { boots, retries, quiet } = effort;
+    programs::check(&tests, machine.backend).map_err(usage)?;
     let cache = paths::cache()?;
     let lab = Lab::equip(machine.backend, &cache)?;
     interrupt::listen().context("cannot listen for Ctrl-C")?;

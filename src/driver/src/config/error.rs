@@ -329,6 +329,16 @@ pub enum Problem {
         /// At most.
         limit: u64,
     },
+    /// Two keys of which there may be one.
+    #[error("`{one}` and `{other}`{} exclude each other\nhint: keep one of the two", within_text(path))]
+    Exclusive {
+        /// Path of the mapping.
+        path: String,
+        /// One of them.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+    },
     /// A metric declared otherwise than the workload does.
     #[error(
         "`{key}` of metric `{metric}` is `{written}` here, but workload `{workload}` reports it as `{declared}`\n\

@@ -18,6 +18,7 @@ mod paths;
 mod request;
 mod select;
 pub(crate) mod suite;
+mod suite_exec;
 mod value;
 mod workloads;
 mod yaml;
@@ -112,7 +113,7 @@ pub fn load(path: Option<&Path>, cwd: &Path) -> Result<Project, ConfigError> {
         Some(file) => kernels::parse(&files::shown(file, cwd), &files::read(file, cwd)?, &base, &names)?,
         None => kernels::parse(BUILT_IN, embedded::CONFIG, &base, &names)?,
     };
-    let suites = suite::load(project, cwd, &Workloads::guest())?;
+    let suites = suite::load(project, cwd, &Workloads::guest().with_programs(base))?;
     let cwd = cwd.to_owned();
     Ok(Project { kernels, default_kernel, machine, allow, suites, fragments, root, file, cwd, home })
 }

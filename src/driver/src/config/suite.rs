@@ -3,16 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::path::Path as FilePath;
+use std::time::Duration;
 
-use kregress_wire::{Better, Kind, MetricInfo, ParamInfo, Unit, Value, WorkloadInfo};
+use kregress_wire::{Better, Exec, Kind, MetricInfo, ParamInfo, Unit, Value, WorkloadInfo};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::error::{ConfigError, Problem};
+use super::suite_exec::RawExec;
 use super::value;
 use super::workloads::Workloads;
 use super::yaml::{Document, Entries, Path, Scalar};
-use super::{embedded, files, is_name};
+use super::{embedded, files, is_name, suite_exec};
 use crate::model::{Metric, Suite, SuiteName, Test, TestId};
 
 /// Tests that one matrix may make. Nobody waits for more, and a slip of the
@@ -37,10 +39,11 @@ pub(super) struct RawSuite {
 #[serde(
     deny_unknown_fields,
     rename_all = "kebab-case",
-    expecting = "a mapping with `workload` and `timeout`"
+    expecting = "a mapping with `workload` or `exec`, and `timeout`"
 )]
 pub(super) struct RawTest {
-    workload: Scalar,
+    workload: Option<Scalar>,
+    exec: Option<RawExec>,
     params: Option<Entries<Scalar>>,
     matrix: Option<Entries<Vec<Scalar>>>,
     timeout: Scalar,
@@ -160,11 +163,66 @@ type Axis = (&'static str, Vec<Value>);
 
 impl Reader<'_> {
     fn test(&self, suite: &SuiteName, name: &str, raw: &RawTest) -> Result<Vec<Test>, ConfigError> {
-        let workload = self.workload(&raw.workload.0)?;
-        let timeout = value::timeout(&raw.timeout.0).map_err(|error| {
+        match (&raw.workload, &raw.exec) {
+            (Some(workload), None) => self.tests_of(&workload.0, suite, name, raw),
+            (None, Some(exec)) => Ok(vec![self.program(exec, suite, name, raw)?]),
+            (Some(_), Some(_)) => {
+                let problem =
+                    Problem::Exclusive { path: self.at.to_string(), one: "workload", other: "exec" };
+                Err(self.document.error_at_key(&self.at, "exec", problem))
+            }
+            (None, None) => {
+                let problem = Problem::MissingKey { key: "workload".into(), within: self.at.to_string() };
+                Err(self.document.error(&self.at, problem))
+            }
+        }
+    }
+
+    fn timeout(&self, raw: &RawTest) -> Result<Duration, ConfigError> {
+        value::timeout(&raw.timeout.0).map_err(|error| {
             let at = self.at.key("timeout");
             self.document.error(&at, Problem::Value { path: at.to_string(), error })
-        })?;
+        })
+    }
+
+    /// A test that is a program.
+    fn program(
+        &self,
+        exec: &RawExec,
+        suite: &SuiteName,
+        name: &str,
+        raw: &RawTest,
+    ) -> Result<Test, ConfigError> {
+        let given = [
+            ("params", raw.params.is_some()),
+            ("matrix", raw.matrix.is_some()),
+            ("metrics", raw.metrics.is_some()),
+        ];
+        if let Some((key, _)) = given.into_iter().find(|(_, given)| *given) {
+            let problem = Problem::Exclusive { path: self.at.to_string(), one: "exec", other: key };
+            return Err(self.document.error_at_key(&self.at, key, problem));
+        }
+        let exec = exec.read(self.document, &self.at.key("exec"), self.workloads.programs())?;
+        Ok(Test {
+            id: TestId { suite: suite.clone(), test: name.to_owned(), params: Vec::new() },
+            workload: Exec::WORKLOAD.to_owned(),
+            params: suite_exec::params(&exec),
+            timeout: self.timeout(raw)?,
+            metrics: Vec::new(),
+            exec: Some(exec),
+            line: self.document.place(&self.at).line,
+        })
+    }
+
+    fn tests_of(
+        &self,
+        workload: &str,
+        suite: &SuiteName,
+        name: &str,
+        raw: &RawTest,
+    ) -> Result<Vec<Test>, ConfigError> {
+        let workload = self.workload(workload)?;
+        let timeout = self.timeout(raw)?;
         let metrics = self.metrics(workload, raw.metrics.as_deref().unwrap_or_default())?;
         let fixed = self.fixed(workload, raw)?;
         let axes = self.axes(workload, name, raw)?;
@@ -175,6 +233,7 @@ impl Reader<'_> {
             params: defaults(workload).chain(fixed.iter().cloned()).chain(varied).collect(),
             timeout,
             metrics: metrics.clone(),
+            exec: None,
             line,
         });
         Ok(tests.collect())

@@ -1,5 +1,5 @@
 //! The guest's root file system: an uncompressed newc cpio with our own binary
-//! as `/init`, what it links to, kernel modules, and the plan.
+//! as `/init`, what it links to, kernel modules, programs of suites, and the plan.
 //!
 //! Every byte is a function of its inputs: no times, no owners, sorted names.
 
@@ -13,6 +13,7 @@ use kregress_wire::{PLAN_PATH, Plan};
 
 use super::closure::{ClosureError, elf_closure};
 use super::modules::{OnDemand, Selection};
+use super::programs::Programs;
 use crate::exec::{Cmd, ExecError};
 
 /// List of modules to load, one absolute guest path per line, in order.
@@ -60,6 +61,8 @@ pub struct Contents<'a> {
     pub init: &'a Path,
     /// Kernel modules.
     pub modules: &'a Selection,
+    /// Programs that are tests.
+    pub programs: &'a Programs,
     /// What the guest shall do.
     pub plan: &'a Plan,
 }
@@ -78,6 +81,10 @@ enum Content {
 /// Fails when an input cannot be read or the output cannot be written.
 pub fn write(contents: &Contents<'_>, out: &mut dyn Write) -> Result<(), InitramfsError> {
     let mut files: BTreeMap<PathBuf, Content> = BTreeMap::new();
+    // Ours come later and win.
+    for (guest, host) in &contents.programs.files {
+        files.insert(guest.clone(), Content::File(host.clone()));
+    }
     for (guest, host) in elf_closure(contents.init, Path::new("/init"))? {
         files.insert(guest, Content::File(host));
     }
@@ -100,7 +107,7 @@ pub fn write(contents: &Contents<'_>, out: &mut dyn Write) -> Result<(), Initram
     files.insert(PathBuf::from(MODULES_INDEX), Content::Bytes(index.into_bytes()));
     let plan = serde_json::to_vec(contents.plan).map_err(io::Error::other)?;
     files.insert(PathBuf::from(PLAN_PATH), Content::Bytes(plan));
-    archive(&files, out)
+    archive(&files, &contents.programs.directories, out)
 }
 
 /// Puts a module into the image unless it is there; its path in the guest.
@@ -142,11 +149,15 @@ fn module_file(path: &Path) -> Result<Content, InitramfsError> {
     Ok(Content::Bytes(output.stdout))
 }
 
-fn archive(files: &BTreeMap<PathBuf, Content>, mut out: &mut dyn Write) -> Result<(), InitramfsError> {
-    let mut directories = BTreeSet::from([PathBuf::from("/dev")]);
-    for path in files.keys() {
-        directories.extend(path.ancestors().skip(1).filter(|dir| dir.parent().is_some()).map(PathBuf::from));
-    }
+fn archive(
+    files: &BTreeMap<PathBuf, Content>,
+    more: &BTreeSet<PathBuf>,
+    mut out: &mut dyn Write,
+) -> Result<(), InitramfsError> {
+    let parents = files.keys().flat_map(|path| path.ancestors().skip(1));
+    let directories = parents.chain(more.iter().flat_map(|path| path.ancestors()));
+    let directories = directories.filter(|dir| dir.parent().is_some()).map(PathBuf::from);
+    let directories: BTreeSet<PathBuf> = directories.chain([PathBuf::from("/dev")]).collect();
     let name = |path: &Path| path.to_string_lossy().trim_start_matches('/').to_owned();
     let mut inode = 1;
     let mut entry = |name: String, mode: u32| {
@@ -202,8 +213,10 @@ mod tests {
         };
         let init = std::env::current_exe().expect("own path");
         let mut out = Vec::new();
-        write(&Contents { init: &init, modules: &Selection::default(), plan: &plan }, &mut out)
-            .expect("image");
+        let programs = Programs::default();
+        let contents =
+            Contents { init: &init, modules: &Selection::default(), programs: &programs, plan: &plan };
+        write(&contents, &mut out).expect("image");
         out
     }
 

@@ -8,6 +8,7 @@ pub mod closure;
 pub mod initramfs;
 pub mod local;
 pub mod modules;
+pub mod programs;
 pub mod qemu;
 pub mod tools;
 pub mod tsc;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kregress_wire::{Event, Hello};
+use kregress_wire::{Event, ExecResult, Hello};
 
 use super::qmp::{Answer, Query};
 use super::record::Judged;
@@ -22,6 +22,8 @@ pub struct SessionTest {
     pub known_metrics: Vec<String>,
     /// Metrics of which a pass must have reported a sample.
     pub required_metrics: Vec<String>,
+    /// What says how a program went; none of a workload.
+    pub exec: Option<ExecResult>,
 }
 
 /// What reaches the session.

@@ -13,7 +13,7 @@ use super::machine::Lab;
 use super::session::Session;
 use super::slots::{Purpose, Quiet};
 use super::watchdog::Limits;
-use crate::guest::qemu;
+use crate::guest::{programs, qemu};
 use crate::model::{
     Accel, Allowances, Backend, BootEnd, BootFault, BootId, BootInfo, Observer, RunEvent, TestResult,
     TroubleKind, Verdict,
@@ -75,6 +75,7 @@ fn plan(measurement: &Measurement<'_>, errand: &Errand, nonce: Nonce, slowdown: 
             timeout_ms: milliseconds(test.timeout.mul_f64(slowdown)),
             silence_ms: milliseconds(limits.no_output),
             seed: seed_of(measurement.seed, repeat, &test.id.to_string()),
+            exec: test.exec.as_ref().map(programs::planned),
         }
     });
     // What it lacks is told best by the guest itself, before our limit passes.
@@ -126,6 +127,7 @@ fn session_tests(measurement: &Measurement<'_>, plan: &Plan, slowdown: f64) -> V
             id: planned.id,
             name: test.id.clone(),
             timeout: test.timeout.mul_f64(slowdown.max(1.0)),
+            exec: test.exec.as_ref().map(|exec| exec.result),
             known_metrics: workload
                 .map(|workload| workload.info.metrics.iter().map(|metric| metric.name.to_owned()).collect())
                 .unwrap_or_default(),
@@ -245,6 +247,7 @@ fn try_launch(
                     samples: judged.samples,
                     notes: judged.notes,
                     breakdown: judged.breakdown,
+                    subtests: judged.subtests,
                     findings: judged.findings,
                     evidence: judged.evidence,
                     log: judged.log,

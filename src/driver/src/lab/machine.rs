@@ -21,6 +21,7 @@ use crate::guest::accel::{self, CANARY_LIMIT, Canary, Decision, Device, KvmUnava
 use crate::guest::initramfs::{self, Contents, InitramfsError};
 use crate::guest::local;
 use crate::guest::modules::{self, ModulesError, Selection};
+use crate::guest::programs::{ProgramError, Programs};
 use crate::guest::qemu::{self, ChannelPaths};
 use crate::guest::tools::{self, Qemu, ToolError};
 use crate::guest::tsc;
@@ -50,6 +51,9 @@ pub enum LabError {
     /// The kernel's modules cannot be used.
     #[error(transparent)]
     Modules(#[from] ModulesError),
+    /// A program of a suite cannot be packed.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     /// The boot could not be carried out.
     #[error(transparent)]
     Boot(#[from] BootError),
@@ -182,7 +186,7 @@ impl Lab {
         let command = match backend {
             Backend::Qemu => {
                 let initrd = scratch.path().join("initrd");
-                self.write_initrd(kernel, plan, &initrd)?;
+                self.write_initrd(measurement, plan, &initrd)?;
                 let launch = qemu::Launch {
                     qemu: &self.qemu()?.path,
                     accel,
@@ -226,15 +230,20 @@ impl Lab {
         Ok(Prepared { command, channels: ends, dir: dir.clone(), scratch })
     }
 
-    fn write_initrd(&self, kernel: &Kernel, plan: &Plan, path: &Path) -> Result<(), LabError> {
+    fn write_initrd(&self, measurement: &Measurement<'_>, plan: &Plan, path: &Path) -> Result<(), LabError> {
         let create_error = |source| LabError::Create { path: path.to_owned(), source };
-        let modules = match &kernel.modules {
+        let mut programs = Programs::default();
+        for planned in &plan.tests {
+            let test = measurement.tests.get(planned.id as usize);
+            test.and_then(|test| test.exec.as_ref()).map_or(Ok(()), |exec| programs.add(exec))?;
+        }
+        let modules = match &measurement.kernel.modules {
             Some(dir) => modules::plan(dir, &wanted_modules(plan))?,
             None => Selection::default(),
         };
         let mut out = BufWriter::new(File::create(path).map_err(create_error)?);
         let init = Path::new(tools::RUNNING_BINARY);
-        initramfs::write(&Contents { init, modules: &modules, plan }, &mut out)?;
+        initramfs::write(&Contents { init, modules: &modules, programs: &programs, plan }, &mut out)?;
         out.flush().map_err(create_error)
     }
 

@@ -19,10 +19,13 @@ mod console_text;
 mod durations;
 mod errands;
 mod exchange;
+mod exec;
 mod heard_time;
 mod ladder;
 mod launch;
 mod machine;
+#[cfg(test)]
+mod output_tests;
 mod pin;
 mod qmp;
 mod record;
@@ -316,6 +319,7 @@ fn not_reached(
         samples: Default::default(),
         notes: Default::default(),
         breakdown: None,
+        subtests: Vec::new(),
         findings: Vec::new(),
         evidence: Vec::new(),
         log: String::new(),

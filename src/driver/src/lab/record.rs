@@ -4,12 +4,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use kregress_wire::{Breakdown, Outcome};
+use kregress_wire::{Breakdown, ExecResult, Outcome};
 
 use super::exchange::SessionTest;
+use super::exec;
 use super::verdict::{valid, verdict};
 use crate::console::Finding;
-use crate::model::{Evidence, Verdict};
+use crate::ktap::{self, Dialect, Ending, Parser};
+use crate::model::{Evidence, Subtest, Verdict};
 
 /// Bounds on what one test may make the host remember: with all of them reached,
 /// about 3 MB. From experience: the largest honest test reports 100 000 samples
@@ -39,6 +41,8 @@ pub struct Judged {
     pub notes: BTreeMap<String, String>,
     /// Where the time went, if the workload found out.
     pub breakdown: Option<Breakdown>,
+    /// What it reported of its parts.
+    pub subtests: Vec<Subtest>,
     /// Findings between its markers.
     pub findings: Vec<Finding>,
     /// What was found out about the guest when a limit had passed.
@@ -105,11 +109,28 @@ pub(super) struct Record {
     pub(super) blinded: Option<String>,
     /// The end marker stood in the kernel log.
     pub(super) console_ended: bool,
+    output: Output,
+}
+
+/// What is read of the output of a test.
+#[derive(Debug)]
+enum Output {
+    /// Nothing.
+    Unread,
+    /// KTAP, so far.
+    Ktap(Box<Parser>),
+    /// What came of it.
+    Read(ktap::Report),
 }
 
 impl Record {
     pub(super) fn new(test: SessionTest) -> Self {
+        let output = match test.exec {
+            Some(ExecResult::Ktap) => Output::Ktap(Box::new(Parser::new(Dialect::Output))),
+            Some(ExecResult::ExitCode) | None => Output::Unread,
+        };
         Self {
+            output,
             test,
             state: State::Planned,
             samples: BTreeMap::new(),
@@ -141,12 +162,29 @@ impl Record {
         self.state = State::Running { since: at };
     }
 
-    /// Until when a reported test waits for the end of its kernel log.
-    pub(super) fn wait_for_console(&self, patience: Duration) -> Option<Duration> {
-        match self.state {
-            State::Reported { at, .. } if !self.console_ended => Some(at + patience),
-            _ => None,
+    /// Until when a reported test waits for the end of its kernel log, and of its
+    /// output where that is read.
+    pub(super) fn wait_for_logs(&self, console: Duration, output: Duration) -> Option<Duration> {
+        let State::Reported { at, .. } = self.state else { return None };
+        let console = (!self.console_ended).then_some(at + console);
+        let output = matches!(self.output, Output::Ktap(_)).then_some(at + output);
+        console.max(output)
+    }
+
+    /// Takes what it printed.
+    pub(super) fn printed(&mut self, bytes: &[u8]) {
+        self.log.push(bytes);
+        if let Output::Ktap(parser) = &mut self.output {
+            parser.push(bytes);
         }
+    }
+
+    /// Nothing more of its output comes, or is waited for.
+    pub(super) fn output_ends(&mut self, ending: Ending) {
+        self.output = match std::mem::replace(&mut self.output, Output::Unread) {
+            Output::Ktap(parser) => Output::Read(parser.finish(ending)),
+            other => other,
+        };
     }
 
     pub(super) fn report(&mut self, at: Duration, outcome: Outcome) {
@@ -200,8 +238,16 @@ impl Record {
 
     /// Verdict of a test that reported; none of one that did not.
     pub(super) fn judge(&mut self) -> Option<Judged> {
+        if !self.is_reported() {
+            return None;
+        }
+        self.output_ends(Ending::CutOff);
         let State::Reported { since, at, outcome } = &self.state else { return None };
         let elapsed = at.saturating_sub(*since);
+        let outcome = match &self.output {
+            Output::Read(report) => &exec::outcome(outcome, report),
+            Output::Unread | Output::Ktap(_) => outcome,
+        };
         let verdict = verdict(outcome, &self.findings, &self.test.required_metrics, &self.samples);
         let verdict = valid(verdict, self.blinded.as_deref());
         self.state = State::Judged;
@@ -218,7 +264,13 @@ impl Record {
     }
 
     fn judged(&mut self, elapsed: Duration, verdict: Verdict) -> Judged {
+        self.output_ends(Ending::CutOff);
+        let subtests = match std::mem::replace(&mut self.output, Output::Unread) {
+            Output::Read(report) => report.subtests,
+            Output::Unread | Output::Ktap(_) => Vec::new(),
+        };
         Judged {
+            subtests,
             id: self.test.id,
             verdict,
             elapsed,

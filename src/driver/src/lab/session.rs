@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use kregress_wire::output::{Edge, Marks as OutputMarks, Piece};
 use kregress_wire::{Decoder, Event, Nonce, PROTOCOL};
 
 mod blind;
@@ -20,6 +21,7 @@ use super::ladder::{Ladder, Next, Order, Subject};
 use super::record::Record;
 use super::watchdog::{Limits, Watchdog};
 use crate::console::{Finding, FindingKind, Item, Marker, Scanner};
+use crate::ktap::Ending;
 use crate::model::{Allowances, Trouble, TroubleKind, Verdict};
 
 /// Why a guest that has not said goodbye comes to its end.
@@ -72,6 +74,10 @@ pub struct Session {
     running: Option<usize>,
     /// Test whose markers enclose the current place in the kernel log.
     console_test: Option<usize>,
+    /// Tells what belongs to which program in the output.
+    output_marks: OutputMarks,
+    /// Test whose marks enclose the current place in the output.
+    output_test: Option<usize>,
     /// Test that reported after its limit had passed.
     late: Option<usize>,
     cause: Option<Cause>,
@@ -117,6 +123,8 @@ impl Session {
     #[must_use]
     pub fn new(nonce: Nonce, tests: Vec<SessionTest>, limits: Limits) -> Self {
         Self {
+            output_marks: OutputMarks::new(nonce.clone()),
+            output_test: None,
             nonce,
             records: tests.into_iter().map(Record::new).collect(),
             watchdog: Watchdog::new(limits.boot),
@@ -152,9 +160,9 @@ impl Session {
     /// When the session wants a [`Input::Tick`] at the latest.
     #[must_use]
     pub fn deadline(&self) -> Duration {
-        let patience = self.console_patience();
+        let (console, output) = (self.console_patience(), self.limits.late_console);
         let judging = self.records.iter().filter(|record| !self.runs_again(record));
-        let judging = judging.filter_map(|record| record.wait_for_console(patience));
+        let judging = judging.filter_map(|record| record.wait_for_logs(console, output));
         judging.chain([self.watchdog.deadline()]).min().unwrap_or(Duration::MAX)
     }
 
@@ -180,9 +188,7 @@ impl Session {
             }
             Input::Output(bytes) => {
                 self.watchdog.sign_of_life(at);
-                if let Some(at) = self.running {
-                    self.records[at].log.push(bytes);
-                }
+                self.output(bytes);
             }
             Input::ControlClosed => self.gone(at, None),
             Input::ConsoleClosed => {
@@ -226,6 +232,27 @@ impl Session {
                     }
                 }
                 Err(error) => self.end_with(at, Cause::Protocol(error.to_string())),
+            }
+        }
+    }
+
+    /// Gives output to the test between whose marks it stands; that of workloads,
+    /// which nobody marks, to the one that is running.
+    fn output(&mut self, bytes: &[u8]) {
+        for piece in self.output_marks.push(bytes) {
+            match piece {
+                Piece::Bytes(bytes) => {
+                    if let Some(at) = self.output_test.or(self.running) {
+                        self.records[at].printed(&bytes);
+                    }
+                }
+                Piece::Mark(test, edge) => {
+                    let marked = self.records.iter().position(|record| record.test.id == test);
+                    self.output_test = marked.filter(|_| edge == Edge::Begin);
+                    if let (Some(at), Edge::End) = (marked, edge) {
+                        self.records[at].output_ends(Ending::Complete);
+                    }
+                }
             }
         }
     }
@@ -403,13 +430,13 @@ impl Session {
 
     /// Gives verdicts to tests that reported and whose part of the kernel log is complete.
     fn judge_reported(&mut self, at: Duration) {
-        let patience = self.console_patience();
+        let (console, output) = (self.console_patience(), self.limits.late_console);
         for index in 0..self.records.len() {
             let record = &self.records[index];
             if !record.is_reported() || self.late == Some(index) || self.runs_again(record) {
                 continue;
             }
-            let waited = record.wait_for_console(patience).is_none_or(|until| until <= at);
+            let waited = record.wait_for_logs(console, output).is_none_or(|until| until <= at);
             let missing = waited && !record.console_ended && self.console_open;
             if waited || !self.console_open {
                 if missing && self.console_marks != Marks::Missing {

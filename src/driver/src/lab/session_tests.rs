@@ -24,6 +24,7 @@ pub(super) fn test(id: u32) -> SessionTest {
         timeout: SECOND * 30,
         known_metrics: vec!["time".to_owned()],
         required_metrics: Vec::new(),
+        exec: None,
     }
 }
 

@@ -153,6 +153,7 @@ mod tests {
             params: [].into(),
             timeout: Duration::from_secs(60),
             metrics,
+            exec: None,
             line: 1,
         }
     }

@@ -40,8 +40,12 @@ pub(super) fn verdict(
         false => FailureKind::Assertion,
     };
     let fail = |message: &String| Verdict::Fail(Failure { kind: kind(message), message: message.clone() });
-    if let Outcome::Fail { message } = outcome {
-        return fail(message);
+    match outcome {
+        Outcome::Fail { message } => return fail(message),
+        Outcome::TimedOut { message } => {
+            return Verdict::Fail(Failure { kind: FailureKind::Timeout, message: message.clone() });
+        }
+        _ => {}
     }
     let findings: Vec<_> = findings.iter().filter(|finding| finding.allowed.is_none()).collect();
     let valid: Vec<_> = findings.iter().filter(|finding| finding.kind != FindingKind::Blind).collect();
@@ -70,7 +74,7 @@ pub(super) fn verdict(
         }
         Outcome::Skip { reason } => Verdict::Skip { reason: reason.clone() },
         Outcome::Error { message } => trouble(message.clone()),
-        Outcome::Fail { message } => fail(message),
+        Outcome::Fail { message } | Outcome::TimedOut { message } => fail(message),
     }
 }
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 use kregress_wire::{Breakdown, Hello};
 
 use super::{
-    Accel, ComparisonPlan, Detector, Evidence, KernelName, Machine, Overall, SuiteName, Test, TestId, Verdict,
+    Accel, ComparisonPlan, Detector, Evidence, KernelName, Machine, Overall, Subtest, SuiteName, Test,
+    TestId, Verdict,
 };
 use crate::console::Finding;
 
@@ -170,6 +171,8 @@ pub struct TestResult {
     pub notes: BTreeMap<String, String>,
     /// Where the time went, if the workload found out.
     pub breakdown: Option<Breakdown>,
+    /// What it reported of its parts, in their order; empty where it does not.
+    pub subtests: Vec<Subtest>,
     /// Findings in its part of the kernel log.
     pub findings: Vec<Finding>,
     /// What was found out about the guest when a limit had passed, in the order

@@ -12,6 +12,7 @@ mod evidence;
 mod kernel;
 mod machine;
 pub(crate) mod pattern;
+mod subtest;
 mod suite;
 mod verdict;
 
@@ -25,5 +26,6 @@ pub use event::{
 pub use evidence::{Evidence, EvidenceSource};
 pub use kernel::{Edit, FragmentName, KernelName, KernelRequest, KernelSpec, Source};
 pub use machine::{Accel, AccelChoice, Backend, Machine};
-pub use suite::{Metric, Suite, SuiteName, Test, TestId};
+pub use subtest::{Subtest, SubtestCounts, SubtestVerdict};
+pub use suite::{Exec, Metric, Suite, SuiteName, Test, TestId};
 pub use verdict::{Failure, FailureKind, Trouble, TroubleKind, Verdict, first_line};

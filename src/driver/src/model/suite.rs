@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use kregress_wire::{MetricInfo, Value};
+use kregress_wire::{ExecResult, MetricInfo, Value};
 
 /// Name of a suite: the stem of its file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,8 +56,26 @@ pub struct Test {
     pub timeout: Duration,
     /// Those that a passing test must have reported, in the order of the file.
     pub metrics: Vec<Metric>,
+    /// What the workload [`kregress_wire::Exec::WORKLOAD`] runs; none of others.
+    pub exec: Option<Exec>,
     /// Line of the test in the suite file.
     pub line: usize,
+}
+
+/// A program that is a test, at the same paths on the host and in the guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exec {
+    /// The program: an absolute path, or a name that is looked up in `PATH`.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// What comes with it into a guest that does not see the host's files: files,
+    /// directories, programs by name.
+    pub files: Vec<PathBuf>,
+    /// Where it runs: the project's directory, absolute.
+    pub directory: PathBuf,
+    /// What says how it went.
+    pub result: ExecResult,
 }
 
 /// A metric of a test.

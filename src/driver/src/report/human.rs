@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use super::cases::{Case, Measure, cases, measures};
 use super::look::{FAINT, HEADING, Look, verdict_style};
-use super::{allowed, breakdown, columns, quantity, text_safety, troubles};
+use super::{allowed, breakdown, columns, quantity, subtests, text_safety, troubles};
 use crate::model::{Accel, Verdict};
 use crate::results::format::{Run, State};
 use crate::results::{Counts, Health, JUNIT_FILE, Summary, health};
@@ -45,6 +45,8 @@ pub fn write(run: &Run, look: Look, out: &mut dyn Write) -> io::Result<()> {
 
 /// Allowed findings that are told of.
 const ALLOWED: usize = 10;
+/// Cases of a test that are named where they went wrong.
+const SUBTESTS: usize = 5;
 /// Where metrics begin: behind the verdict.
 const INDENT: usize = 10;
 /// Columns that a metric's name has at least.
@@ -107,6 +109,7 @@ fn write_kernel(
     }
     for (case, rows) in cases.iter().zip(&rows) {
         write_case(case, look, out)?;
+        write_subtests(case, look, out)?;
         for row in rows {
             writeln!(out, "{}", line(row))?;
         }
@@ -145,6 +148,26 @@ fn write_case(case: &Case<'_>, look: Look, out: &mut dyn Write) -> io::Result<()
         for line in columns::wrap(&reason, look.width - INDENT) {
             writeln!(out, "{:INDENT$}{}", "", look.paint(FAINT, columns::fit(&line, look.width - INDENT)))?;
         }
+    }
+    Ok(())
+}
+
+/// How the cases of a test went, and which of them went wrong.
+fn write_subtests(case: &Case<'_>, look: Look, out: &mut dyn Write) -> io::Result<()> {
+    let told = subtests::of_case(case);
+    let Some(counted) = subtests::counted(&told) else { return Ok(()) };
+    let room = look.width.saturating_sub(INDENT);
+    writeln!(out, "{:INDENT$}{}", "", look.paint(FAINT, columns::fit(&counted, room)))?;
+    let wrong = subtests::wrong(&told);
+    for it in wrong.iter().take(SUBTESTS) {
+        let word = it.subtest.verdict.word();
+        let reason = it.reason();
+        let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
+        let text = columns::fit(&format!("{}{reason}", it.name()), room.saturating_sub(word.len() + 2));
+        writeln!(out, "{:INDENT$}{}  {text}", "", look.paint(verdict_style(word), word))?;
+    }
+    if wrong.len() > SUBTESTS {
+        writeln!(out, "{:INDENT$}... and {} more", "", wrong.len() - SUBTESTS)?;
     }
     Ok(())
 }

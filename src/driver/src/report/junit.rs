@@ -12,6 +12,7 @@
 //! reader of JUnit looks at properties.
 
 mod comparison;
+mod subtest;
 
 use std::io::Write;
 
@@ -20,9 +21,9 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesCData, BytesStart, Event};
 
 use super::cases::{Case, Over, cases, measures, verdict_text};
-use super::{allowed, repeat, text_safety};
+use super::{allowed, repeat, subtests, text_safety};
 use crate::analysis::compare;
-use crate::model::Verdict;
+use crate::model::{SubtestVerdict, Verdict};
 use crate::results::format::{Evidence, Run, TestResult};
 use crate::results::{self, Blame, Counts, Health, JUNIT_FILE, ResultsError, Standing, Turn, health};
 
@@ -97,6 +98,10 @@ fn suites(run: &Run) -> Vec<Suite> {
         suites[at].xml.add_testcase(test_case(run, &case, &class));
         let line = case.test.file.as_ref().map(|_| case.test.line);
         suites[at].cases.push(Rest { line, reruns: reruns(run, &case) });
+        for told in subtests::of_case(&case) {
+            suites[at].xml.add_testcase(subtest::test_case(&case, &told, &class));
+            suites[at].cases.push(Rest { line, reruns: Vec::new() });
+        }
     }
     for health in health(run) {
         let class = class(HEALTH, &health.kernel);
@@ -428,6 +433,14 @@ pub fn counts(run: &Run) -> Counts {
     let mut counts = Counts::default();
     for case in cases(run) {
         counts.add(case.standing());
+        for told in subtests::of_case(&case) {
+            *match told.subtest.verdict {
+                SubtestVerdict::Pass | SubtestVerdict::Xfail | SubtestVerdict::Todo => &mut counts.pass,
+                SubtestVerdict::Fail => &mut counts.fail,
+                SubtestVerdict::Skip => &mut counts.skip,
+                SubtestVerdict::Error => &mut counts.error,
+            } += 1;
+        }
     }
     for health in health(run) {
         match health.blame() {

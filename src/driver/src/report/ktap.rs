@@ -8,15 +8,16 @@
 //! | fail | `not ok`, `# TIMEOUT` where it is one |
 //! | skip | `ok`, `# SKIP` |
 //! | error | `not ok`, `# ERROR`: nothing is known of the kernel |
+//! | a subtest | nested in its test; xfail `ok`, `# XFAIL`, todo `not ok`, `# TODO` |
 //! | regressed, or a new failure | `not ok`; `# TODO` where it decides nothing |
 //! | known on base | `not ok`, `# TODO` |
 //! | inconclusive | `ok`, `# SKIP`: nothing is known |
 
 use super::cases::{Case, cases, measures, verdict_text};
 use super::compared::{self, Compared};
-use super::text_safety;
+use super::{subtests, text_safety};
 use crate::analysis::{MetricChange, TestChange, TestClass, Weight};
-use crate::model::{FailureKind, Verdict};
+use crate::model::{FailureKind, SubtestVerdict, Verdict};
 use crate::results::format::Run;
 use crate::results::{Blame, Health, Standing, health};
 
@@ -37,6 +38,7 @@ struct Node {
 enum Outcome {
     Ok,
     Skip(String),
+    Xfail(String),
     NotOk,
     Timeout,
     Todo(String),
@@ -46,7 +48,7 @@ enum Outcome {
 impl Outcome {
     /// Whether the line begins with `ok`.
     fn is_ok(&self) -> bool {
-        matches!(self, Self::Ok | Self::Skip(_))
+        matches!(self, Self::Ok | Self::Skip(_) | Self::Xfail(_))
     }
 
     /// Whether whatever holds it is `ok` as far as it is concerned. What is
@@ -56,13 +58,15 @@ impl Outcome {
     }
 
     fn directive(&self) -> String {
-        match self {
+        let directive = match self {
             Self::Ok | Self::NotOk => String::new(),
             Self::Timeout => " # TIMEOUT".to_owned(),
             Self::Skip(why) => format!(" # SKIP {why}"),
+            Self::Xfail(why) => format!(" # XFAIL {why}"),
             Self::Todo(why) => format!(" # TODO {why}"),
             Self::Error(why) => format!(" # ERROR {why}"),
-        }
+        };
+        directive.trim_end().to_owned()
     }
 }
 
@@ -179,6 +183,7 @@ fn case_node(run: &Run, case: &Case<'_>) -> Node {
         node.say(&format!("{}: {kind}{boots}", case.standing().word()));
         node.say(message);
     }
+    node.children = subtests::of_case(case).iter().map(subtest_node).collect();
     for measure in measures(run, case) {
         let [median, spread, over] = measure.texts();
         let name = text_safety::name(&measure.metric.name);
@@ -187,6 +192,26 @@ fn case_node(run: &Run, case: &Case<'_>) -> Node {
     for finding in case.results.iter().flat_map(|result| &result.findings).take(LINES) {
         let allowed = if finding.allowed.is_some() { "allowed " } else { "" };
         node.say(&format!("{allowed}{}: {}", finding.kind.name(), text_safety::title(&finding.title)));
+    }
+    node
+}
+
+fn subtest_node(told: &subtests::Told<'_>) -> Node {
+    let why = reason(&told.reason());
+    let outcome = match told.subtest.verdict {
+        SubtestVerdict::Pass => Outcome::Ok,
+        SubtestVerdict::Fail => Outcome::NotOk,
+        SubtestVerdict::Skip => Outcome::Skip(why.clone()),
+        SubtestVerdict::Xfail => Outcome::Xfail(why.clone()),
+        SubtestVerdict::Todo => Outcome::Todo(why.clone()),
+        SubtestVerdict::Error => Outcome::Error(why.clone()),
+    };
+    let mut node = Node::leaf(told.name(), outcome);
+    if told.subtest.verdict == SubtestVerdict::Fail {
+        node.say(&why);
+    }
+    if told.is_wrong() {
+        node.say(&told.subtest.diagnostics);
     }
     node
 }

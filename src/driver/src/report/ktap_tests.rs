@@ -77,6 +77,7 @@ fn expected(nodes: &[Node]) -> Vec<Seen> {
             Outcome::Skip(_) => Some("SKIP".to_owned()),
             Outcome::Timeout => Some("TIMEOUT".to_owned()),
             Outcome::Todo(_) => Some("TODO".to_owned()),
+            Outcome::Xfail(_) => Some("XFAIL".to_owned()),
             Outcome::Error(_) => Some("ERROR".to_owned()),
         },
         children: expected(&node.children),
@@ -132,6 +133,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         Just(Outcome::Timeout),
         why.clone().prop_map(Outcome::Skip),
         why.clone().prop_map(Outcome::Todo),
+        why.clone().prop_map(Outcome::Xfail),
         why.prop_map(Outcome::Error),
     ]
 }

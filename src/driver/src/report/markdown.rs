@@ -9,7 +9,7 @@ use super::cases::{Case, cases, measures, verdict_text};
 use super::compared::{self, Compared, Verdict};
 use super::environment::{self, Environment};
 use super::families::{self, Line};
-use super::{quantity, repeat, text, text_safety, unmeasured};
+use super::{quantity, repeat, subtests, text, text_safety, unmeasured};
 use crate::analysis::{BreakdownChange, MetricChange, Overall, Weight};
 use crate::exec::shell_line;
 use crate::results::format::Run;
@@ -267,7 +267,9 @@ fn run_table(run: &Run, kernel: &str, cases: &[&Case<'_>]) -> String {
         code(kernel)
     );
     for case in cases.iter().take(ROWS) {
-        let start = format!("| {} | {}", case.standing().word(), code(&case.test.id));
+        let parts = subtests::counted(&subtests::of_case(case)).map(|text| format!(", {text}"));
+        let start =
+            format!("| {} | {}{}", case.standing().word(), code(&case.test.id), parts.unwrap_or_default());
         let measures = measures(run, case);
         if measures.is_empty() {
             out.push_str(&format!("{start} | | | | |\n"));
@@ -303,6 +305,7 @@ fn failures(run: &Run, cases: &[Case<'_>]) -> String {
             code(case.kernel),
             fence(&text_safety::body(message))
         );
+        body.push_str(&subtests_part(case));
         for finding in result.findings.iter().take(TESTS) {
             let trace = finding.trace();
             let trace: Vec<String> = trace.iter().take(LOG_LINES).map(text_safety::title).collect();
@@ -327,6 +330,24 @@ fn failures(run: &Run, cases: &[Case<'_>]) -> String {
     }
     out.push_str(&more(wrong.len(), TESTS, "tests that did not pass"));
     out
+}
+
+/// The cases of a test that went wrong, each with what was printed before it.
+fn subtests_part(case: &Case<'_>) -> String {
+    let told = subtests::of_case(case);
+    let wrong = subtests::wrong(&told);
+    let mut out = String::new();
+    for it in wrong.iter().take(TESTS) {
+        let reason = it.reason();
+        let reason = if reason.is_empty() { reason } else { format!(", {}", code(reason)) };
+        out.push_str(&format!("- {}: {}{reason}\n", it.subtest.verdict.word(), code(it.name())));
+        let lines = text_safety::last_lines(&it.subtest.diagnostics, LOG_LINES);
+        if !lines.is_empty() {
+            out.push_str(&format!("\n{}\n", fence(&lines.join("\n"))));
+        }
+    }
+    out.push_str(&more(wrong.len(), TESTS, "subtests"));
+    if out.is_empty() { out } else { out + "\n" }
 }
 
 /// Which test of the plan it is: a summary is no code, so the name stands below.

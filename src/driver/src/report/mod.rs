@@ -26,6 +26,7 @@ pub mod progress;
 pub mod quantity;
 mod repeat;
 pub mod selfcheck;
+mod subtests;
 #[cfg(test)]
 pub(crate) mod testdata;
 pub mod text;

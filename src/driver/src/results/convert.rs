@@ -291,6 +291,7 @@ fn test_result(result: &model::TestResult) -> TestResult {
         samples,
         notes,
         breakdown: result.breakdown.as_ref().map(breakdown),
+        subtests: result.subtests.iter().map(Into::into).collect(),
         findings: result.findings.iter().map(finding).collect(),
         evidence: result.evidence.iter().map(evidence).collect(),
         // Of thousands of passes nobody reads it, and the record of a run is kept in

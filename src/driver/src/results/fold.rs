@@ -397,6 +397,7 @@ impl Fold {
             samples: BTreeMap::new(),
             notes: BTreeMap::new(),
             breakdown: None,
+            subtests: Vec::new(),
             findings: Vec::new(),
             evidence: Vec::new(),
             log: String::new(),

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::event::{Event, Line};
 use super::sharded::{Merged, Shard};
+use super::subtest::Subtest;
 use super::words::{
     AccelWord, BackendWord, EvidenceSourceWord, FaultWord, FindingKindWord, VerdictWord, accel_choice,
     decimal, overall, params,
@@ -351,6 +352,9 @@ pub struct TestResult {
     /// recorded do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breakdown: Option<Breakdown>,
+    /// What it reported of its parts; only of tests that do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subtests: Vec<Subtest>,
     /// Findings in its part of the kernel log.
     pub findings: Vec<Finding>,
     /// What was found out about the guest when a limit had passed. Only where

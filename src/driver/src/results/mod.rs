@@ -15,6 +15,7 @@ mod load;
 mod recorder;
 mod sharded;
 mod standing;
+mod subtest;
 mod summary;
 mod words;
 
@@ -44,6 +45,7 @@ pub(crate) use recorder::with_summary;
 pub use recorder::{Finished, Recorder};
 pub use sharded::{Merged, MergedShard, Shard};
 pub use standing::{Standing, Turn, turns};
+pub use subtest::Subtest;
 pub use summary::{Counts, Summary};
 pub(crate) use words::decimal;
 

@@ -11,7 +11,7 @@ use super::testing::{self, fold, lines};
 use super::{convert, format, with_summary};
 use crate::model::{
     BootEnd, BootFault, BootId, BuildEvent, Evidence, EvidenceSource, Failure, FailureKind, Overall,
-    RunEvent, Trouble, TroubleKind, Verdict,
+    RunEvent, Subtest, SubtestVerdict, Trouble, TroubleKind, Verdict,
 };
 
 fn project(path: &str) -> PathBuf {
@@ -35,6 +35,16 @@ fn validator(path: &str) -> Validator {
 
 fn complaints(validator: &Validator, value: &Value) -> Vec<String> {
     validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path)).collect()
+}
+
+fn subtest(verdict: SubtestVerdict) -> Subtest {
+    Subtest {
+        path: vec!["outer".into(), verdict.word().into()],
+        verdict,
+        reason: if verdict == SubtestVerdict::Pass { String::new() } else { "why".into() },
+        elapsed: (verdict == SubtestVerdict::Pass).then_some(Duration::from_millis(3)),
+        diagnostics: String::new(),
+    }
 }
 
 /// Every kind of event, verdict, finding and end.
@@ -100,6 +110,7 @@ fn everything() -> Vec<RunEvent> {
                 rtnl_ns: 0,
             }],
         });
+        result.subtests = SubtestVerdict::ALL.map(subtest).to_vec();
         result.findings.push(testing::finding("WARNING: x"));
         let text = "the agent answered: rcu_barrier < cleanup_net".to_owned();
         result.evidence = EvidenceSource::ALL.map(|source| Evidence { source, text: text.clone() }).to_vec();
@@ -202,6 +213,9 @@ fn the_words_on_disk_are_the_words_of_the_model() {
             Verdict::Pass { .. } | Verdict::Skip { .. } => {}
         }
     }
+    let subtests = file["results"][0]["subtests"].as_array().expect("subtests");
+    let words: Vec<_> = subtests.iter().map(|it| it["verdict"].as_str().expect("verdict")).collect();
+    assert_eq!(words, SubtestVerdict::ALL.map(SubtestVerdict::word));
     let sources = file["results"][0]["evidence"].as_array().expect("evidence");
     let sources: Vec<_> =
         sources.iter().map(|evidence| evidence["source"].as_str().expect("source")).collect();

@@ -58,6 +58,7 @@ pub(crate) fn info(kernels: &[&str], tests: &[&str], boots: u32) -> RunInfo {
         params: id.params.iter().cloned().collect(),
         timeout: Duration::from_secs(30),
         metrics: METRICS.to_vec(),
+        exec: None,
         line: 10 + index,
     };
     RunInfo {
@@ -164,6 +165,7 @@ pub(crate) fn result(test: &str, name: &str, boot: Option<u32>, verdict: Verdict
         samples: BTreeMap::new(),
         notes: BTreeMap::new(),
         breakdown: None,
+        subtests: Vec::new(),
         findings: Vec::new(),
         evidence: Vec::new(),
         log: String::new(),

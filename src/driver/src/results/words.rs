@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::console::FindingKind;
 use crate::model::{
-    Accel, AccelChoice, Backend, BootFault, EvidenceSource, Failure, FailureKind, Overall, Trouble,
-    TroubleKind, Verdict,
+    Accel, AccelChoice, Backend, BootFault, EvidenceSource, Failure, FailureKind, Overall, SubtestVerdict,
+    Trouble, TroubleKind, Verdict,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -65,6 +65,17 @@ pub(super) enum EvidenceSourceWord {
     Nmi,
     Sigterm,
     Sigkill,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "SubtestVerdict", rename_all = "kebab-case")]
+pub(super) enum SubtestVerdictWord {
+    Pass,
+    Fail,
+    Skip,
+    Xfail,
+    Todo,
+    Error,
 }
 
 #[derive(Serialize, Deserialize)]

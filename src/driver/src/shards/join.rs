@@ -441,6 +441,7 @@ fn error(kernel: &str, test: &str, repeat: u32, message: &str) -> TestResult {
         samples: BTreeMap::new(),
         notes: BTreeMap::new(),
         breakdown: None,
+        subtests: Vec::new(),
         findings: Vec::new(),
         evidence: Vec::new(),
         log: String::new(),

@@ -6,6 +6,7 @@
 mod death;
 mod failures;
 mod kernels;
+mod programs;
 mod rig;
 mod suites;
 mod virtual_time;

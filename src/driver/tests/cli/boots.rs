@@ -96,8 +96,8 @@ fn hello_has_to_be_said_once_and_to_us() {
     1 t/first error: not-reached: the kernel did not boot: it broke the protocol: its hello carries the nonce of another boot
     ");
     insta::assert_snapshot!(told(Boot::WrongProtocol, 3), @r"
-    1 fake not-booted it broke the protocol: it speaks protocol 5, we speak 4
-    1 t/first error: not-reached: the kernel did not boot: it broke the protocol: it speaks protocol 5, we speak 4
+    1 fake not-booted it broke the protocol: it speaks protocol 6, we speak 5
+    1 t/first error: not-reached: the kernel did not boot: it broke the protocol: it speaks protocol 6, we speak 5
     ");
     insta::assert_snapshot!(told(Boot::Garbage, 3), @r"
     1 fake not-booted it broke the protocol: frame 0 does not begin with the magic but with [00, ff, 1b, 5b]

@@ -181,6 +181,15 @@ pub(crate) enum Behaviour {
     ByeWithoutFinish,
     /// Never begins; the next test does.
     LeftOut,
+    /// A program: prints this, then exits with this code.
+    Prints {
+        /// What it prints.
+        text: String,
+        /// Exit code.
+        code: i32,
+    },
+    /// The same with exit code 0, and the end of what it printed is lost.
+    PrintsCutOff(String),
     /// One after the other from boot to boot, the last one for ever.
     InTurn(Vec<Behaviour>),
 }

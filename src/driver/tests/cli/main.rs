@@ -15,6 +15,7 @@ mod host;
 mod input;
 mod jobs;
 mod messages;
+mod programs;
 mod record;
 mod retries;
 mod rig;

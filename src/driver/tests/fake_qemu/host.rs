@@ -151,6 +151,7 @@ fn planned(id: u32, name: &str) -> PlannedTest {
         timeout_ms: 1000,
         silence_ms: 1000,
         seed: u64::from(id),
+        exec: None,
     }
 }
 

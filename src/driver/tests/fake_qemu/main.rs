@@ -31,7 +31,7 @@ fn outline(run: &Run) -> Vec<String> {
         Event::Started { test } => Some(format!("started {test}")),
         Event::Finished { test, outcome, .. } => Some(match outcome {
             Outcome::Pass { .. } => format!("pass {test}"),
-            Outcome::Fail { .. } => format!("fail {test}"),
+            Outcome::Fail { .. } | Outcome::TimedOut { .. } => format!("fail {test}"),
             Outcome::Skip { .. } => format!("skip {test}"),
             Outcome::Error { .. } => format!("error {test}"),
         }),

@@ -32,6 +32,13 @@ pub(crate) fn unshare_net() -> rustix::io::Result<()> {
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }
 }
 
+/// Moves this process, which has one thread, into a mount namespace of its own.
+pub(crate) fn unshare_mounts() -> rustix::io::Result<()> {
+    // SAFETY: `CLONE_NEWNS` changes only which mounts later calls see. It implies
+    // `CLONE_FS`; memory and descriptor tables stay shared as they are.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
+}
+
 /// Reads a plain number by `getsockopt`.
 fn get_socket_number<T: Copy + Default>(
     socket: BorrowedFd<'_>,

@@ -145,7 +145,8 @@ pub(crate) fn as_agent(facts: &mut BTreeMap<String, String>) -> Result<(), Mount
 }
 
 fn mount_all(table: &[Mount], mounted: &str, facts: &mut BTreeMap<String, String>) -> Result<(), MountError> {
-    for entry in table.iter().filter(|entry| !is_mounted(mounted, entry.target)) {
+    let is_due = |entry: &&Mount| !is_mounted(mounted, entry.target) && !travelled_with_us(entry);
+    for entry in table.iter().filter(is_due) {
         if let Err(source) = mount_one(entry) {
             let &Mount { fs, target, symbol, .. } = entry;
             match entry.need {
@@ -158,6 +159,12 @@ fn mount_all(table: &[Mount], mounted: &str, facts: &mut BTreeMap<String, String
         }
     }
     Ok(())
+}
+
+/// Whether the guest image brought files to a place for passing ones: those of a
+/// program whose project lies in `/tmp`. A mount would hide them.
+fn travelled_with_us(entry: &Mount) -> bool {
+    entry.fs == "tmpfs" && fs::read_dir(entry.target).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// Whether the text of `/proc/self/mounts` has something at `target`.

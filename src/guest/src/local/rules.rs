@@ -155,6 +155,7 @@ mod tests {
             timeout_ms: 1,
             silence_ms: 1,
             seed: 1,
+            exec: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The registry of workloads.
 
+mod exec;
 mod netns;
 mod nsid;
 mod rtnl;
@@ -23,10 +24,11 @@ pub fn infos() -> impl Iterator<Item = &'static WorkloadInfo> {
     all().map(|workload| workload.info)
 }
 
-/// The workload of this name.
+/// The workload of this name; also the one that runs programs, which suites do not
+/// name by `workload:`.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Workload> {
-    all().find(|workload| workload.info.name == name)
+    all().chain([&exec::EXEC]).find(|workload| workload.info.name == name)
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ fn an_unknown_key_of_a_suite_names_its_neighbour() {
 fn an_unknown_key_of_a_test_names_its_neighbour() {
     assert_snapshot!(test("workload: netns/drain\nparam: {rounds: 1}"), @r"
     suites/net.yaml:7:5: unknown key `param` in `tests.drain`
-    hint: did you mean `params`? known keys: `workload`, `params`, `matrix`, `timeout`, `metrics`
+    hint: did you mean `params`? known keys: `workload`, `exec`, `params`, `matrix`, `timeout`, `metrics`
     ");
 }
 
@@ -56,7 +56,7 @@ fn an_unknown_key_of_a_metric_names_its_neighbour() {
 fn a_key_that_is_like_nothing_known_lists_what_is() {
     assert_snapshot!(test("workload: netns/drain\nbanana: 1"), @r"
     suites/net.yaml:7:5: unknown key `banana` in `tests.drain`
-    hint: known keys: `workload`, `params`, `matrix`, `timeout`, `metrics`
+    hint: known keys: `workload`, `exec`, `params`, `matrix`, `timeout`, `metrics`
     ");
 }
 
@@ -119,7 +119,7 @@ fn a_missing_key_is_named_with_the_place_that_lacks_it() {
     hint: like this: `version: 1`
     ");
     assert_snapshot!(test("params: {rounds: 1}"), @r"
-    suites/net.yaml:5:5: missing key `workload` in `tests.drain`
+    suites/net.yaml:4:3: missing key `workload` in `tests.drain`
     hint: like this: `workload: netns/drain`
     ");
     assert_snapshot!(suite("version: 1\nsummary: x\ntests:\n  drain: {workload: netns/drain}\n"), @r"

@@ -13,7 +13,8 @@ use crate::model::{Accel, Verdict};
 use crate::report::cases::{Case, Measure, cases, measures, median};
 use crate::report::compared::quantity;
 use crate::report::families::{self, Family, Line};
-use crate::report::{environment, quantity as quantities, text_safety};
+use crate::report::subtests::Told;
+use crate::report::{environment, quantity as quantities, subtests, text_safety};
 use crate::results::format::{Run, State};
 use crate::results::{Counts, Summary};
 
@@ -153,6 +154,7 @@ fn table(run: &Run, kernel: &str, cases: &[&Case<'_>]) -> Markup {
 
 fn case_rows(run: &Run, case: &Case<'_>) -> Markup {
     let measures = measures(run, case);
+    let told = subtests::of_case(case);
     let (tone, sign, word) = troubles::standing(case.standing());
     let said = match &case.worst().verdict {
         Verdict::Skip { reason } => Some(text_safety::title(reason)),
@@ -166,6 +168,7 @@ fn case_rows(run: &Run, case: &Case<'_>) -> Markup {
             th.name scope="row" {
                 (text_safety::name(&case.test.id))
                 @if let Some(said) = said { span.faint { (said) } }
+                @if let Some(counted) = subtests::counted(&told) { (subtests_of(&told, &counted)) }
             }
             @match measures.split_first() {
                 Some((first, _)) => (measure(first, &measures)),
@@ -174,6 +177,28 @@ fn case_rows(run: &Run, case: &Case<'_>) -> Markup {
         }
         @for more in measures.iter().skip(1) {
             tr.more { td {} td {} (measure(more, &measures)) }
+        }
+    }
+}
+
+/// The cases of a test, folded.
+fn subtests_of(told: &[Told<'_>], counted: &str) -> Markup {
+    html! {
+        details {
+            summary { (counted) }
+            ul.small {
+                @for it in told.iter().take(ROWS) {
+                    li {
+                        (it.subtest.verdict.word()) " " b { (it.name()) }
+                        @let reason = it.reason();
+                        @if !reason.is_empty() { span.faint { " " (reason) } }
+                        @if let Some(ns) = it.subtest.elapsed_ns {
+                            span.faint { ", " (quantity(kregress_wire::Unit::Nanoseconds, ns as f64)) }
+                        }
+                    }
+                }
+            }
+            (left_out(told.len(), ROWS, "subtests"))
         }
     }
 }

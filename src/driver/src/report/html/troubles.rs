@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::{left_out, text};
 use crate::report::cases::{Case, verdict_text};
-use crate::report::{allowed, repeat, text_safety};
+use crate::report::{allowed, repeat, subtests, text_safety};
 use crate::results::format::{Evidence, Finding, Run};
 use crate::results::{Standing, health};
 
@@ -53,6 +53,7 @@ fn test(run: &Run, case: &Case<'_>) -> Markup {
                 (text_safety::title(message))
             }
             (text(message))
+            (subtests_of(case))
             @for finding in result.findings.iter().take(OF_TEST) { (stack(finding)) }
             (evidence(&result.evidence))
             @if !log.is_empty() {
@@ -61,6 +62,20 @@ fn test(run: &Run, case: &Case<'_>) -> Markup {
             p.small.faint { "Repeat:" }
             pre.wrap { (text_safety::verbatim(repeat::line(run, result))) }
         }
+    }
+}
+
+/// Cases that went wrong, each with what was printed before its result.
+fn subtests_of(case: &Case<'_>) -> Markup {
+    let told = subtests::of_case(case);
+    let wrong = subtests::wrong(&told);
+    html! {
+        @for it in wrong.iter().take(TESTS) {
+            p { b { (it.subtest.verdict.word()) } " " (it.name()) " " span.faint { (it.reason()) } }
+            @let lines = text_safety::last_lines(&it.subtest.diagnostics, LOG_LINES);
+            @if !lines.is_empty() { pre { (lines.join("\n")) } }
+        }
+        (left_out(wrong.len(), TESTS, "subtests"))
     }
 }
 

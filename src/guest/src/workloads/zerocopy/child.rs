@@ -215,6 +215,7 @@ pub(super) fn close_in_child(file: &OwnedFd) {
 fn in_bytes(stop: &Stop) -> Vec<u8> {
     let (kind, text) = match stop {
         Stop::Fail(text) => ('F', text),
+        Stop::TimedOut(text) => ('T', text),
         Stop::Skip(text) => ('S', text),
         Stop::Error(text) => ('E', text),
     };
@@ -227,6 +228,7 @@ fn of_bytes(bytes: &[u8]) -> Option<Stop> {
     let text = String::from_utf8_lossy(text).into_owned();
     match kind {
         b'F' => Some(Stop::Fail(text)),
+        b'T' => Some(Stop::TimedOut(text)),
         b'S' => Some(Stop::Skip(text)),
         b'E' => Some(Stop::Error(text)),
         _ => None,
