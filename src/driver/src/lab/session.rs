@@ -438,17 +438,19 @@ impl Session {
             }
             let waited = record.wait_for_logs(console, output).is_none_or(|until| until <= at);
             let missing = waited && !record.console_ended && self.console_open;
-            if waited || !self.console_open {
-                if missing && self.console_marks != Marks::Missing {
-                    self.console_marks = Marks::Missing;
-                    let text = "the kernel log does not show our markers, so findings are attributed by time\n\
-                                hint: the kernel needs CONFIG_SERIAL_8250_CONSOLE=y";
-                    self.actions.push(Action::Notice(text.to_owned()));
-                }
-                let judged = self.records[index].judge();
-                self.actions.extend(judged.map(|judged| Action::Judged(Box::new(judged))));
-                self.end_if_blinded(at);
+            if !waited && self.console_open {
+                // Verdicts come in the order of the tests.
+                return;
             }
+            if missing && self.console_marks != Marks::Missing {
+                self.console_marks = Marks::Missing;
+                let text = "the kernel log does not show our markers, so findings are attributed by time\n\
+                            hint: the kernel needs CONFIG_SERIAL_8250_CONSOLE=y";
+                self.actions.push(Action::Notice(text.to_owned()));
+            }
+            let judged = self.records[index].judge();
+            self.actions.extend(judged.map(|judged| Action::Judged(Box::new(judged))));
+            self.end_if_blinded(at);
         }
     }
 
