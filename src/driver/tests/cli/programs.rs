@@ -50,8 +50,8 @@ fn each_case_that_a_program_reports_is_kept_and_shown() {
     let seen = rig.kregress(&["run", "p"]).exits(1);
     let record = seen.record();
     insta::assert_snapshot!(record.verdicts(), @"
-    1 p/code pass
     1 p/cases fail: assertion: 1 of 4 subtests failed: listen
+    1 p/code pass
     ");
     let result = record.result("p/cases");
     let told: Vec<String> = list(&result["subtests"]).iter().map(ToString::to_string).collect();
