@@ -41,7 +41,7 @@ fn a_culprit_that_was_confirmed_and_reverted_stands_first() {
       0006cc623af3      3    250.0 ms    <0.1 %  net: change number 10
       0009e3779b90      3    250.0 ms    <0.1 %  net: change number 15
       000a81af1549      3    250.0 ms     0.3 %  net: change number 16
-    > 42389d4fa578      3      1.85 s    99.7 %  xfrm: Wait for RCU readers during…
+    > 42389d4fa578      3      1.85 s    99.7 %  xfrm: Wait for RCU readers during …
       000bbe1e08bb          set aside    <0.1 %  net: change number 18
       000c5c558274      3      1.85 s    <0.1 %  net: change number 19
       000cfa8cfc2d         same image    <0.1 %  net: change number 20
@@ -70,7 +70,7 @@ fn a_class_of_commits_is_named_whole() {
     net/core/dev.c
     > 0009e3779b90          set aside    30.0 %  net: change number 15
     > 000a81af1549          set aside    30.0 %  net: change number 16
-    > 42389d4fa578      3      1.85 s    38.0 %  xfrm: Wait for RCU readers during…
+    > 42389d4fa578      3      1.85 s    38.0 %  xfrm: Wait for RCU readers during …
     ");
 }
 
@@ -95,7 +95,7 @@ fn a_spent_budget_leaves_the_suspects_and_the_way_on() {
        61.0 %  42389d4fa578 xfrm: Wait for RCU readers during policy netns exit
        35.0 %  000a81af1549 net: change number 16
       000a81af1549      3    250.0 ms    35.0 %  net: change number 16
-      42389d4fa578      3      1.85 s    61.0 %  xfrm: Wait for RCU readers during…
+      42389d4fa578      3      1.85 s    61.0 %  xfrm: Wait for RCU readers during …
     Go on with:
       kregress bisect --resume 20261122-011500-x7d2 --budget MORE
     ");
@@ -148,7 +148,7 @@ fn a_number_that_does_not_vary_has_no_interval() {
       0006cc623af3      1           0    <0.1 %  net: change number 10
       0009e3779b90      1           0    <0.1 %  net: change number 15
       000a81af1549      1           0     0.3 %  net: change number 16
-    > 42389d4fa578      1          52    99.7 %  xfrm: Wait for RCU readers during…
+    > 42389d4fa578      1          52    99.7 %  xfrm: Wait for RCU readers during …
       000c5c558274      1          52    <0.1 %  net: change number 19
       00128a8043ae      1          52    <0.1 %  net: change number 29
       0018b8ab04e8      1          52    <0.1 %  net: change number 39
@@ -165,7 +165,7 @@ fn what_was_cut_off_says_how_to_go_on() {
        61.0 %  42389d4fa578 xfrm: Wait for RCU readers during policy netns exit
        35.0 %  000a81af1549 net: change number 16
       000a81af1549      3    250.0 ms    35.0 %  net: change number 16
-      42389d4fa578      3      1.85 s    61.0 %  xfrm: Wait for RCU readers during…
+      42389d4fa578      3      1.85 s    61.0 %  xfrm: Wait for RCU readers during …
     ahead: about 2 kernels, 14 boots, 21 min 00 s
     Go on with:
       kregress bisect --resume 20261122-011500-x7d2
