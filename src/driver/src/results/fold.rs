@@ -386,22 +386,8 @@ impl Fold {
             State::Interrupted => TroubleKind::Interrupted,
             State::Running | State::Finished | State::Unfinished => TroubleKind::Unfinished,
         };
-        TestResult {
-            test: test.to_owned(),
-            kernel: kernel.to_owned(),
-            boot: boot.map(|boot| boot.launch.id),
-            repeat,
-            attempt: 1,
-            verdict: Verdict::Error(Trouble { kind, message }),
-            elapsed_ns: 0,
-            samples: BTreeMap::new(),
-            notes: BTreeMap::new(),
-            breakdown: None,
-            subtests: Vec::new(),
-            findings: Vec::new(),
-            evidence: Vec::new(),
-            log: String::new(),
-        }
+        let boot = boot.map(|boot| boot.launch.id);
+        TestResult::never_came(test, kernel, boot, repeat, Trouble { kind, message })
     }
 }
 

@@ -22,7 +22,7 @@ use super::words::{
     decimal, overall, params,
 };
 use crate::console::FindingKind;
-use crate::model::{Accel, AccelChoice, Backend, BootFault, EvidenceSource, Overall, Verdict};
+use crate::model::{Accel, AccelChoice, Backend, BootFault, EvidenceSource, Overall, Trouble, Verdict};
 
 /// Version of `run.json` and of the event lines together.
 ///
@@ -363,6 +363,28 @@ pub struct TestResult {
     pub evidence: Vec<Evidence>,
     /// Last lines of the kernel log and raw output that belong to it.
     pub log: String,
+}
+
+impl TestResult {
+    /// The error in place of a verdict that never came.
+    pub(crate) fn never_came(test: &str, kernel: &str, boot: Option<u32>, repeat: u32, why: Trouble) -> Self {
+        Self {
+            test: test.to_owned(),
+            kernel: kernel.to_owned(),
+            boot,
+            repeat,
+            attempt: 1,
+            verdict: Verdict::Error(why),
+            elapsed_ns: 0,
+            samples: BTreeMap::new(),
+            notes: BTreeMap::new(),
+            breakdown: None,
+            subtests: Vec::new(),
+            findings: Vec::new(),
+            evidence: Vec::new(),
+            log: String::new(),
+        }
+    }
 }
 
 /// How a boot ended.

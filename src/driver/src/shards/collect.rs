@@ -14,6 +14,7 @@ use super::intake::{Found, IntakeError, Origin};
 use super::join::{self, Elsewhere, KernelsDiffer};
 use super::plan::Plan;
 use crate::chain;
+use crate::model;
 use crate::report::text_safety;
 use crate::results::ResultsError;
 use crate::results::format::Run;
@@ -167,7 +168,7 @@ fn set_aside(path: &Path, why: &str) -> String {
 
 /// Without hints, which are for whoever made the directory.
 fn first_line(text: &str) -> String {
-    text_safety::verbatim(text.lines().next().unwrap_or_default())
+    text_safety::verbatim(model::first_line(text))
 }
 
 fn common_plan(found: &[Found]) -> Result<Plan, Refused> {

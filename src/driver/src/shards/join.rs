@@ -430,22 +430,8 @@ fn lost<'a>(
 }
 
 fn error(kernel: &str, test: &str, repeat: u32, message: &str) -> TestResult {
-    TestResult {
-        test: test.to_owned(),
-        kernel: kernel.to_owned(),
-        boot: None,
-        repeat,
-        attempt: 1,
-        verdict: Verdict::Error(Trouble { kind: TroubleKind::Host, message: message.to_owned() }),
-        elapsed_ns: 0,
-        samples: BTreeMap::new(),
-        notes: BTreeMap::new(),
-        breakdown: None,
-        subtests: Vec::new(),
-        findings: Vec::new(),
-        evidence: Vec::new(),
-        log: String::new(),
-    }
+    let why = Trouble { kind: TroubleKind::Host, message: message.to_owned() };
+    TestResult::never_came(test, kernel, None, repeat, why)
 }
 
 #[cfg(test)]
