@@ -2,6 +2,7 @@
 //!
 //! Turns words into requests; what they mean is for `commands`.
 
+mod series;
 mod shards;
 
 use std::ffi::OsString;
@@ -10,10 +11,11 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+use self::series::SeriesWords;
 use self::shards::{MergeWords, PlanWords};
 use crate::analysis::refuse::What;
 use crate::bisect::Budget;
-use crate::commands::bisect::{self, Once, Request, Search, Want};
+use crate::commands::bisect::{self, CONFIDENCE, LAYOUT_NOISE, Once, Request, Search, Want};
 use crate::commands::compare::Asked;
 use crate::commands::list::{Format as ListFormat, ListKind};
 use crate::commands::report::{Form, ReportFormat};
@@ -159,6 +161,8 @@ enum Command {
         #[arg(long)]
         quiet_host: bool,
     },
+    /// Check a patch series patch by patch: it applies, builds, boots, passes and is not slower
+    Series(SeriesWords),
     /// Find the commit that changed a number or broke a test, with its probability
     Bisect(Box<BisectWords>),
     /// Show a run again
@@ -233,13 +237,6 @@ struct BisectWords {
     #[command(flatten)]
     shape: Shape,
 }
-
-/// How sure an answer has to be, unless something else is said.
-const CONFIDENCE: f64 = 0.95;
-
-/// What a build adds by its layout, unless something else is said: from experience with
-/// kernels of which nothing but the placement of code differs.
-const LAYOUT_NOISE: f64 = 0.005;
 
 impl BisectWords {
     fn run(self, context: &Context) -> anyhow::Result<u8> {
@@ -506,6 +503,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
             let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
             commands::selfcheck::run(&context, kernel.as_deref(), &tests, boots, quiet)
         }
+        Command::Series(words) => words.run(&context),
         Command::Bisect(words) => words.run(&context),
         Command::Report { run, shape: Shape { format, output } } => {
             let format = format.format();

@@ -13,6 +13,8 @@ pub mod plan;
 pub mod report;
 pub mod run;
 pub mod selfcheck;
+pub mod series;
+mod watch;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;

@@ -135,12 +135,32 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> a
     carry_out(context, &project, Asked { machine, wanted, tests, effort, seed: context.seed, part: None })
 }
 
-/// Carries out a run. Gives the exit code.
+/// Carries out a run and shows it. Gives the exit code.
 ///
 /// # Errors
 ///
 /// Fails when the host cannot carry it at all.
 pub(super) fn carry_out(context: &Context, project: &Project, asked: Asked) -> anyhow::Result<u8> {
+    let results::Finished { run, saved } = execute(context, project, asked)?;
+    let junit = junit::save(&run);
+    if context.messages == MessageFormat::Human {
+        unless_reader_left(human::write(&run, Look::of_stdout(), &mut std::io::stdout().lock()))?;
+    }
+    saved?;
+    junit?;
+    Ok(results::Summary::of(&run).exit_code())
+}
+
+/// Carries out a run.
+///
+/// # Errors
+///
+/// Fails when the host cannot carry it at all.
+pub(super) fn execute(
+    context: &Context,
+    project: &Project,
+    asked: Asked,
+) -> anyhow::Result<results::Finished> {
     let Asked { machine, wanted, tests, effort, seed, part } = asked;
     let Effort { boots, retries, quiet } = effort;
     programs::check(&tests, machine.backend).map_err(usage)?;
@@ -227,14 +247,7 @@ pub(super) fn carry_out(context: &Context, project: &Project, asked: Asked) -> a
     let elapsed = clock::now().saturating_duration_since(started);
     fan.observe(&RunEvent::RunFinished { elapsed, interrupted: interrupt::requested() })?;
     drop(fan);
-    let results::Finished { run, saved } = recorder.finish()?;
-    let junit = junit::save(&run);
-    if context.messages == MessageFormat::Human {
-        unless_reader_left(human::write(&run, Look::of_stdout(), &mut std::io::stdout().lock()))?;
-    }
-    saved?;
-    junit?;
-    Ok(results::Summary::of(&run).exit_code())
+    Ok(recorder.finish()?)
 }
 
 /// A kernel with the accelerator that it boots under, or the reason why not.

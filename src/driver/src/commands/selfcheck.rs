@@ -4,10 +4,11 @@
 use std::io::{self, Write as _};
 
 use super::pair::{self, Pair, Place, Planner, Profile};
-use super::{Context, INTERRUPTED, MessageFormat, noise, unless_reader_left};
+use super::{Context, INTERRUPTED, MessageFormat, noise, unless_reader_left, usage};
 use crate::analysis::compare::{self, Request};
 use crate::analysis::selfcheck::{FalseAlarms, false_alarms};
 use crate::analysis::{Comparison, EXACT_FLOOR, FLOOR, Measured, noise as measured};
+use crate::config;
 use crate::lab::Quiet;
 use crate::model::{NoiseOf, Overall};
 use crate::report::look::Look;
@@ -51,11 +52,12 @@ pub fn run(
     boots: u32,
     quiet: Quiet,
 ) -> anyhow::Result<u8> {
-    let default = context.project()?.default_kernel.to_string();
+    let project = context.project()?;
+    let default = project.default_kernel.to_string();
     let kernel = kernel.unwrap_or(&default);
     let pair = Pair {
-        kernels: [kernel, kernel],
-        tests,
+        kernels: pair::named(context, &project, [kernel, kernel])?,
+        tests: config::select(&project.suites, tests).map_err(usage)?,
         boots: Some(boots),
         floor: FLOOR,
         exact_floor: EXACT_FLOOR,
@@ -63,7 +65,7 @@ pub fn run(
         quiet,
         profile: Profile::Never,
     };
-    let results::Finished { run, saved } = pair::measure(context, &pair, &Whole { boots })?;
+    let results::Finished { run, saved } = pair::measure(context, &project, pair, &Whole { boots })?;
     let junit = junit::save(&run);
     saved?;
     junit?;

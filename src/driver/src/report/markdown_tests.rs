@@ -6,7 +6,7 @@ use crate::report::testdata;
 
 /// What is left of Markdown when its code is taken out: by the rules of
 /// CommonMark, spans of equal runs of backticks and fenced blocks.
-fn outside_of_code(text: &str) -> String {
+pub(in crate::report) fn outside_of_code(text: &str) -> String {
     let mut out = String::new();
     let mut fence: Option<&str> = None;
     for line in text.lines() {

@@ -17,6 +17,7 @@ mod environment;
 mod families;
 pub mod html;
 pub mod human;
+mod indented;
 pub mod json;
 pub mod junit;
 pub mod ktap;
@@ -26,6 +27,7 @@ pub mod progress;
 pub mod quantity;
 mod repeat;
 pub mod selfcheck;
+pub mod series;
 mod subtests;
 #[cfg(test)]
 pub(crate) mod testdata;

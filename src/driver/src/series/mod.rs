@@ -14,7 +14,9 @@
 mod asked;
 mod collect;
 mod error;
+pub mod checked;
 mod hunk;
+pub mod judge;
 mod letter;
 mod order;
 mod refusal;

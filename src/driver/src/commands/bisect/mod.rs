@@ -9,13 +9,14 @@ mod fix;
 mod kernels;
 mod once;
 mod scribe;
-mod watch;
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use self::drive::{Stopped, drive};
+pub(super) use self::ask::{Range, tree};
+pub(super) use self::drive::Stopped;
+use self::drive::drive;
 use self::kernels::Shop;
 pub use self::once::{ABORT, Once, refuse, run as once};
 use super::report::{Form, ReportFormat};
@@ -23,6 +24,7 @@ use super::{Context, HOST, INTERRUPTED, MessageFormat, PASSED, usage};
 use crate::bisect::bisected::{Bisected, Confirmation, Ending};
 use crate::bisect::session::{self, Session};
 use crate::bisect::{self, Budget};
+use crate::config::Project;
 use crate::kernel::Parents;
 use crate::lab::Quiet;
 use crate::report::bisected as report;
@@ -31,6 +33,13 @@ use crate::{interrupt, paths};
 
 /// Exit code where no answer stands on its feet.
 const INCONCLUSIVE: u8 = 4;
+
+/// How sure an answer has to be, unless something else is said.
+pub const CONFIDENCE: f64 = 0.95;
+
+/// What a build adds by its layout, unless something else is said, as a share: from
+/// experience with kernels of which nothing but the placement of code differs.
+pub const LAYOUT_NOISE: f64 = 0.005;
 
 /// What is searched for.
 #[derive(Debug, Clone)]
@@ -130,11 +139,41 @@ pub fn run(context: &Context, request: &Request, budget: &Budget, form: Form<'_>
     };
     interrupt::listen().context("cannot listen for Ctrl-C")?;
     let project = context.project()?;
-    let mut shop = Shop::open(context, &project, session.state())?;
-    let stopped = drive(context, &mut session, &mut shop, budget);
+    let (found, stopped) = carry_out(context, &project, &mut session, budget)?;
+    show(context, &found, form)?;
+    Ok(match stopped {
+        Stopped::Interrupted => INTERRUPTED,
+        Stopped::Done => exit_code(&found),
+    })
+}
+
+/// Searches among these commits. The session is left as by the command, which can
+/// resume it.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(super) fn among(
+    context: &Context,
+    project: &Project,
+    search: &Search,
+    range: Range,
+) -> anyhow::Result<(Bisected, Stopped)> {
+    let mut session = ask::begin_in(context, project, search, range)?;
+    carry_out(context, project, &mut session, &Budget::default())
+}
+
+fn carry_out(
+    context: &Context,
+    project: &Project,
+    session: &mut Session,
+    budget: &Budget,
+) -> anyhow::Result<(Bisected, Stopped)> {
+    let mut shop = Shop::open(context, project, session.state())?;
+    let stopped = drive(context, session, &mut shop, budget);
     let directory = session.path().display().to_string();
     let found = bisect::outcome(session.state(), budget, &directory);
-    let kept = keep(&session, &found);
+    let kept = keep(session, &found);
     let stopped = match stopped {
         Ok(stopped) => stopped,
         Err(error) => {
@@ -143,11 +182,7 @@ pub fn run(context: &Context, request: &Request, budget: &Budget, form: Form<'_>
         }
     };
     kept?;
-    show(context, &found, form)?;
-    Ok(match stopped {
-        Stopped::Interrupted => INTERRUPTED,
-        Stopped::Done => exit_code(&found),
-    })
+    Ok((found, stopped))
 }
 
 /// The forms that a bisection has.

@@ -10,8 +10,8 @@ use anyhow::Context as _;
 use kregress_wire::{Better, Unit};
 
 use super::scribe::{HostFault, Word, outcome, word};
-use super::watch::Watch;
 use super::{Want, ask, cache, fix};
+use crate::commands::watch::Watch;
 use crate::analysis::stats::median;
 use crate::bisect::record::{Outcome, Question};
 use crate::commands::{Context, fail, usage};

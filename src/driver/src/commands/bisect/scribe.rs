@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::watch::Watch;
+use crate::commands::watch::Watch;
 use crate::analysis::{Boot, is_sound};
 use crate::bisect::record::{Asked, BootLine, Line, Outcome, Phase, Question, Target};
 use crate::bisect::session::Session;
