@@ -164,6 +164,7 @@ impl<'a> Build<'a> {
 
     /// Configures, and compiles unless just this kernel is there.
     fn answer(&mut self, make: &Make<'_>, heard: &mut Heard) -> Result<Kernel, KernelProblem> {
+        self.step("configuring");
         let config = self.configure(make, heard)?;
         let resolved = DotConfig::parse(&config)
             .map_err(|source| KernelProblem::Config { path: make.build.join(".config"), source })?;

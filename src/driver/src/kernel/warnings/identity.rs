@@ -46,7 +46,7 @@ fn without_places(text: &str) -> String {
 }
 
 fn without_place(before: &str, word: &str) -> String {
-    if before == "line " || word.contains("__UNIQUE_ID") {
+    if before.trim_start_matches(['(', '[']) == "line " || word.contains("__UNIQUE_ID") {
         return without_digits(word);
     }
     let mut kept = String::with_capacity(word.len());

@@ -17,8 +17,6 @@ mod identity;
 mod ledger;
 mod parse;
 mod snapshot;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 

@@ -136,6 +136,10 @@ impl<'a> Said<'a> {
 
 /// Reads a line as a warning, `None` if it is none.
 fn said(line: &str) -> Option<Said<'_>> {
+    // What the compiler shows of the source.
+    if line.starts_with(' ') {
+        return None;
+    }
     if let Some(message) = line.strip_prefix("WARNING: ") {
         return Some(capital(message));
     }
