@@ -344,6 +344,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_linked_is_named_with_what_modules_are_linked_of() {
+        let (_dir, build, _source) = built();
+        let objects = linked(&build, Modules::Some).expect("objects");
+        insta::assert_snapshot!(to_text(&objects), @r"
+        lib/crc32.o
+        lib/made.o
+        net/core/dev.o
+        net/xfrm/xfrm_interface.mod.o
+        net/xfrm/xfrm_interface.o
+        net/xfrm/xfrm_interface_core.o
+        ");
+        let without = linked(&build, Modules::None).expect("objects");
+        assert!(!without.iter().any(|object| object.contains("xfrm")), "{without:?}");
+        fs::remove_file(build.join(".vmlinux.o.cmd")).expect("remove");
+        assert_eq!(linked(&build, Modules::Some), None, "older than 5.17");
+    }
+
+    #[test]
     fn a_tree_behind_a_link_is_the_same_tree() {
         let (_dir, build, source) = built();
         let link = source.with_file_name("link");
