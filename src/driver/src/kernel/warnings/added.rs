@@ -13,18 +13,20 @@ const ROUNDS: usize = 4;
 /// What a kernel warns of beyond its parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Added {
-    /// Both are known, or as much of them as it takes.
+    /// Enough is known of both.
     Known {
         /// Warnings of the child that the parent has nowhere, each once, by file
         /// and line.
         new: Vec<Warning>,
-        /// Warnings of the parent that the child has nowhere. Empty where nothing
-        /// is known of the parent and the child has no warnings at all.
+        /// Warnings of the parent that the child has nowhere, as far as they are
+        /// known: nothing is made to find those.
         gone: Vec<Warning>,
     },
-    /// It cannot be found out.
+    /// It cannot be found out: one of them was not built here, or its source is not
+    /// what it was.
     Unknown {
-        /// A clause with the kernel's name: ``nothing is known of how `x` was built``.
+        /// A clause with the kernel's name: `` `x` was not built here: what its
+        /// compiler said is not known``.
         why: String,
     },
 }
@@ -35,7 +37,8 @@ pub enum Added {
 /// Nothing is run where the store knows enough. It may not, of kernels from before
 /// warnings were kept, or that were made in a build directory after a build that
 /// was killed: then they are made once more, as a rule incrementally, in the
-/// build directory of their family. The store keeps what was found.
+/// build directory of their family. The store keeps what was found. Of a series
+/// the least is made when each kernel is asked about before the next is built.
 ///
 /// # Errors
 ///

@@ -46,7 +46,7 @@ pub struct Warning {
 }
 
 impl fmt::Display for Warning {
-    /// As compilers write it: `net/8021q/vlan.c:412: unused variable 'x' [-Wunused-variable]`.
+    /// `net/8021q/vlan.c:412: in vlan_open(): unused variable 'x' [-Wunused-variable]`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
         if let Some(line) = self.line {
