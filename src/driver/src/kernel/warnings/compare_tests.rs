@@ -63,7 +63,10 @@ fn another_message_file_or_function_is_new_also_where_the_count_stays() {
 fn a_second_warning_in_the_same_file_is_new_and_the_first_is_not() {
     let first = ("a.o", warning("a.c", 1, None, "one"));
     let second = ("a.o", warning("a.c", 2, None, "two"));
-    assert_eq!(settled(std::slice::from_ref(&first), &[first.clone(), second.clone()]), (vec![second.1], vec![]));
+    assert_eq!(
+        settled(std::slice::from_ref(&first), &[first.clone(), second.clone()]),
+        (vec![second.1], vec![])
+    );
 }
 
 #[test]
