@@ -5,7 +5,8 @@
 //! store/KEY/         finished kernels, see store.rs
 //! requests/          what was asked before, and which KEY it came to
 //! sources/SHA256/    unpacked tarballs and packages
-//! trees/FAMILY/      locks, objects, work tree and build directories of one family of sources
+//! trees/FAMILY/      locks, objects, work tree and build directories of one family of sources,
+//!                    with what is known of the warnings in each
 //! logs/              one log per request
 //! hashes/            hashes of large files
 //! estimates/         objects per configuration, for progress

@@ -30,6 +30,7 @@ mod store;
 #[cfg(test)]
 pub(crate) mod testing;
 mod version;
+mod warnings;
 
 use std::path::PathBuf;
 
@@ -47,6 +48,7 @@ pub use source::{
     revert,
 };
 pub use store::Store;
+pub use warnings::{Added, Warning, warnings_added};
 
 use crate::model::{BuildEvent, KernelInfo, KernelSpec, Source};
 
@@ -66,6 +68,9 @@ pub struct Kernel {
     pub config: Option<PathBuf>,
     /// The list that [`Kernel::source_files`] reads, where there is one.
     pub sources: Option<PathBuf>,
+    /// What [`warnings_added`] reads; it need not exist. None of a kernel that was
+    /// not built by us.
+    pub warnings: Option<PathBuf>,
     /// SHA-256 of everything that boots: of the image and, where there are, the
     /// modules. Two kernels with the same digest and format differ in nothing that
     /// a boot could show. None where the modules were never looked at.
