@@ -149,8 +149,6 @@ pub enum Warnings {
         new: Vec<Warning>,
         /// Those that are no longer there.
         gone: Vec<Warning>,
-        /// Objects of which it is not known what that one warned of.
-        unknown: Vec<String>,
     },
     /// It is the base, or has no build.
     NoneToCompare,

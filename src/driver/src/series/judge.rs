@@ -173,7 +173,7 @@ fn passes(revision: &Revision, test: &str) -> Seen {
 /// Warnings that a patch brought, until they are gone.
 fn warned(revisions: &[Revision]) -> Vec<Defect> {
     let compared = |at: usize| match &revisions[at].warnings {
-        Warnings::Compared { new, gone, .. } => Some((new, gone)),
+        Warnings::Compared { new, gone } => Some((new, gone)),
         Warnings::NoneToCompare | Warnings::NotKnown { .. } => None,
     };
     let mut defects = Vec::new();

@@ -31,7 +31,7 @@ fn good(number: Option<u32>) -> Revision {
         build: Build::Built { seconds: 12.0 },
         warnings: match number {
             None => Warnings::NoneToCompare,
-            Some(_) => Warnings::Compared { new: Vec::new(), gone: Vec::new(), unknown: Vec::new() },
+            Some(_) => Warnings::Compared { new: Vec::new(), gone: Vec::new() },
         },
         image: Image::Own,
         troubles: Vec::new(),
@@ -221,7 +221,6 @@ fn a_new_warning_is_a_defect_until_the_same_one_is_gone() {
     let compared = |new: &[&str], gone: &[&str]| Warnings::Compared {
         new: new.iter().map(|it| warning(it)).collect(),
         gone: gone.iter().map(|it| warning(it)).collect(),
-        unknown: Vec::new(),
     };
     it[1].warnings = compared(&["a", "b"], &[]);
     it[3].warnings = compared(&[], &["b", "other"]);
@@ -237,7 +236,7 @@ fn a_warning_behind_a_patch_that_does_not_build_may_be_of_either() {
     let mut it = series(3);
     unbuilt(&mut it[2]);
     it[3].warnings =
-        Warnings::Compared { new: vec![warning("a")], gone: Vec::new(), unknown: Vec::new() };
+        Warnings::Compared { new: vec![warning("a")], gone: Vec::new() };
     assert_eq!(told(&it)[1], (What::Warning, "net/8021q/vlan.c:12".to_owned(), by(&[2, 3]), None));
 }
 

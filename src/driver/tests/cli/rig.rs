@@ -217,6 +217,13 @@ impl Rig {
         all.filter(|path| path.join("bisect.jsonl").exists()).collect()
     }
 
+    /// Directories of series, oldest first.
+    pub(crate) fn series(&self) -> Vec<PathBuf> {
+        let all = self.names("project/results/series").into_iter();
+        let all = all.map(|name| self.path("project/results/series").join(name));
+        all.filter(|path| path.join("series.json").exists()).collect()
+    }
+
     /// What a command is told by its surroundings.
     pub(crate) fn environment(&self) -> impl Iterator<Item = (OsString, OsString)> {
         self.env.iter().map(|(key, value)| (key.clone(), value.clone()))
@@ -364,6 +371,12 @@ impl<'a> Ended<'a> {
         let left = rig.names("cache/run");
         assert!(left.iter().all(|name| seen.before.scratch.contains(name)), "left behind: {left:?}");
         assert_eq!(rig.names("tmp"), Vec::<String>::new(), "left behind");
+        for series in rig.series() {
+            for file in ["series.json", "junit.xml", "report.html"] {
+                let text = fs::read(series.join(file)).unwrap_or_default();
+                check_harmless(file, &String::from_utf8_lossy(&text));
+            }
+        }
         for session in rig.sessions() {
             for file in ["bisect.jsonl", "bisect.json", "bisect.log", "report.html"] {
                 let text = fs::read(session.join(file)).unwrap_or_default();
@@ -450,6 +463,10 @@ impl Seen<'_> {
         for run in self.rig.runs() {
             let name = run.file_name().expect("a name").to_string_lossy().into_owned();
             text = text.replace(&name, "[RUN]");
+        }
+        for series in self.rig.series() {
+            let name = series.file_name().expect("a name").to_string_lossy().into_owned();
+            text = text.replace(&name, "[SERIES]");
         }
         for session in self.rig.sessions() {
             let name = session.file_name().expect("a name").to_string_lossy().into_owned();

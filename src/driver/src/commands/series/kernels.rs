@@ -48,7 +48,7 @@ impl Bank {
                     revision.build = if stored { Build::Stored } else { Build::Built { seconds } };
                     revision.image = bank.image(&kernel);
                     let before = bank.kernels.iter().flatten().next_back();
-                    revision.warnings = warnings::added(before, (&spec, &kernel), env, watch);
+                    revision.warnings = warnings::added(before, (&spec, &kernel), env, watch)?;
                     bank.kernels.push(Some((spec, kernel)));
                 }
                 Err(error) => {

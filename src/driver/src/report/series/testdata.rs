@@ -45,7 +45,7 @@ fn patch(number: Option<u32>, subject: &str) -> Revision {
         build: Build::Built { seconds: if number.is_none() { 241.0 } else { 12.3 } },
         warnings: match number {
             None => Warnings::NoneToCompare,
-            Some(_) => Warnings::Compared { new: Vec::new(), gone: Vec::new(), unknown: Vec::new() },
+            Some(_) => Warnings::Compared { new: Vec::new(), gone: Vec::new() },
         },
         image: Image::Own,
         troubles: Vec::new(),
@@ -105,7 +105,6 @@ pub(crate) fn six() -> Checked {
             identity: "x".to_owned(),
         }],
         gone: Vec::new(),
-        unknown: Vec::new(),
     };
     let mut unbuilt = patch(Some(3), "dummy: count what is dropped");
     unbuilt.build = Build::Failed {

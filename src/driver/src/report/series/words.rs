@@ -304,11 +304,6 @@ pub(crate) fn findings(checked: &Checked, at: usize) -> Vec<String> {
         told.push(format!("repairs: {}", short_name(checked, defect)));
     }
     told.extend(before(checked, at));
-    if let Warnings::Compared { unknown, .. } = &checked.revisions[at].warnings
-        && !unknown.is_empty()
-    {
-        told.push(format!("whether {} warns of anything new is not known", count(unknown.len(), "object")));
-    }
     if let Warnings::NotKnown { reason } = &checked.revisions[at].warnings {
         told.push(format!("whether it warns of anything new is not known: {}", text_safety::title(reason)));
     }

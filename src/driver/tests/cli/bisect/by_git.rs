@@ -2,7 +2,7 @@
 
 use kregress::exec::Cmd;
 
-use super::history::{Commit, History, TIMED, fast_and_slow, git, line};
+use crate::history::{Commit, History, TIMED, fast_and_slow, git, line};
 use crate::fake_kernel::{Behaviour, FakeKernel};
 
 /// The middle between fast and slow.

@@ -5,7 +5,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use super::history::{History, TIMED, counts, fast_and_slow, in_no_hurry, line};
+use crate::history::{History, TIMED, counts, fast_and_slow, in_no_hurry, line};
 
 /// Boots of the ends before the search begins: six of each.
 const ENDS: usize = 12;
