@@ -7,6 +7,7 @@ fn warning(file: &str, line: u64, function: Option<&str>, message: &str) -> Warn
         file: file.into(),
         line: Some(line),
         function: function.map(str::to_owned),
+        source: None,
         message: message.into(),
         flag: Some("-Wall".into()),
     }
@@ -53,6 +54,7 @@ fn another_message_file_or_function_is_new_also_where_the_count_stays() {
         warning("a.c", 1, None, "unused variable 'x'"),
         warning("b.c", 1, Some("f"), "unused variable 'x'"),
         Warning { flag: None, ..old.clone() },
+        Warning { source: Some("b.c".into()), ..old.clone() },
     ] {
         let expected = (vec![new.clone()], vec![old.clone()]);
         assert_eq!(settled(&[("a.o", old.clone())], &[("a.o", new)]), expected);

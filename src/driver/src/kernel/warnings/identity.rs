@@ -10,6 +10,7 @@ const SIZES: [&str; 2] = ["-Wframe-larger-than", "-Wstack-usage"];
 pub(super) struct Identity {
     file: String,
     function: Option<String>,
+    source: Option<String>,
     message: String,
     flag: Option<String>,
 }
@@ -21,6 +22,7 @@ impl Warning {
         Identity {
             file: self.file.clone(),
             function: self.function.as_deref().map(plain_name),
+            source: self.source.clone(),
             message: if is_size { without_digits(&self.message) } else { without_places(&self.message) },
             flag: self.flag.clone(),
         }
@@ -118,6 +120,7 @@ mod tests {
                 file: "a.c".into(),
                 line: Some(line),
                 function: None,
+                source: None,
                 message: format!("foo+{offset:#x} at a.c:{line}:7 (line {line})"),
                 flag: None,
             };

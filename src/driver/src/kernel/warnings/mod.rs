@@ -39,6 +39,9 @@ pub struct Warning {
     /// Where the tool names one. For code that was inlined: what it was inlined
     /// into.
     pub function: Option<String>,
+    /// Where that function is, if not in `file`: a macro or an inline function of a
+    /// header is warned of for everyone who uses it.
+    pub source: Option<String>,
     /// In the tool's words, without control characters, cut where it is too long.
     pub message: String,
     /// What turns it on: `-Wunused-function`.
@@ -54,7 +57,11 @@ impl fmt::Display for Warning {
         }
         f.write_str(": ")?;
         if let Some(function) = &self.function {
-            write!(f, "in {function}(): ")?;
+            write!(f, "in {function}()")?;
+            if let Some(source) = &self.source {
+                write!(f, " of {source}")?;
+            }
+            f.write_str(": ")?;
         }
         f.write_str(&self.message)?;
         match &self.flag {

@@ -57,29 +57,30 @@ impl Roots {
 pub(super) fn parse(log: &str, roots: &Roots) -> Made {
     let mut made = Made::from([(CONFIGURATION.to_owned(), Vec::new())]);
     let mut target = CONFIGURATION.to_owned();
-    let mut function = None;
+    let mut scope = None;
     for line in log.lines() {
         if line.starts_with("$ ") {
-            (target, function) = (CONFIGURATION.to_owned(), None);
+            (target, scope) = (CONFIGURATION.to_owned(), None);
         } else if let Some(step) = progress::step(line) {
             // `RUSTC L rust/core.o`.
             let name = step.target.rsplit(' ').next().unwrap_or(step.target);
-            (target, function) = (roots.relative(name), None);
+            (target, scope) = (roots.relative(name), None);
             made.entry(target.clone()).or_default();
-        } else if let Some(inside) = scope(line) {
-            function = inside.map(str::to_owned);
+        } else if let Some(now) = scope_of(line) {
+            scope = now;
         } else if let Some(said) = said(line) {
             let target = if said.is_about_configuration { CONFIGURATION } else { &target };
-            let file = said.file.map_or_else(|| target.to_owned(), |file| roots.relative(file));
+            let file = cut(&said.file.map_or_else(|| target.to_owned(), |file| roots.relative(file)));
             let (message, flag) = split_flag(said.message);
-            let function = said.function.map(str::to_owned).or_else(|| function.clone());
-            let message = cut(&roots.shorten(message));
+            let scope = said.function.map(|function| Scope { function, file: None }).or(scope);
+            let source = scope.and_then(|scope| Some(cut(&roots.relative(scope.file?))));
             let warning = Warning {
-                file: cut(&file),
                 line: said.line,
-                function: function.as_deref().map(cut),
-                message,
+                function: scope.map(|scope| cut(scope.function)),
+                source: source.filter(|source| *source != file),
+                message: cut(&roots.shorten(message)),
                 flag: flag.map(cut),
+                file,
             };
             let of_target = made.entry(target.to_owned()).or_default();
             if !of_target.contains(&warning) {
@@ -90,28 +91,39 @@ pub(super) fn parse(log: &str, roots: &Roots) -> Made {
     made
 }
 
-/// A line that says where what follows is: in a function, or (`Some(None)`) in none.
+/// The function in which what follows is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Scope<'a> {
+    function: &'a str,
+    /// Where the function is.
+    file: Option<&'a str>,
+}
+
+/// Reads a line that says where what follows is: in a function, or (`Some(None)`)
+/// in none. It holds until the next one: who says it once does not say it again.
 ///
 /// `a.c: In function 'x':`, `In function 'x',`, `    inlined from 'y' at b.c:1:2:`,
 /// ``ld: a.o: in function `x':``, `a.c: At top level:`.
-fn scope(line: &str) -> Option<Option<&str>> {
-    if line.ends_with(": At top level:") || line.starts_with("In file included from ") {
+fn scope_of(line: &str) -> Option<Option<Scope<'_>>> {
+    if line.ends_with(": At top level:") {
         return Some(None);
     }
     // Of several that it was inlined into, the outermost comes last.
     if let Some(rest) = line.strip_prefix("    inlined from ") {
-        return rest.split_once(" at ").map(|(name, _)| Some(unquoted(name)));
+        let (function, place) = rest.split_once(" at ")?;
+        let file = place_of(place.trim_end_matches([',', ':'])).map(|(file, _)| file);
+        return Some(Some(Scope { function: unquoted(function), file }));
     }
-    let rest = match line.strip_prefix("In function ") {
-        Some(rest) => rest,
+    let (file, rest) = match line.strip_prefix("In function ") {
+        Some(rest) => (None, rest),
         None => {
-            let (_, rest) =
+            let (file, rest) =
                 line.split_once(": In function ").or_else(|| line.split_once(": in function "))?;
-            rest
+            (file.rsplit(": ").next(), rest)
         }
     };
-    let name = rest.strip_suffix(':').or_else(|| rest.strip_suffix(','))?;
-    Some(Some(unquoted(name)))
+    let function = unquoted(rest.strip_suffix(':').or_else(|| rest.strip_suffix(','))?);
+    Some(Some(Scope { function, file }))
 }
 
 fn unquoted(name: &str) -> &str {

@@ -66,8 +66,26 @@ SRC/include/net/sock.h:12:9: warning: 'x' is used uninitialized [-Wuninitialized
     insta::assert_snapshot!(read(log), @r#"
     net/core/dev.o
       include/net/sock.h:12: in sk_helper(): 'x' is used uninitialized [-Wuninitialized]
-      include/generated/autoconf.h:1: in sk_helper(): "A" redefined
+      include/generated/autoconf.h:1: in sk_helper() of include/net/sock.h: "A" redefined
     "#);
+}
+
+#[test]
+fn gcc_names_a_function_once_also_for_what_comes_of_a_macro_of_a_header() {
+    let log = "\
+$ make
+  CC      net/core/dev.o
+SRC/net/core/dev.c: In function 'dev_open':
+SRC/net/core/dev.c:9:1: warning: unused variable 'x' [-Wunused-variable]
+In file included from SRC/include/linux/kernel.h:26,
+                 from SRC/net/core/dev.c:70:
+SRC/include/linux/minmax.h:20:35: warning: comparison of distinct pointer types lacks a cast
+";
+    insta::assert_snapshot!(read(log), @"
+    net/core/dev.o
+      net/core/dev.c:9: in dev_open(): unused variable 'x' [-Wunused-variable]
+      include/linux/minmax.h:20: in dev_open() of net/core/dev.c: comparison of distinct pointer types lacks a cast
+    ");
 }
 
 #[test]
@@ -82,7 +100,7 @@ SRC/include/linux/fortify-string.h:580:25: warning: call to '__write_overflow_fi
 ";
     insta::assert_snapshot!(read(log), @"
     net/core/dev.o
-      include/linux/fortify-string.h:580: in dev_name_change(): call to '__write_overflow_field' declared with attribute warning: detected write [-Wattribute-warning]
+      include/linux/fortify-string.h:580: in dev_name_change() of net/core/dev.c: call to '__write_overflow_field' declared with attribute warning: detected write [-Wattribute-warning]
     ");
 }
 
@@ -147,7 +165,7 @@ d.c:(.text+0x12): warning: the `gets' function is dangerous
     vmlinux
       a.o: missing .note.GNU-stack section implies executable stack
       vmlinux: vmlinux has a LOAD segment with RWX permissions
-      d.c: in main(): the `gets' function is dangerous
+      d.c: in main() of d.o: the `gets' function is dangerous
     vmlinux.o
       vmlinux.o: in do_idle(): call to x() leaves .noinstr.text section
     ");
@@ -241,7 +259,7 @@ proptest! {
         let scope = function.as_ref().map_or_else(String::new, |name| format!("{place}: In function '{name}':\n"));
         let tail = flag.as_ref().map_or_else(String::new, |flag| format!(" [{flag}]"));
         let log = format!("  CC      net/{file}.o\n{scope}{place}:{line}:{column}: warning: {message}{tail}\n");
-        let expected = Warning { file: format!("net/{file}.c"), line: Some(line), function, message, flag };
+        let expected = Warning { file: format!("net/{file}.c"), line: Some(line), function, source: None, message, flag };
         prop_assert_eq!(&parse(&log, &roots())[&format!("net/{file}.o")], &vec![expected]);
     }
 

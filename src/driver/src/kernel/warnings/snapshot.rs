@@ -61,6 +61,8 @@ pub(super) struct WarningOnDisk {
     line: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     function: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
     message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     flag: Option<String>,
@@ -68,18 +70,15 @@ pub(super) struct WarningOnDisk {
 
 impl From<&Warning> for WarningOnDisk {
     fn from(warning: &Warning) -> Self {
-        let Warning { file, line, function, message, flag } = warning.clone();
-        Self { file, line, function, message, flag }
+        let Warning { file, line, function, source, message, flag } = warning.clone();
+        Self { file, line, function, source, message, flag }
     }
 }
 
 pub(super) fn to_warnings(on_disk: Vec<WarningOnDisk>) -> Vec<Warning> {
-    let warning = |WarningOnDisk { file, line, function, message, flag }| Warning {
-        file,
-        line,
-        function,
-        message,
-        flag,
+    let warning = |it: WarningOnDisk| {
+        let WarningOnDisk { file, line, function, source, message, flag } = it;
+        Warning { file, line, function, source, message, flag }
     };
     on_disk.into_iter().map(warning).collect()
 }
