@@ -83,18 +83,15 @@ fn a_series_with_one_of_each_kind_is_judged_patch_by_patch() {
     let history = History::new(&kernels, &patches);
     let seen = check(&history, &[]).exits(1);
     insta::assert_snapshot!(report(&seen), @"
-    broken at 5/6 and 6/6; broken at 3/6, repaired by 4/6
+    broken at 2/6, 5/6 and 6/6; broken at 3/6, repaired by 4/6
 
       base  62261f75d48e start
             built in [TIME]; 2 passed
       1/6   49d17a51d397 drivers: comment 1
             built in [TIME]; same image as base, whose boots stand for it
-            whether it warns of anything new is not known: `base` and `patch-1` were
-            made again and again while other builds were killed
-      2/6   323583609929 drivers: change 2
+    ✗ 2/6   323583609929 drivers: change 2
             built in [TIME]; 2 passed
-            whether it warns of anything new is not known: `patch-1` and `patch-2`
-            were made again and again while other builds were killed
+            new warning: drivers/main.c:9: unused variable 'id' [-Wunused-variable]
     ! 3/6   67f42418e461 drivers: change 3
             failed after [TIME]
             does not build: drivers/main.c:7: implicit declaration of function
@@ -103,18 +100,12 @@ fn a_series_with_one_of_each_kind_is_judged_patch_by_patch() {
       4/6   1b2bdfc8a03b drivers: change 4
             built in [TIME]; 2 passed
             repairs: the build of 3/6
-            whether it warns of anything new is not known: `patch-2` and `patch-4`
-            were made again and again while other builds were killed
     ✗ 5/6   7f62caa6dfc5 net: be slow
             built in [TIME]; 2 passed
             b/created:create_time: 5.00 ms to 6.00 ms, +20 %, with >99.9 %
-            whether it warns of anything new is not known: `patch-4` and `patch-5`
-            were made again and again while other builds were killed
     ✗ 6/6   3226fa3d2427 net: be silent
             built in [TIME]; 1 failed, 1 passed
             b/plain fails: no RTM_DELNSID for 4 of 4 ids
-            whether it warns of anything new is not known: `patch-5` and `patch-6`
-            were made again and again while other builds were killed
 
     base against tip: regressed: 1 worse
     ✗ b/created:create_time
@@ -142,7 +133,7 @@ fn a_series_with_one_of_each_kind_is_judged_patch_by_patch() {
     assert_eq!(history.compilations(), 7);
     // Nothing is left in the user's repository.
     let all = git(&history.rig, &["for-each-ref", "--format=%(refname)"]);
-    assert_eq!(all, "refs/heads/main\nrefs/heads/side");
+    assert_eq!(all, "refs/heads/main\nrefs/heads/side\n");
     assert_eq!(git(&history.rig, &["worktree", "list"]).lines().count(), 1);
     assert_eq!(git(&history.rig, &["status", "--porcelain"]), "");
 }
@@ -214,12 +205,15 @@ fn mails_are_put_on_the_base_and_one_that_does_not_apply_ends_the_series() {
 fn a_series_that_is_interrupted_says_what_it_knows() {
     let history = History::new(&in_no_hurry(), &[Commit::code(1).breaks(), Commit::code(2).mends()]);
     let range = format!("{}..{}", history.good(), history.bad());
-    let mut started = history.rig.start(&["series", &range, "b/timed", "--tree", "linux"]);
-    started.follow("boot 1: ");
+    let words = ["series", &range, "b/timed", "--tree", "linux", "--message-format", "json"];
+    let mut started = history.rig.start(&words);
+    started.follow("\"test-started\"");
     started.signal(Signal::INT);
     let seen = started.end().exits(130);
-    assert!(seen.stdout.starts_with("interrupted: so far broken at 1/2, repaired by 2/2\n"), "{}", seen.stdout);
-    assert_eq!(kept(&history)["outcome"], "interrupted");
+    let kept = kept(&history);
+    assert_eq!((&kept["outcome"], defects(&kept)), (&"interrupted".into(), vec!["build  since 1 until 2".to_owned()]));
+    let last = seen.stdout.trim_end().rsplit('\n').next().expect("lines");
+    assert_eq!(serde_json::from_str::<Value>(last).expect("JSON"), kept);
 }
 
 #[test]
@@ -262,10 +256,22 @@ fn wrong_words_are_told_before_anything_is_built() {
     error: unknown test `b/absent`
     hint: known tests: `b/timed`, `b/counted`, `b/plain`, `b/created`
     ");
-    insta::assert_snapshot!(wrong(&["series", &range, "--tree", "nowhere"]), @"");
-    insta::assert_snapshot!(wrong(&["series", &range, "--tree", "image"]), @"");
-    insta::assert_snapshot!(wrong(&["series", "absent.mbox", "--tree", "linux"]), @"");
-    insta::assert_snapshot!(wrong(&["series", &range, "--tree", "linux", "--format", "ktap"]), @"");
+    insta::assert_snapshot!(wrong(&["series", &range, "--tree", "nowhere"]), @"
+    error: unknown tree `nowhere`: neither a kernel of kind `git` nor a directory
+    hint: known trees: `linux`
+    ");
+    insta::assert_snapshot!(wrong(&["series", &range, "--tree", "image"]), @"
+    error: kernel `image` is of kind `image` and has no revisions
+    hint: give the path of a git repository in its place: `~/src/linux@HEAD`
+    ");
+    insta::assert_snapshot!(wrong(&["series", "absent.mbox", "--tree", "linux"]), @"
+    error: `absent.mbox` is neither a range of commits nor a file
+    hint: a range is `BASE..absent.mbox`; patches are a mbox, a `.patch` file, or a directory of `git format-patch`
+    ");
+    insta::assert_snapshot!(wrong(&["series", &range, "--tree", "linux", "--format", "ktap"]), @"
+    error: a series has no such form
+    hint: take `html`, `markdown`, `text`, `junit` or `json`; the runs that it is made of have it: `kregress report --format ktap`
+    ");
     assert_eq!(history.compilations(), 0);
     assert_eq!(history.rig.series(), Vec::<std::path::PathBuf>::new());
 }

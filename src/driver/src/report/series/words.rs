@@ -164,8 +164,10 @@ fn good(checked: &Checked) -> String {
         _ => ("all patches", ["apply", "build", "boot", "fail"]),
     };
     let [applies, builds, boots, fails] = builds;
+    let not_known = |it: &Revision| matches!(it.warnings, Warnings::NotKnown { .. });
+    let warning = if checked.revisions.iter().any(not_known) { "" } else { " without a new warning" };
     let slower = if checked.revisions.len() == 2 { slower.replace("the last", "it") } else { slower.to_owned() };
-    format!("{each} {applies}, {builds} without a new warning, {boots}, and {fails} no test that passed before{slower}")
+    format!("{each} {applies}, {builds}{warning}, {boots}, and {fails} no test that passed before{slower}")
 }
 
 /// `broken at 2/6 and 6/6; broken at 3/6, repaired by 4/6`.
