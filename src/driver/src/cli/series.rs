@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::{Shape, percent};
+use crate::commands::Context;
 use crate::commands::report::Form;
 use crate::commands::series::{Request, run};
-use crate::commands::Context;
 use crate::lab::Quiet;
 
 #[derive(Debug, Args)]

@@ -76,7 +76,11 @@ struct Side {
 /// # Errors
 ///
 /// Fails with a usage error for a name that means nothing.
-pub(super) fn named(context: &Context, project: &Project, names: [&str; 2]) -> anyhow::Result<[KernelSpec; 2]> {
+pub(super) fn named(
+    context: &Context,
+    project: &Project,
+    names: [&str; 2],
+) -> anyhow::Result<[KernelSpec; 2]> {
     let [base, head] = names.map(|name| context.kernels(project, &[name.to_owned()]));
     let only = |mut specs: Vec<KernelSpec>| specs.pop().context("a kernel was named and none is meant");
     Ok([only(base?)?, only(head?)?])

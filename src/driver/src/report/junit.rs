@@ -26,8 +26,8 @@ use super::{allowed, repeat, subtests, text_safety};
 use crate::analysis::compare;
 use crate::model::{SubtestVerdict, Verdict};
 use crate::results::format::{Evidence, Run, TestResult};
-use crate::series::checked::Checked;
 use crate::results::{self, Blame, Counts, Health, JUNIT_FILE, ResultsError, Standing, Turn, health};
+use crate::series::checked::Checked;
 
 /// Name of the whole, and first part of every class name.
 const ROOT: &str = "kregress";
@@ -119,7 +119,11 @@ fn suites(run: &Run) -> Vec<Suite> {
     }
     for health in health(run) {
         let class = class(HEALTH, &health.kernel);
-        let mut xml = suite(run.plan.started_unix, &text_safety::name(format!("{HEALTH} on {}", health.kernel)), &class);
+        let mut xml = suite(
+            run.plan.started_unix,
+            &text_safety::name(format!("{HEALTH} on {}", health.kernel)),
+            &class,
+        );
         xml.add_testcase(health_case(run, &health, &class));
         suites.push(Suite { xml, file: None, cases: vec![Rest::default()] });
     }

@@ -129,9 +129,8 @@ fn first(since: &Since) -> usize {
 /// Whether `at` boots what the last built revision before it boots.
 fn same_as_before(revisions: &[Revision], at: usize, image: usize) -> bool {
     let before = revisions[..at].iter().rposition(Revision::is_built);
-    before.is_some_and(|before| {
-        before == image || revisions[before].image == Image::SameAs { revision: image }
-    })
+    before
+        .is_some_and(|before| before == image || revisions[before].image == Image::SameAs { revision: image })
 }
 
 fn applies(revision: &Revision) -> Seen {
@@ -182,7 +181,8 @@ fn warned(revisions: &[Revision]) -> Vec<Defect> {
         let before = revisions[..at].iter().rposition(Revision::is_built).unwrap_or(0);
         for warning in new {
             let is_gone = |later: &usize| {
-                compared(*later).is_some_and(|(_, gone)| gone.iter().any(|it| it.identity == warning.identity))
+                compared(*later)
+                    .is_some_and(|(_, gone)| gone.iter().any(|it| it.identity == warning.identity))
             };
             defects.push(Defect {
                 what: What::Warning,

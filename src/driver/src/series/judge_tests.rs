@@ -235,8 +235,7 @@ fn a_new_warning_is_a_defect_until_the_same_one_is_gone() {
 fn a_warning_behind_a_patch_that_does_not_build_may_be_of_either() {
     let mut it = series(3);
     unbuilt(&mut it[2]);
-    it[3].warnings =
-        Warnings::Compared { new: vec![warning("a")], gone: Vec::new() };
+    it[3].warnings = Warnings::Compared { new: vec![warning("a")], gone: Vec::new() };
     assert_eq!(told(&it)[1], (What::Warning, "net/8021q/vlan.c:12".to_owned(), by(&[2, 3]), None));
 }
 

@@ -12,9 +12,9 @@
 //! `kernel::obtain` builds.
 
 mod asked;
+pub mod checked;
 mod collect;
 mod error;
-pub mod checked;
 mod hunk;
 pub mod judge;
 mod letter;

@@ -95,7 +95,8 @@ impl Commit {
 
     /// From here on the compiler warns of a variable in this line.
     pub(crate) fn warns(self, variable: &str, line: usize) -> Self {
-        let text = format!("drivers/main.c:{line}:6: warning: unused variable '{variable}' [-Wunused-variable]\n");
+        let text =
+            format!("drivers/main.c:{line}:6: warning: unused variable '{variable}' [-Wunused-variable]\n");
         self.with("drivers/warns", Some(&text))
     }
 

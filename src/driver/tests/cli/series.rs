@@ -21,7 +21,8 @@ fn silent(kernel: FakeKernel) -> FakeKernel {
 /// A series of the history's commits.
 fn check<'a>(history: &'a History, words: &[&str]) -> Ended<'a> {
     let range = format!("{}..{}", history.good(), history.bad());
-    let all = ["series", &range].into_iter().chain(TESTS).chain(["--tree", "linux"]).chain(words.iter().copied());
+    let all =
+        ["series", &range].into_iter().chain(TESTS).chain(["--tree", "linux"]).chain(words.iter().copied());
     history.rig.kregress(&all.collect::<Vec<_>>())
 }
 
@@ -142,7 +143,11 @@ fn a_series_with_one_of_each_kind_is_judged_patch_by_patch() {
 fn a_series_of_which_nothing_is_wrong_ends_well() {
     let history = History::new(&[("fast", takes(5e6))], &harmless(2));
     let seen = check(&history, &[]).exits(0);
-    assert!(seen.stdout.starts_with("good: all patches apply, build without a new warning"), "{}", seen.stdout);
+    assert!(
+        seen.stdout.starts_with("good: all patches apply, build without a new warning"),
+        "{}",
+        seen.stdout
+    );
     let kept = kept(&history);
     assert_eq!((&kept["outcome"], list(&kept["defects"]).len()), (&"good".into(), 0));
     assert_eq!(kept["performance"]["verdict"], "unchanged");
@@ -160,7 +165,8 @@ fn what_one_patch_breaks_and_the_next_repairs_is_told_as_that() {
 
 #[test]
 fn a_warning_that_only_moves_is_not_new() {
-    let patches = [Commit::code(1).warns("id", 9), Commit::code(2).warns("id", 90), Commit::code(3).warns("x", 90)];
+    let patches =
+        [Commit::code(1).warns("id", 9), Commit::code(2).warns("id", 90), Commit::code(3).warns("x", 90)];
     let history = History::new(&[("fast", takes(5e6))], &patches);
     check(&history, &[]).exits(1);
     assert_eq!(
@@ -186,11 +192,15 @@ fn mails_are_put_on_the_base_and_one_that_does_not_apply_ends_the_series() {
     git(&history.rig, &["format-patch", "--quiet", "-o", "../mails", &range]);
     let mails = history.rig.path("mails");
     let broken = fs::read_to_string(mails.join("0002-drivers-change-2.patch")).expect("a mail");
-    let broken = broken.replace("new file mode 100644", "index 1111111..2222222 100644").replace("/dev/null", "a/drivers/absent.c");
+    let broken = broken
+        .replace("new file mode 100644", "index 1111111..2222222 100644")
+        .replace("/dev/null", "a/drivers/absent.c");
     fs::write(mails.join("0002-drivers-change-2.patch"), broken).expect("a mail");
     let mails = mails.to_str().expect("UTF-8");
-    let seen =
-        history.rig.kregress(&["series", mails, "b/plain", "--tree", "linux", "--base", history.good()]).exits(1);
+    let seen = history
+        .rig
+        .kregress(&["series", mails, "b/plain", "--tree", "linux", "--base", history.good()])
+        .exits(1);
     assert!(seen.stdout.starts_with("broken at 2/3\n"), "{}", seen.stdout);
     let kept = kept(&history);
     assert_eq!(defects(&kept), ["apply  since 2 until null"]);
@@ -211,7 +221,10 @@ fn a_series_that_is_interrupted_says_what_it_knows() {
     started.signal(Signal::INT);
     let seen = started.end().exits(130);
     let kept = kept(&history);
-    assert_eq!((&kept["outcome"], defects(&kept)), (&"interrupted".into(), vec!["build  since 1 until 2".to_owned()]));
+    assert_eq!(
+        (&kept["outcome"], defects(&kept)),
+        (&"interrupted".into(), vec!["build  since 1 until 2".to_owned()])
+    );
     let last = seen.stdout.trim_end().rsplit('\n').next().expect("lines");
     assert_eq!(serde_json::from_str::<Value>(last).expect("JSON"), kept);
 }

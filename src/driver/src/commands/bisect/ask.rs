@@ -124,7 +124,11 @@ fn commit(commit: kernel::Commit) -> Commit {
 }
 
 /// The repository of a tree, and how its kernels are built.
-pub(in crate::commands) fn tree(project: &Project, tree: &str, revision: &str) -> anyhow::Result<(PathBuf, KernelSpec)> {
+pub(in crate::commands) fn tree(
+    project: &Project,
+    tree: &str,
+    revision: &str,
+) -> anyhow::Result<(PathBuf, KernelSpec)> {
     let request = project.parse_request(&format!("{tree}@{revision}")).map_err(usage)?;
     let spec = project.resolve(&request).map_err(usage)?;
     match &spec.source {

@@ -1,12 +1,12 @@
 //! The loop of a bisection: asks what is next, does it, and says what it came to.
 
 use super::kernels::Shop;
-use crate::commands::watch::Watch;
 use crate::bisect::bisected::Bisected;
 use crate::bisect::record::{Asked, Line};
 use crate::bisect::session::Session;
 use crate::bisect::{self, Budget, Next};
 use crate::commands::Context;
+use crate::commands::watch::Watch;
 use crate::interrupt;
 use crate::model::RunEvent;
 use crate::report::bisected as report;

@@ -11,9 +11,9 @@ use kregress_wire::{Better, Unit};
 
 use super::scribe::{HostFault, Word, outcome, word};
 use super::{Want, ask, cache, fix};
-use crate::commands::watch::Watch;
 use crate::analysis::stats::median;
 use crate::bisect::record::{Outcome, Question};
+use crate::commands::watch::Watch;
 use crate::commands::{Context, fail, usage};
 use crate::console::Finding;
 use crate::kernel::{self, Fault, Lacking, Tools};

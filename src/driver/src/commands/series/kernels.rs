@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::{kernel_name, source, warnings};
 use crate::clock;
-use crate::commands::watch::Watch;
 use crate::commands::usage;
+use crate::commands::watch::Watch;
 use crate::kernel::{self, BuildEnv, Diagnosis, Fault, Kernel, KernelError, KernelProblem};
 use crate::model::{KernelSpec, RunEvent};
 use crate::series::checked::{Apply, Build, Checked, Image, Place, Revision};
@@ -37,8 +37,11 @@ impl Bank {
             let revision = &mut checked.revisions[at];
             let commit = revision.commit.clone().filter(|_| revision.apply == Apply::Applies);
             let Some(commit) = commit.filter(|_| !interrupt::requested()) else { break };
-            let spec =
-                KernelSpec { name: kernel_name(revision), source: source(repository, &commit), ..spec.clone() };
+            let spec = KernelSpec {
+                name: kernel_name(revision),
+                source: source(repository, &commit),
+                ..spec.clone()
+            };
             let started = clock::now();
             let obtained = kernel::obtain(&spec, env, &mut |event| watch.show(&RunEvent::Build(event)));
             let seconds = clock::now().saturating_duration_since(started).as_secs_f64();

@@ -16,8 +16,8 @@ use crate::kernel::Parents;
 use crate::model::{Overall, Test};
 use crate::report::bisected::words;
 use crate::report::series::{basis, change_text, words as words_of_series};
-use crate::results::{Finished, Standing};
 use crate::results::format::State;
+use crate::results::{Finished, Standing};
 use crate::series::checked::{Answer, Change, Found, Image, Performance, Revision, Verdict};
 
 /// Measures base against tip, and searches for whoever made the tip worse. A test that
@@ -232,9 +232,10 @@ fn size(metric: &MetricChange) -> f64 {
 /// one that is searched for stands first. What can be told best is found with the
 /// fewest boots: where counts or virtual time decide, one does.
 fn groups(comparison: &Comparison) -> Vec<Vec<&MetricChange>> {
-    let worse = comparison.metrics.iter().filter(|metric| {
-        metric.weight == Weight::Gates && metric.change == analysis::Change::Regressed
-    });
+    let worse = comparison
+        .metrics
+        .iter()
+        .filter(|metric| metric.weight == Weight::Gates && metric.change == analysis::Change::Regressed);
     let mut groups: Vec<Vec<&MetricChange>> = Vec::new();
     let family = |test: &str| test.split('[').next().unwrap_or(test).to_owned();
     for metric in worse {
@@ -247,10 +248,7 @@ fn groups(comparison: &Comparison) -> Vec<Vec<&MetricChange>> {
         group.sort_by(|a, b| {
             let exact = |it: &MetricChange| it.rule == analysis::Rule::Exact;
             let chance = |it: &MetricChange| it.p.unwrap_or(0.0);
-            exact(b)
-                .cmp(&exact(a))
-                .then(chance(a).total_cmp(&chance(b)))
-                .then(size(b).total_cmp(&size(a)))
+            exact(b).cmp(&exact(a)).then(chance(a).total_cmp(&chance(b))).then(size(b).total_cmp(&size(a)))
         });
     }
     groups

@@ -1,8 +1,8 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::report::markdown::tests::outside_of_code;
 use crate::report::bisected::testdata;
+use crate::report::markdown::tests::outside_of_code;
 
 /// What is told of it, and not of one culprit that was confirmed.
 fn own(bisected: &Bisected) -> String {

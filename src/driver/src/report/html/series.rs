@@ -77,7 +77,7 @@ fn patch(checked: &Checked, at: usize) -> Markup {
         .filter_map(|defect| Some((words::sentence(checked, defect), words::details(defect)?)))
         .collect();
     html! {
-        div.answer.sure[mark == Mark::Bad] {
+        div.answer.sure[mark == Mark::Good].broken[matches!(mark, Mark::Bad | Mark::Repaired)] {
             p {
                 span.(tone(mark)) { (mark.sign()) " " b { (words::label(checked, at)) } " " (mark.word()) }
                 " "
@@ -86,7 +86,7 @@ fn patch(checked: &Checked, at: usize) -> Markup {
             }
             @if let Some(author) = &revision.author { p.faint.small { (text_safety::title(author)) } }
             p.small { (sentence(&words::facts(checked, at))) "." }
-            @for line in words::findings(checked, at) { p { (sentence(&line)) "." } }
+            @for line in words::findings(checked, at) { p { (line) } }
             @if let Warnings::Compared { gone, .. } = &revision.warnings {
                 @if !gone.is_empty() {
                     details {
@@ -96,7 +96,7 @@ fn patch(checked: &Checked, at: usize) -> Markup {
                 }
             }
             @for (title, body) in &details {
-                details { summary { (title) } (text(body)) }
+                details { summary { "What was said of: " (title) } (text(body)) }
             }
             @if let Some(log) = words::log(revision) { p.faint.small { "Full log: " code { (log) } } }
         }
@@ -119,7 +119,7 @@ fn performance(checked: &Checked) -> Markup {
                                     td.(of_verdict(change.verdict)) { (words::verdict_word(change.verdict)) }
                                     td { code { (text_safety::name(format!("{}:{}", change.test, change.metric))) } }
                                     td { (change.text) p.faint.small { (change.basis) } }
-                                    td { @for line in words::found(checked, change) { p { (sentence(&line)) "." } } }
+                                    td { @for line in words::found(checked, change) { p { (line) } } }
                                 }
                             }
                         }
@@ -193,6 +193,8 @@ fn environment(checked: &Checked) -> Markup {
                     li { (text_safety::title(what)) ": " code { (text_safety::name(path)) } }
                 }
             }
+        }
+        section {
             h2 { "Reproduce with" }
             pre.wrap { (words::command(checked)) }
         }

@@ -188,7 +188,9 @@ fn of_tip(checked: &Checked) -> Suite {
     for change in words::changes(checked) {
         let by = words::found(checked, change).join("\n");
         let stand = match change.verdict {
-            Verdict::Regressed => Stand::Failure("PerfRegression", format!("{}, {}\n{by}", change.text, change.basis)),
+            Verdict::Regressed => {
+                Stand::Failure("PerfRegression", format!("{}, {}\n{by}", change.text, change.basis))
+            }
             Verdict::Improved | Verdict::Unchanged => Stand::Good,
             Verdict::Inconclusive => Stand::Skipped("inconclusive", change.text.clone()),
             Verdict::NotMeasured => Stand::Error("not-measured", change.text.clone()),

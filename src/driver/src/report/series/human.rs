@@ -70,7 +70,9 @@ fn write_revision(checked: &Checked, at: usize, look: Look, out: &mut dyn Write)
     writeln!(out, "{}", if mark == Mark::Good { title } else { look.paint(style, title) })?;
     let indent = " ".repeat(columns::width(&lead));
     let facts = words::facts(checked, at);
-    for line in columns::wrap(&facts, look.width.saturating_sub(indent.len())).iter().filter(|it| !it.is_empty()) {
+    for line in
+        columns::wrap(&facts, look.width.saturating_sub(indent.len())).iter().filter(|it| !it.is_empty())
+    {
         writeln!(out, "{}", look.paint(FAINT, format!("{indent}{line}")))?;
     }
     let findings = words::findings(checked, at);

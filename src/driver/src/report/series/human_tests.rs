@@ -158,7 +158,8 @@ fn no_line_is_wider_than_the_screen_and_none_acts_on_it() {
             let mut out = Vec::new();
             write(&checked, Look { width, ..Look::PLAIN }, &mut out).expect("written");
             let text = String::from_utf8(out).expect("utf-8");
-            let lines = text.lines().filter(|line| !line.starts_with("results: ") && !line.contains("full log: "));
+            let lines =
+                text.lines().filter(|line| !line.starts_with("results: ") && !line.contains("full log: "));
             for line in lines {
                 assert!(columns::width(line) <= width, "{name}, {width}: {line}");
             }

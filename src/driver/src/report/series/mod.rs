@@ -20,8 +20,8 @@ pub use text::of_series as text;
 pub use words::{basis, begins, built, change_text};
 
 pub use super::html::of_series as html;
-pub use super::junit::of_series as junit;
 use super::indented;
+pub use super::junit::of_series as junit;
 use crate::series::checked::Checked;
 
 /// Writes it for programs; `results/series.schema.json` describes it.

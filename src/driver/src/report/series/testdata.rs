@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::results::Standing;
 use crate::series::checked::{
-    Answer, Apply, Blame, Build, Change, Checked, Found, Image, Outcome, Performance, Place, Revision, Tested,
-    Trouble, VERSION, Verdict, Warning, Warnings,
+    Answer, Apply, Blame, Build, Change, Checked, Found, Image, Outcome, Performance, Place, Revision,
+    Tested, Trouble, VERSION, Verdict, Warning, Warnings,
 };
 use crate::series::judge::{self, Course};
 

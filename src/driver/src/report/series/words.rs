@@ -145,7 +145,9 @@ pub(crate) fn headline(checked: &Checked) -> String {
         Outcome::Good => format!("good: {}", good(checked)),
         Outcome::Broken | Outcome::Repaired => broken(checked),
         Outcome::Inconclusive => format!("inconclusive: {}", open(checked)),
-        Outcome::NotKnown => "error: the harness or its host failed, and no patch is known to be wrong".to_owned(),
+        Outcome::NotKnown => {
+            "error: the harness or its host failed, and no patch is known to be wrong".to_owned()
+        }
         Outcome::Interrupted => match broken(checked) {
             seen if seen.is_empty() => "interrupted: it was stopped before its end".to_owned(),
             seen => format!("interrupted: so far {seen}"),
@@ -166,7 +168,8 @@ fn good(checked: &Checked) -> String {
     let [applies, builds, boots, fails] = builds;
     let not_known = |it: &Revision| matches!(it.warnings, Warnings::NotKnown { .. });
     let warning = if checked.revisions.iter().any(not_known) { "" } else { " without a new warning" };
-    let slower = if checked.revisions.len() == 2 { slower.replace("the last", "it") } else { slower.to_owned() };
+    let slower =
+        if checked.revisions.len() == 2 { slower.replace("the last", "it") } else { slower.to_owned() };
     format!("{each} {applies}, {builds}{warning}, {boots}, and {fails} no test that passed before{slower}")
 }
 
@@ -183,7 +186,11 @@ fn broken(checked: &Checked) -> String {
         let (list, text) = match defect.until {
             None => (&mut stay, any_of(checked, revisions)),
             Some(until) => {
-                let text = format!("broken at {}, repaired by {}", any_of(checked, revisions), label(checked, until));
+                let text = format!(
+                    "broken at {}, repaired by {}",
+                    any_of(checked, revisions),
+                    label(checked, until)
+                );
                 (&mut gone, text)
             }
         };
@@ -340,7 +347,9 @@ fn before(checked: &Checked, at: usize) -> Vec<String> {
         .filter(|defect| defect.what != What::Metric)
         .map(|defect| match &defect.since {
             Since::NotKnown { reason } => format!("{} ({reason})", sentence(checked, defect)),
-            Since::Base | Since::Patches { .. } => format!("before the first patch: {}", sentence(checked, defect)),
+            Since::Base | Since::Patches { .. } => {
+                format!("before the first patch: {}", sentence(checked, defect))
+            }
         })
         .collect()
 }
@@ -479,7 +488,9 @@ pub(crate) fn found(checked: &Checked, change: &Change) -> Vec<String> {
         Found::Nobody { reason } => vec![format!("no patch can be blamed: {}", text_safety::title(reason))],
         Found::Patches { answers } => answers
             .iter()
-            .map(|answer| format!("{} {}", any_of(checked, &answer.revisions), text_safety::title(&answer.claim)))
+            .map(|answer| {
+                format!("{} {}", any_of(checked, &answer.revisions), text_safety::title(&answer.claim))
+            })
             .collect(),
     }
 }
