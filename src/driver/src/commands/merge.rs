@@ -7,7 +7,6 @@ use super::{Context, MessageFormat, unless_reader_left, usage};
 use crate::clock;
 use crate::model::BootId;
 use crate::report::json::JsonEvents;
-use crate::report::junit;
 use crate::results::format::Event;
 use crate::results::{self, Recorder, RunDir};
 use crate::shards::{self, Asked, Collected, Cut, Joined, Plan, Quota};
@@ -58,7 +57,7 @@ pub fn run(
     }
     scribe.take(events)?;
     let results::Finished { run, saved } = scribe.recorder.finish()?;
-    let junit = junit::save(&run);
+    let junit = super::save_junit(context, &run);
     if context.messages == MessageFormat::Human || form.output.is_some() {
         show_run(&run, form)?;
     }

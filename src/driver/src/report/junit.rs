@@ -12,6 +12,7 @@
 //! reader of JUnit looks at properties.
 
 mod comparison;
+mod files;
 mod subtest;
 
 use std::io::Write;
@@ -26,6 +27,8 @@ use crate::analysis::compare;
 use crate::model::{SubtestVerdict, Verdict};
 use crate::results::format::{Evidence, Run, TestResult};
 use crate::results::{self, Blame, Counts, Health, JUNIT_FILE, ResultsError, Standing, Turn, health};
+
+pub use files::save_each;
 
 /// Name of the whole, and first part of every class name.
 const ROOT: &str = "kregress";
@@ -47,12 +50,15 @@ pub struct JunitError(String);
 ///
 /// Fails when `out` does.
 pub fn write(run: &Run, out: impl Write) -> Result<(), JunitError> {
-    let suites = suites(run);
+    write_suites(&suites(run), out)
+}
+
+fn write_suites(suites: &[Suite], out: impl Write) -> Result<(), JunitError> {
     let mut report = Report::new();
     report.add_testsuites(suites.iter().map(|suite| suite.xml.clone()));
     let mut xml = Vec::new();
     report.write_xml(&mut xml).map_err(|error| JunitError(error.to_string()))?;
-    annotate(&xml, &suites, out)
+    annotate(&xml, suites, out)
 }
 
 /// Writes `junit.xml` into the run's directory.
@@ -68,6 +74,8 @@ pub fn save(run: &Run) -> Result<std::path::PathBuf, ResultsError> {
 
 /// A suite, and what junit-report cannot hold of it.
 struct Suite {
+    /// Name of the suite, without the kernel.
+    of: String,
     xml: TestSuite,
     file: Option<String>,
     /// Of each test case.
@@ -92,7 +100,8 @@ fn suites(run: &Run) -> Vec<Suite> {
         let at = suites.iter().position(|suite| suite.xml.name == name);
         let at = at.unwrap_or_else(|| {
             let file = case.test.file.as_ref().map(text_safety::name);
-            suites.push(Suite { xml: suite(run, &name, &class), file, cases: Vec::new() });
+            let of = case.test.suite.clone();
+            suites.push(Suite { of, xml: suite(run, &name, &class), file, cases: Vec::new() });
             suites.len() - 1
         });
         suites[at].xml.add_testcase(test_case(run, &case, &class));
@@ -107,7 +116,7 @@ fn suites(run: &Run) -> Vec<Suite> {
         let class = class(HEALTH, &health.kernel);
         let mut xml = suite(run, &text_safety::name(format!("{HEALTH} on {}", health.kernel)), &class);
         xml.add_testcase(health_case(run, &health, &class));
-        suites.push(Suite { xml, file: None, cases: vec![Rest::default()] });
+        suites.push(Suite { of: HEALTH.to_owned(), xml, file: None, cases: vec![Rest::default()] });
     }
     suites
 }
