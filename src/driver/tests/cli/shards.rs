@@ -163,6 +163,40 @@ fn every_test_of_a_lost_shard_is_an_error_in_the_merged_run_and_its_junit() {
 }
 
 #[test]
+fn a_merge_teaches_the_next_plan_what_tests_took() {
+    let rig = planned();
+    three(&rig);
+    // What a host has learned of its own shard stays with it.
+    fs::remove_dir_all(rig.path("cache/estimates")).expect("forgotten");
+    rig.kregress(&["merge"]).exits(1);
+    let learned = fs::read_to_string(rig.path("cache/estimates/tests.json")).expect("learned");
+    let learned: serde_json::Value = serde_json::from_str(&learned).expect("JSON");
+    let names: Vec<&String> = learned.as_object().expect("tests").keys().collect();
+    assert_eq!(names, ["t/first", "t/last"], "what failed took no time that says anything");
+}
+
+#[test]
+fn each_suite_has_a_file_of_junit_where_ci_looks_for_it() {
+    let rig = planned();
+    for (number, code) in [("1", 0), ("2", 1), ("3", 0)] {
+        let words = ["run", "--plan", "plan.json", "--shard", number, "--junit", "junit-reports"];
+        rig.kregress(&words).exits(code);
+    }
+    rig.kregress(&["merge", "--junit", "merged"]).exits(1);
+    assert_eq!(
+        rig.names("project/junit-reports").join(" "),
+        "TEST-kernel-health-1.xml TEST-kernel-health-2.xml TEST-kernel-health-3.xml TEST-t-1.xml TEST-t-2.xml TEST-t-3.xml"
+    );
+    assert_eq!(rig.names("project/merged").join(" "), "TEST-kernel-health.xml TEST-t.xml");
+    let text = fs::read_to_string(rig.path("project/merged/TEST-t.xml")).expect("a file");
+    assert!(text.contains("<testsuites name=\"kregress\" tests=\"3\" failures=\"1\" errors=\"0\""), "{text}");
+    // The results are there all the same, and the exit code is not that of a verdict.
+    rig.write("project/file", "");
+    let seen = rig.kregress(&["merge", "--junit", "file"]).exits(3);
+    assert!(seen.stderr.contains("`file`"), "{}", seen.stderr);
+}
+
+#[test]
 fn a_plan_of_which_nothing_came_back_is_all_errors() {
     let rig = planned();
     fs::create_dir(rig.path("project/nothing")).expect("a directory");
