@@ -106,6 +106,34 @@ fn of_ours() -> Rig {
     rig
 }
 
+/// A kernel repository whose kernels a fake compiler builds, and the programs for it.
+fn built(history: &History) -> Stage {
+    let rig = &history.rig;
+    fs::rename(rig.path("project/kconfigs/tiny.config"), rig.path("project/kconfigs/base.config"))
+        .expect("renamed");
+    let config = "version: 1\nmachine: {accel: tcg, backend: qemu, cpus: 2, memory: 512M}\n\
+                  default-kernel: x\nkernels:\n  x: {image: x}\n";
+    rig.write("project/kregress.yaml", config);
+    let stage = Stage::new(vec![rig.path("linux"), rig.path("project")]);
+    let stubs = stage.world.stubs.clone();
+    crate::services::copy(&rig.path("bin"), &stubs);
+    crate::services::copy(&rig.path("images"), &stubs.join("../images"));
+    stage
+}
+
+/// The same request twice: a push and its repetition. With how often was compiled.
+static REPEATED: LazyLock<([Seen; 2], [usize; 2])> = LazyLock::new(|| {
+    let history = History::new(&[("few", history::counts(3.0))], &history::harmless(2));
+    let stage = built(&history);
+    let inputs = json!({ "kernel": ".@HEAD", "suites": "b/counted b/plain", "shards": 2 });
+    let made = || fs::read_to_string(stage.world.root.join("made")).unwrap_or_default().lines().count();
+    let first = stage.run("kernel.yml", "workflow_call", &inputs);
+    let after_first = made();
+    let inputs = with(inputs, &json!({ "base": ".@HEAD^1", "gate": "b/counted", "gate-machine": "" }));
+    let second = stage.run("kernel.yml", "workflow_call", &inputs);
+    ([first, second], [after_first, made()])
+});
+
 /// The first of two runs of a bisection, which runs out of boots, and the second.
 static BISECTED: LazyLock<[Seen; 2]> = LazyLock::new(|| {
     let history = History::new(
@@ -113,15 +141,7 @@ static BISECTED: LazyLock<[Seen; 2]> = LazyLock::new(|| {
         &history::line(8, 5, "slow"),
     );
     let (good, bad) = (history.good().to_owned(), history.bad().to_owned());
-    let rig = &history.rig;
-    fs::rename(rig.path("project/kconfigs/tiny.config"), rig.path("project/kconfigs/base.config"))
-        .expect("renamed");
-    let config = "version: 1\nmachine: {accel: tcg, backend: qemu, cpus: 2, memory: 512M}\ndefault-kernel: x\nkernels:\n  x: {image: x}\n";
-    rig.write("project/kregress.yaml", config);
-    let mut stage = Stage::new(vec![rig.path("linux"), rig.path("project")]);
-    let stubs = stage.world.stubs.clone();
-    crate::services::copy(&rig.path("bin"), &stubs);
-    crate::services::copy(&rig.path("images"), &stubs.join("../images"));
+    let mut stage = built(&history);
     let words = |budget: &str, more: &Value| {
         with(json!({ "budget": budget, "machine": "accel=tcg", "metric": "b/counted:synchronize_rcu" }), more)
     };
@@ -226,6 +246,18 @@ fn a_bisection_that_runs_out_goes_on_in_the_next_run_and_finds_its_commit() {
         seen.file("kregress-bisect/bisect/*/bisect.jsonl").matches("\"record\":\"boot\"").count()
     };
     assert!(boots(first) >= 3 && boots(second) > boots(first), "{} {}", boots(first), boots(second));
+}
+
+#[test]
+fn a_kernel_is_compiled_once_for_all_shards_and_not_again_for_a_repetition() {
+    let ([first, second], made) = &*REPEATED;
+    for (name, job) in first.ran.jobs.iter().chain(&second.ran.jobs) {
+        assert_eq!(job.outcome, Outcome::Success, "{name}: {:?}", job.steps);
+    }
+    // The comparison of the second run needs base and head under a key of their own.
+    assert_eq!(*made, [1, 3]);
+    assert!(first.ran.job("shard 1").step("Restore kernels").log.contains("kregress-store-"));
+    assert!(second.ran.job("compare").summary.starts_with("## = unchanged"));
 }
 
 #[test]
