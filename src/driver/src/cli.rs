@@ -183,7 +183,7 @@ enum Command {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("begin").args(["metric", "test"]))]
 struct BisectWords {
-    /// A kernel of kind git of kregress.yaml, or the path of a repository
+    /// A kernel of kind git of kregress.yaml, or the path of a repository; with +FRAGMENT behind it
     #[arg(long, value_name = "TREE", conflicts_with_all = ["resume", "replay"])]
     tree: Option<String>,
     /// A revision without the change; more of them leave out what they contain

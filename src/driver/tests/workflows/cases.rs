@@ -111,6 +111,7 @@ fn built(history: &History) -> Stage {
     let rig = &history.rig;
     fs::rename(rig.path("project/kconfigs/tiny.config"), rig.path("project/kconfigs/base.config"))
         .expect("renamed");
+    rig.write("project/kconfigs/more.config", "# Of tests.\n\n# Needed too.\nCONFIG_NET=y\n");
     let config = "version: 1\nmachine: {accel: tcg, backend: qemu, cpus: 2, memory: 512M}\n\
                   default-kernel: x\nkernels:\n  x: {image: x}\n";
     rig.write("project/kregress.yaml", config);
@@ -143,7 +144,10 @@ static BISECTED: LazyLock<[Seen; 2]> = LazyLock::new(|| {
     let (good, bad) = (history.good().to_owned(), history.bad().to_owned());
     let mut stage = built(&history);
     let words = |budget: &str, more: &Value| {
-        with(json!({ "budget": budget, "machine": "accel=tcg", "metric": "b/counted:synchronize_rcu" }), more)
+        with(
+            json!({ "tree": ".+more", "budget": budget, "machine": "accel=tcg", "metric": "b/counted:synchronize_rcu" }),
+            more,
+        )
     };
     let first =
         stage.run("bisect.yml", "workflow_dispatch", &words("3boots", &json!({ "good": good, "bad": bad })));
