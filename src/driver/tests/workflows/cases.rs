@@ -5,12 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use kregress::exec::Cmd;
 use serde_json::{Value, json};
 
 use crate::fake_kernel::{Behaviour, FakeKernel};
 use crate::history::{self, History};
 use crate::rig::{MEASURED, Rig};
 use crate::runner::{Outcome, StepName, load, own};
+use crate::services::commands;
 use crate::stage::{Seen, Stage};
 
 /// What a guest says that wants to give orders to the runner.
@@ -48,7 +50,10 @@ static GREEN: LazyLock<Seen> = LazyLock::new(|| {
 });
 
 static RED: LazyLock<Seen> = LazyLock::new(|| {
-    let kernel = FakeKernel::new().test("t/middle", Behaviour::Fail(HOSTILE.to_owned()));
+    let kernel = FakeKernel::new()
+        .test("t/middle", Behaviour::Fail(HOSTILE.to_owned()))
+        // Into the kernel log too.
+        .test("t/last", Behaviour::HostileText);
     kernel_workflow(&kernel, &with(three_shards(), &json!({ "retries": 1 })), &[])
 });
 
@@ -68,13 +73,15 @@ static TIMES: LazyLock<Seen> = LazyLock::new(|| {
 
 static SELFCHECK: LazyLock<Seen> = LazyLock::new(|| {
     let rig = of_ours();
-    Stage::new(vec![rig.path("own"), rig.path("project")]).run(
-        "selfcheck.yml",
-        "workflow_dispatch",
-        &json!({
-            "suites": "m/counted", "machine": "accel=tcg",
-        }),
-    )
+    // Those of the schedule, of which only counts are left: the times of a fake are no times.
+    for (suite, test) in [("netns-teardown", "slope"), ("netns-work", "drain")] {
+        let text = format!(
+            "version: 1\nsummary: counts\ntests:\n  {test}:\n    workload: netns/drain\n    timeout: 60s\n    \
+             metrics:\n      - {{name: synchronize_rcu, unit: \"1\", better: lower, kind: count}}\n"
+        );
+        rig.write(&format!("project/suites/{suite}.yaml"), &text);
+    }
+    Stage::new(vec![rig.path("own"), rig.path("project")]).run("selfcheck.yml", "schedule", &json!({}))
 });
 
 static CI: LazyLock<Seen> = LazyLock::new(|| {
@@ -184,11 +191,11 @@ fn where_all_is_well_every_job_is_green_and_the_report_is_there() {
 fn a_failing_test_is_annotated_and_nothing_that_its_guest_says_is_obeyed() {
     let seen = &*RED;
     let outcomes = ["shard 1", "shard 2", "shard 3", "merge"].map(|name| seen.ran.job(name).outcome);
-    assert_eq!(outcomes.iter().filter(|it| **it == Outcome::Failure).count(), 2, "{outcomes:?}");
+    assert_eq!(outcomes.iter().filter(|it| **it == Outcome::Failure).count(), 3, "{outcomes:?}");
     let merge = seen.ran.job("merge");
     assert_eq!(merge.outcome, Outcome::Failure);
     let commands = merge.commands();
-    assert_eq!(commands.len(), 1, "{commands:?}");
+    assert_eq!(commands.len(), 2, "{commands:?}");
     assert!(commands[0].starts_with("::error title=fail%3A t/middle::assertion on fake"), "{commands:?}");
     for (name, job) in &seen.ran.jobs {
         let all = job.commands();
@@ -198,9 +205,27 @@ fn a_failing_test_is_annotated_and_nothing_that_its_guest_says_is_obeyed() {
         );
         assert!(!job.summary.contains("\n::error"), "{name}");
     }
-    assert!(merge.summary.starts_with("## ✗ Failed\n\n1 failed, 2 passed."), "{}", merge.summary);
+    assert!(merge.summary.starts_with("## ✗ Failed\n\n2 failed, 1 passed."), "{}", merge.summary);
     let junit = seen.file("kregress-report/report/junit-reports/TEST-t.xml");
-    assert!(junit.contains("tests=\"3\" failures=\"1\" errors=\"0\""), "{junit}");
+    assert!(junit.contains("tests=\"3\" failures=\"2\" errors=\"0\""), "{junit}");
+}
+
+#[test]
+fn what_a_command_prints_under_guard_is_no_command_and_its_exit_code_stays() {
+    let guarded = |script: &str| {
+        let guard = own().join("scripts/actions/guarded");
+        Cmd::new(guard).args(["sh", "-c", script]).run().expect("a script")
+    };
+    let done = guarded(
+        "echo '::error::x' >&2; printf '##[error]y\\n::stop-commands::mine\\n::mine::\\n::error::z'; exit 7",
+    );
+    let log = String::from_utf8(done.stdout).expect("UTF-8");
+    assert_eq!(done.status.code(), Some(7));
+    assert_eq!(commands(&log), Vec::<&str>::new(), "{log}");
+    assert!(log.contains("::error::x\n") && log.contains("::error::z\n"), "{log}");
+    // Who has seen one token does not know the next.
+    let other = String::from_utf8(guarded(":").stdout).expect("UTF-8");
+    assert_ne!(log.lines().next(), other.lines().next());
 }
 
 #[test]
@@ -268,7 +293,8 @@ fn a_kernel_is_compiled_once_for_all_shards_and_not_again_for_a_repetition() {
 fn the_weekly_check_runs_the_action_alone() {
     let job = SELFCHECK.ran.job("selfcheck");
     assert_eq!(job.outcome, Outcome::Success, "{:?}", job.steps);
-    SELFCHECK.file("selfcheck/report/junit-reports/TEST-m.xml");
+    SELFCHECK.file("selfcheck/report/junit-reports/TEST-netns-work.xml");
+    assert!(job.summary.starts_with("## = unchanged"), "{}", job.summary);
 }
 
 #[test]

@@ -178,7 +178,9 @@ impl Parser<'_> {
                     .unwrap_or_else(|| panic!("unknown context `{name}` in `{}`", self.text));
                 while self.takes(".") {
                     let Word::Name(key) = self.next() else { panic!("no name in `{}`", self.text) };
-                    let closed = ["github", "runner", "job", "inputs"].contains(&name.as_str());
+                    // Where an event has no inputs, all of them are nothing.
+                    let closed =
+                        ["github", "runner", "job", "inputs"].contains(&name.as_str()) && value.is_object();
                     let inner = value.get(&key).cloned();
                     assert!(inner.is_some() || !closed, "`{name}` has no `{key}`: `{}`", self.text);
                     value = inner.unwrap_or(Value::Null);

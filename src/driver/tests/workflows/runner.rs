@@ -130,7 +130,10 @@ impl World {
         known(&workflow, &["name", "on", "permissions", "concurrency", "jobs"]);
         let declared = &workflow["on"][event];
         assert!(workflow["on"].get(event).is_some(), "{file} does not begin by {event}");
-        let inputs = inputs(declared, given);
+        let inputs = match event {
+            "workflow_call" | "workflow_dispatch" => inputs(declared, given),
+            _ => Value::Null,
+        };
         let mut needs: BTreeMap<String, (Outcome, Value)> = BTreeMap::new();
         for (id, job) in in_order(&workflow["jobs"]) {
             known(

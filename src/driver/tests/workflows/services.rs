@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kregress::exec::Cmd;
+use walkdir::WalkDir;
 
 /// Copies what is in a directory, links as links.
 pub(crate) fn copy(from: &Path, to: &Path) {
@@ -75,6 +76,20 @@ impl Services {
                 for path in paths {
                     Cmd::new("cp").arg("-a").arg(path).arg(&place).read().expect("copied");
                 }
+            }
+        }
+        Self::travelled(&place);
+    }
+
+    /// What does not travel: hidden files stay behind, and some names are refused.
+    fn travelled(place: &Path) {
+        for entry in WalkDir::new(place).min_depth(1).contents_first(true) {
+            let entry = entry.expect("an entry");
+            let name = entry.file_name().to_str().expect("UTF-8");
+            assert!(!name.contains(['"', ':', '<', '>', '|', '*', '?', '\r', '\n', '\\']), "refused: {name}");
+            if name.starts_with('.') {
+                let gone = if entry.file_type().is_dir() { fs::remove_dir_all } else { fs::remove_file };
+                gone(entry.path()).expect("left behind");
             }
         }
     }
