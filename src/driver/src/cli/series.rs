@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::{Shape, percent};
 use crate::commands::Context;
+use crate::commands::pair::Emulated;
 use crate::commands::report::Form;
 use crate::commands::series::{Request, run};
 use crate::lab::Quiet;
@@ -34,6 +35,9 @@ pub(super) struct SeriesWords {
     /// Boots that measure times run alone, on processors of their own
     #[arg(long)]
     quiet_host: bool,
+    /// Base against tip: nothing is measured where instructions are emulated (tcg), whose times are proportions only
+    #[arg(long)]
+    no_emulated_times: bool,
     #[command(flatten)]
     shape: Shape,
 }
@@ -49,6 +53,7 @@ impl SeriesWords {
             retries: self.retries,
             boots: self.boots,
             floor: self.floor,
+            emulated: if self.no_emulated_times { Emulated::Refused } else { Emulated::Decides },
             quiet: if self.quiet_host { Quiet::Alone } else { Quiet::Shared },
         };
         run(context, &request, form)

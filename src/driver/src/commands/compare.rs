@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::pair::{self, Pair, Place, Planner, Profile};
+use super::pair::{self, Emulated, Pair, Place, Planner, Profile};
 use super::report::{Form, ReportFormat};
 use super::{Context, MessageFormat, report, unless_reader_left, usage};
 use crate::analysis::compare::{self, Request, Terms};
@@ -13,7 +13,6 @@ use crate::config;
 use crate::lab::Quiet;
 use crate::model::NoiseOf;
 use crate::report::compared::Compared;
-use crate::report::junit;
 use crate::results::format::Run;
 use crate::results::{self, Summary};
 
@@ -28,6 +27,8 @@ pub struct Asked {
     pub allowed: Vec<What>,
     /// What boots that measure times are granted.
     pub quiet: Quiet,
+    /// Whether times decide under emulation.
+    pub emulated: Emulated,
 }
 
 impl Asked {
@@ -105,9 +106,10 @@ fn live(
         allowed: &asked.allowed,
         quiet: asked.quiet,
         profile: Profile::OnDemand,
+        emulated: asked.emulated,
     };
     let results::Finished { run, saved } = pair::measure(context, &project, pair, &Looking)?;
-    let junit = junit::save(&run);
+    let junit = super::save_junit(context, &run);
     let to_people = context.messages == MessageFormat::Human || form.output.is_some();
     if let (true, Some(comparison)) = (to_people, compare::of_run(&run)) {
         let compared = Compared { comparison: &comparison, overall: comparison.overall(), runs: &[&run] };

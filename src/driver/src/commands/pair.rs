@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 
 use super::run::{Wanted, host_facts, obtain};
-use super::{Context, MessageFormat, usage};
+use super::{Context, MessageFormat, Undecidable, usage};
 use crate::analysis::compare::{self, Request};
 use crate::analysis::refuse::{self, What};
+use crate::analysis::refuse_emulated_times;
 use crate::config::Project;
 use crate::guest::accel::Decision;
 use crate::guest::programs;
@@ -41,6 +42,16 @@ pub(super) struct Pair<'a> {
     pub(super) allowed: &'a [What],
     pub(super) quiet: Quiet,
     pub(super) profile: Profile,
+    pub(super) emulated: Emulated,
+}
+
+/// Whether times decide where every instruction is emulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emulated {
+    /// By their proportions.
+    Decides,
+    /// It is refused before anything is measured.
+    Refused,
 }
 
 /// Whether it is found out where the time of a teardown that changed goes.
@@ -128,6 +139,11 @@ pub(super) fn measure(
         let of = |kernel: &Kernel, on: &Decision| refuse::of_kernel(&kernel.info, on.accel, machine);
         let differences = refuse::differences(&of(base, on_base), &of(head, on_head));
         refuse::check(&differences, pair.allowed).map_err(usage)?;
+    }
+    if pair.emulated == Emulated::Refused {
+        for (_, decision) in kernels.iter().flatten() {
+            refuse_emulated_times(decision.accel, &tests).map_err(|refused| Undecidable(refused.into()))?;
+        }
     }
     let accel = kernels.iter().flatten().map(|(_, decision)| decision.accel).next().unwrap_or(Accel::Tcg);
     let host = host_facts(&lab);

@@ -15,7 +15,7 @@ use crate::model::{
     Accel, AccelChoice, Backend, BuildEvent, KernelName, KernelSpec, Machine, Observer, RunEvent, RunInfo,
     ShardOf, Test, TroubleKind, Turn,
 };
-use crate::report::{human, json::JsonEvents, junit, look::Look, progress::Progress};
+use crate::report::{human, json::JsonEvents, look::Look, progress::Progress};
 use crate::results::{self, Recorder};
 use crate::shards::{self, Plan};
 use crate::symbols::Symbolising;
@@ -142,7 +142,7 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> a
 /// Fails when the host cannot carry it at all.
 pub(super) fn carry_out(context: &Context, project: &Project, asked: Asked) -> anyhow::Result<u8> {
     let results::Finished { run, saved } = execute(context, project, asked)?;
-    let junit = junit::save(&run);
+    let junit = super::save_junit(context, &run);
     if context.messages == MessageFormat::Human {
         unless_reader_left(human::write(&run, Look::of_stdout(), &mut std::io::stdout().lock()))?;
     }

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write as _};
 
-use super::pair::{self, Pair, Place, Planner, Profile};
+use super::pair::{self, Emulated, Pair, Place, Planner, Profile};
 use super::{Context, INTERRUPTED, MessageFormat, noise, unless_reader_left, usage};
 use crate::analysis::compare::{self, Request};
 use crate::analysis::selfcheck::{FalseAlarms, false_alarms};
@@ -12,7 +12,7 @@ use crate::config;
 use crate::lab::Quiet;
 use crate::model::{NoiseOf, Overall};
 use crate::report::look::Look;
-use crate::report::{junit, selfcheck as report};
+use crate::report::selfcheck as report;
 use crate::results::format::{Run, State};
 use crate::results::{self, Summary};
 
@@ -64,9 +64,10 @@ pub fn run(
         allowed: &[],
         quiet,
         profile: Profile::Never,
+        emulated: Emulated::Decides,
     };
     let results::Finished { run, saved } = pair::measure(context, &project, pair, &Whole { boots })?;
-    let junit = junit::save(&run);
+    let junit = super::save_junit(context, &run);
     saved?;
     junit?;
     let Some(comparison) = compare::of_run(&run) else { return Ok(Summary::of(&run).exit_code()) };

@@ -121,6 +121,26 @@ pub fn stored(spec: &KernelSpec, env: &BuildEnv) -> Result<Option<Kernel>, Kerne
     }
 }
 
+/// One word for everything that decides these kernels: the same sources, fragments, base
+/// configurations and compiler have the same, so that a cache of the store can be named
+/// by it. Entries that are not built here do not count.
+///
+/// # Errors
+///
+/// As [`obtain`].
+pub fn key(specs: &[KernelSpec], env: &BuildEnv) -> Result<String, KernelError> {
+    let mut hasher = hash::Hasher::default();
+    for spec in specs {
+        match &spec.source {
+            Source::Image { .. } | Source::Deb(_) => {}
+            Source::Git { .. } | Source::Edited { .. } | Source::Directory(_) | Source::Tarball(_) => {
+                hasher.piece(build::request(spec, env).map_err(|problem| problem.of(&spec.name))?);
+            }
+        }
+    }
+    Ok(hasher.finish().to_string())
+}
+
 impl Kernel {
     /// The compressed image, for those who boot nothing else: the image itself,
     /// or the one that was built along with it.

@@ -12,6 +12,7 @@
 //! reader of JUnit looks at properties.
 
 mod comparison;
+mod files;
 mod series;
 mod subtest;
 
@@ -28,6 +29,8 @@ use crate::model::{SubtestVerdict, Verdict};
 use crate::results::format::{Evidence, Run, TestResult};
 use crate::results::{self, Blame, Counts, Health, JUNIT_FILE, ResultsError, Standing, Turn, health};
 use crate::series::checked::Checked;
+
+pub use files::{save_each, save_series};
 
 /// Name of the whole, and first part of every class name.
 const ROOT: &str = "kregress";
@@ -82,6 +85,8 @@ pub fn save(run: &Run) -> Result<std::path::PathBuf, ResultsError> {
 
 /// A suite, and what junit-report cannot hold of it.
 struct Suite {
+    /// Name of the suite, without the kernel.
+    of: String,
     xml: TestSuite,
     file: Option<String>,
     /// Of each test case.
@@ -106,7 +111,13 @@ fn suites(run: &Run) -> Vec<Suite> {
         let at = suites.iter().position(|suite| suite.xml.name == name);
         let at = at.unwrap_or_else(|| {
             let file = case.test.file.as_ref().map(text_safety::name);
-            suites.push(Suite { xml: suite(run.plan.started_unix, &name, &class), file, cases: Vec::new() });
+            let of = case.test.suite.clone();
+            suites.push(Suite {
+                of,
+                xml: suite(run.plan.started_unix, &name, &class),
+                file,
+                cases: Vec::new(),
+            });
             suites.len() - 1
         });
         suites[at].xml.add_testcase(test_case(run, &case, &class));
@@ -125,7 +136,7 @@ fn suites(run: &Run) -> Vec<Suite> {
             &class,
         );
         xml.add_testcase(health_case(run, &health, &class));
-        suites.push(Suite { xml, file: None, cases: vec![Rest::default()] });
+        suites.push(Suite { of: HEALTH.to_owned(), xml, file: None, cases: vec![Rest::default()] });
     }
     suites
 }

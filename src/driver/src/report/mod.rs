@@ -7,6 +7,7 @@
 //! whatever it went through before.
 
 mod allowed;
+pub mod annotations;
 pub mod bisected;
 mod breakdown;
 mod cases;

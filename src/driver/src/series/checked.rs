@@ -286,6 +286,11 @@ pub enum Performance {
     NotAsked,
     /// Both boot the same image.
     SameImage,
+    /// It was not, for its times would decide nothing here.
+    Undecided {
+        /// Why, in one sentence.
+        reason: String,
+    },
     /// It could not be measured, or not to its end.
     NotMeasured {
         /// Why, in one sentence.

@@ -268,6 +268,7 @@ pub fn outcome(
     let verdict = match performance {
         Performance::Measured { verdict, .. } => Some(*verdict),
         Performance::NotMeasured { .. } => Some(Verdict::NotMeasured),
+        Performance::Undecided { .. } => Some(Verdict::Inconclusive),
         Performance::NotAsked | Performance::SameImage => None,
     };
     if verdict == Some(Verdict::NotMeasured) || revisions.iter().any(is_in_the_dark) {

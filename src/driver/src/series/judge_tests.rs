@@ -294,6 +294,8 @@ fn what_is_not_known_of_the_numbers_is_no_pass() {
     assert_eq!(of(Verdict::Improved), Outcome::Good);
     let reason = "the base has no kernel".to_owned();
     assert_eq!(ends(&series(2), &Performance::NotMeasured { reason }), Outcome::NotKnown);
+    let reason = "every instruction is emulated".to_owned();
+    assert_eq!(ends(&series(2), &Performance::Undecided { reason }), Outcome::Inconclusive);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::commands::{Context, usage};
 use crate::config::{self, Project};
 use crate::kernel::{self, Between, Fault, Tools};
 use crate::lab::Quiet;
-use crate::model::{KernelSpec, Source, Suite, Test};
+use crate::model::{FragmentName, KernelSpec, Source, Suite, Test};
 use crate::results::{to_machine, to_metric};
 
 /// The commits among which is searched.
@@ -123,13 +123,26 @@ fn commit(commit: kernel::Commit) -> Commit {
     Commit { hash, subject, author, date }
 }
 
+/// The name of a kernel of this revision: fragments of the tree stand behind it.
+fn kernel_at(project: &Project, tree: &str, revision: &str) -> String {
+    let (mut tree, mut fragments) = (tree, String::new());
+    while let Some((rest, last)) = tree.rsplit_once('+')
+        && !rest.is_empty()
+        && project.fragments.get(&FragmentName(last.to_owned())).is_some()
+    {
+        fragments.insert_str(0, &format!("+{last}"));
+        tree = rest;
+    }
+    format!("{tree}@{revision}{fragments}")
+}
+
 /// The repository of a tree, and how its kernels are built.
 pub(in crate::commands) fn tree(
     project: &Project,
     tree: &str,
     revision: &str,
 ) -> anyhow::Result<(PathBuf, KernelSpec)> {
-    let request = project.parse_request(&format!("{tree}@{revision}")).map_err(usage)?;
+    let request = project.parse_request(&kernel_at(project, tree, revision)).map_err(usage)?;
     let spec = project.resolve(&request).map_err(usage)?;
     match &spec.source {
         Source::Git { repository, .. } => Ok((repository.clone(), spec)),

@@ -16,6 +16,7 @@ use anyhow::Context as _;
 
 use self::kernels::Bank;
 use super::bisect::tree;
+use super::pair::Emulated;
 use super::report::{Form, ReportFormat};
 use super::watch::Watch;
 use super::{Context, MessageFormat, usage};
@@ -55,6 +56,8 @@ pub struct Request {
     pub floor: Option<f64>,
     /// What boots that measure times are granted.
     pub quiet: Quiet,
+    /// Whether times decide where every instruction is emulated.
+    pub emulated: Emulated,
 }
 
 /// A series on its way, with every name resolved.
@@ -153,6 +156,9 @@ impl Check<'_> {
             let path = self.directory.path().join(name);
             results::replace(&path, |out| std::io::Write::write_all(out, &bytes))?;
         }
+        if let Some(directory) = &self.context.junit {
+            crate::report::junit::save_series(it, directory)?;
+        }
         Ok(())
     }
 
@@ -239,6 +245,7 @@ fn check_form(context: &Context, form: Form<'_>) -> anyhow::Result<()> {
         | ReportFormat::Markdown
         | ReportFormat::Text
         | ReportFormat::Junit
+        | ReportFormat::Annotations
         | ReportFormat::Json => Ok(()),
         ReportFormat::Ktap => Err(usage(anyhow::anyhow!(
             "a series has no such form\nhint: take `html`, `markdown`, `text`, `junit` or `json`; the runs that \
@@ -255,6 +262,7 @@ fn bytes(checked: &Checked, format: ReportFormat, look: Look) -> anyhow::Result<
         ReportFormat::Markdown => bytes = report::markdown(checked).into_bytes(),
         ReportFormat::Text => bytes = report::text(checked).into_bytes(),
         ReportFormat::Junit => report::junit(checked, &mut bytes)?,
+        ReportFormat::Annotations => bytes = report::annotations(checked).into_bytes(),
         ReportFormat::Json => report::json(checked, &mut bytes)?,
     }
     Ok(bytes)

@@ -9,6 +9,7 @@ use crate::analysis::compare::{self, decides};
 use crate::analysis::{self, Comparison, EXACT_FLOOR, MetricChange, Weight};
 use crate::bisect::bisected::{self, Bisected, Confirmation, Ending};
 use crate::bisect::record::Candidate;
+use crate::commands::Undecidable;
 use crate::commands::bisect::{self, CONFIDENCE, LAYOUT_NOISE, Range, Search, Stopped, Want};
 use crate::commands::compare::{Looking, usual_floor};
 use crate::commands::pair::{self, Pair, Profile};
@@ -121,8 +122,15 @@ fn against(check: &mut Check<'_>, bank: &Bank, head: usize, tests: Vec<Test>) ->
         allowed: &[],
         quiet: check.request.quiet,
         profile: Profile::OnDemand,
+        emulated: check.request.emulated,
     };
-    let Finished { run, saved } = pair::measure(check.context, &check.project, pair, &Looking)?;
+    let Finished { run, saved } = match pair::measure(check.context, &check.project, pair, &Looking) {
+        Ok(finished) => finished,
+        Err(error) if error.is::<Undecidable>() => {
+            return Ok(Performance::Undecided { reason: format!("{error:#}") });
+        }
+        Err(error) => return Err(error),
+    };
     let label = words_of_series::label(&check.checked, head);
     check.made_of(&format!("base against {label}"), &run.plan.directory);
     saved?;

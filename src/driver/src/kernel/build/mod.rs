@@ -62,6 +62,11 @@ pub(super) fn stored(spec: &KernelSpec, env: &BuildEnv) -> Result<Option<Kernel>
     Ok(Build::ask(spec, env, &mut |_| ())?.stored())
 }
 
+/// Name of the request that an entry comes to.
+pub(super) fn request(spec: &KernelSpec, env: &BuildEnv) -> Result<String, KernelProblem> {
+    Ok(Build::ask(spec, env, &mut |_| ())?.request.to_string())
+}
+
 /// Where a kernel came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {

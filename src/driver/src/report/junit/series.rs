@@ -12,6 +12,9 @@ use crate::series::checked::{
     Apply, Blame, Build, Checked, Defect, Performance, Revision, Since, Tested, Verdict, Warnings, What,
 };
 
+/// What all of its suites are of.
+pub(super) const SERIES: &str = "series";
+
 /// How a case stands.
 enum Stand {
     Good,
@@ -31,7 +34,7 @@ fn new_suite(checked: &Checked, name: &str, class: &str, cases: Vec<TestCase>) -
     let mut xml = suite(checked.started_unix, &text_safety::name(name), class);
     let rest = cases.iter().map(|_| Rest::default()).collect();
     xml.add_testcases(cases);
-    Suite { xml, file: None, cases: rest }
+    Suite { of: SERIES.to_owned(), xml, file: None, cases: rest }
 }
 
 fn of_revision(checked: &Checked, at: usize) -> Suite {
@@ -176,6 +179,7 @@ fn of_tip(checked: &Checked) -> Suite {
     let told = words::performance(checked);
     let whole = match &checked.performance {
         Performance::NotAsked | Performance::SameImage => Stand::Skipped("not-measured", told.clone()),
+        Performance::Undecided { .. } => Stand::Skipped("inconclusive", told.clone()),
         Performance::NotMeasured { .. } => Stand::Error("not-measured", told.clone()),
         Performance::Measured { verdict, .. } => match verdict {
             Verdict::Regressed => Stand::Failure("PerfRegression", told.clone()),

@@ -19,6 +19,7 @@ pub use markdown::of_series as markdown;
 pub use text::of_series as text;
 pub use words::{basis, begins, built, change_text};
 
+pub use super::annotations::of_series as annotations;
 pub use super::html::of_series as html;
 use super::indented;
 pub use super::junit::of_series as junit;

@@ -159,7 +159,7 @@ fn good(checked: &Checked) -> String {
     let slower = match &checked.performance {
         Performance::Measured { .. } => ", and the last is not slower than the base",
         Performance::SameImage => ", and the last boots the image of the base",
-        Performance::NotAsked | Performance::NotMeasured { .. } => "",
+        Performance::NotAsked | Performance::NotMeasured { .. } | Performance::Undecided { .. } => "",
     };
     let (each, builds) = match checked.revisions.len() {
         2 => ("the patch", ["applies", "builds", "boots", "fails"]),
@@ -217,6 +217,9 @@ fn open(checked: &Checked) -> String {
                 count(*unknown, "number"),
                 if *unknown == 1 { "is" } else { "are" }
             )
+        }
+        Performance::Undecided { reason } => {
+            format!("whether the tip is slower is not known: {}", text_safety::title(reason))
         }
         _ => "every test was skipped".to_owned(),
     }
@@ -438,7 +441,9 @@ pub(crate) fn performance(checked: &Checked) -> String {
     match &checked.performance {
         Performance::NotAsked => "not measured: none of the tests has a number that decides".to_owned(),
         Performance::SameImage => "not measured: the tip boots the image of the base".to_owned(),
-        Performance::NotMeasured { reason } => format!("not measured: {}", text_safety::title(reason)),
+        Performance::NotMeasured { reason } | Performance::Undecided { reason } => {
+            format!("not measured: {}", text_safety::title(reason))
+        }
         Performance::Measured { verdict, changes, unchanged, unknown } => {
             if *verdict == Verdict::Unchanged && *unchanged > 0 {
                 return format!("unchanged in {}", count(*unchanged, "metric"));
@@ -476,7 +481,10 @@ pub(crate) fn verdict_word(verdict: Verdict) -> &'static str {
 pub(crate) fn changes(checked: &Checked) -> &[Change] {
     match &checked.performance {
         Performance::Measured { changes, .. } => changes,
-        Performance::NotAsked | Performance::SameImage | Performance::NotMeasured { .. } => &[],
+        Performance::NotAsked
+        | Performance::SameImage
+        | Performance::NotMeasured { .. }
+        | Performance::Undecided { .. } => &[],
     }
 }
 

@@ -112,6 +112,12 @@ fn a_budget_ends_it_with_the_suspects_that_are_left_and_more_of_it_goes_on() {
     );
     assert!(seen.stdout.contains("what remains are "), "{}", seen.stdout);
     assert!(seen.stdout.contains(" --budget MORE\n"), "{}", seen.stdout);
+    // A budget is of the session, unless it begins with a plus.
+    let resume = |budget| history.rig.kregress(&["bisect", "--resume", session.name(), "--budget", budget]);
+    resume("13boots").exits(4);
+    assert_eq!(history.session().boots(), session.boots());
+    resume("+1boots").exits(4);
+    assert!(history.session().boots() > session.boots());
     history.rig.kregress(&["bisect", "--resume", session.name()]).exits(0);
     assert_eq!(history.session().answers(), [[history.hashes[8].clone()]]);
 }
