@@ -259,6 +259,7 @@ fn times_under_emulation_decide_nothing_and_say_so_without_turning_red() {
     assert_eq!(job.commands(), ["::warning title=kregress::inconclusive: see the log"]);
     let log = &job.step("Compare").log;
     assert!(log.contains("inconclusive: 1 of the tests decide by time, `m/timed` for one"), "{log}");
+    assert_eq!(job.summary, "kregress began no run: its log says why.\n");
 }
 
 #[test]
