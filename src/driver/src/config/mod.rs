@@ -19,6 +19,8 @@ mod request;
 mod select;
 pub(crate) mod suite;
 mod suite_exec;
+mod suite_kunit;
+mod suite_selftests;
 mod value;
 mod workloads;
 mod yaml;

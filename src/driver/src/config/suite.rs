@@ -5,17 +5,19 @@ use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 use std::time::Duration;
 
-use kregress_wire::{Better, Exec, Kind, MetricInfo, ParamInfo, Unit, Value, WorkloadInfo};
+use kregress_wire::{Better, Exec, KUNIT, Kind, MetricInfo, ParamInfo, Unit, Value, WorkloadInfo};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::error::{ConfigError, Problem};
 use super::suite_exec::RawExec;
+use super::suite_kunit::RawKunit;
+use super::suite_selftests::RawSelftests;
 use super::value;
 use super::workloads::Workloads;
 use super::yaml::{Document, Entries, Path, Scalar};
-use super::{embedded, files, is_name, suite_exec};
-use crate::model::{Metric, Suite, SuiteName, Test, TestId};
+use super::{embedded, files, is_name, suite_exec, suite_kunit, suite_selftests};
+use crate::model::{self, Metric, Suite, SuiteName, Test, TestId};
 
 /// Tests that one matrix may make. Nobody waits for more, and a slip of the
 /// finger must not fill the memory.
@@ -39,11 +41,13 @@ pub(super) struct RawSuite {
 #[serde(
     deny_unknown_fields,
     rename_all = "kebab-case",
-    expecting = "a mapping with `workload` or `exec`, and `timeout`"
+    expecting = "a mapping with `workload`, `exec`, `selftests` or `kunit`, and `timeout`"
 )]
 pub(super) struct RawTest {
     workload: Option<Scalar>,
     exec: Option<RawExec>,
+    selftests: Option<RawSelftests>,
+    kunit: Option<RawKunit>,
     params: Option<Entries<Scalar>>,
     matrix: Option<Entries<Vec<Scalar>>>,
     timeout: Scalar,
@@ -163,18 +167,45 @@ type Axis = (&'static str, Vec<Value>);
 
 impl Reader<'_> {
     fn test(&self, suite: &SuiteName, name: &str, raw: &RawTest) -> Result<Vec<Test>, ConfigError> {
-        match (&raw.workload, &raw.exec) {
-            (Some(workload), None) => self.tests_of(&workload.0, suite, name, raw),
-            (None, Some(exec)) => Ok(vec![self.program(exec, suite, name, raw)?]),
-            (Some(_), Some(_)) => {
-                let problem =
-                    Problem::Exclusive { path: self.at.to_string(), one: "workload", other: "exec" };
-                Err(self.document.error_at_key(&self.at, "exec", problem))
-            }
-            (None, None) => {
-                let problem = Problem::MissingKey { key: "workload".into(), within: self.at.to_string() };
-                Err(self.document.error(&self.at, problem))
-            }
+        let given = [
+            ("workload", raw.workload.is_some()),
+            ("exec", raw.exec.is_some()),
+            ("selftests", raw.selftests.is_some()),
+            ("kunit", raw.kunit.is_some()),
+        ];
+        let mut given = given.into_iter().filter(|(_, given)| *given);
+        if let (Some((one, _)), Some((other, _))) = (given.next(), given.next()) {
+            return Err(self.exclusive(one, other));
+        }
+        if let Some(workload) = &raw.workload {
+            self.tests_of(&workload.0, suite, name, raw)
+        } else if let Some(exec) = &raw.exec {
+            Ok(vec![self.program(exec, suite, name, raw)?])
+        } else if let Some(selftests) = &raw.selftests {
+            self.selftests(selftests, suite, name, raw)
+        } else if let Some(kunit) = &raw.kunit {
+            self.kunit(kunit, suite, name, raw)
+        } else {
+            let problem = Problem::MissingKey { key: "workload".into(), within: self.at.to_string() };
+            Err(self.document.error(&self.at, problem))
+        }
+    }
+
+    fn exclusive(&self, one: &'static str, other: &'static str) -> ConfigError {
+        let problem = Problem::Exclusive { path: self.at.to_string(), one, other };
+        self.document.error_at_key(&self.at, other, problem)
+    }
+
+    /// Refuses what only a workload of ours has.
+    fn no_workload(&self, one: &'static str, raw: &RawTest) -> Result<(), ConfigError> {
+        let given = [
+            ("params", raw.params.is_some()),
+            ("matrix", raw.matrix.is_some()),
+            ("metrics", raw.metrics.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((other, _)) => Err(self.exclusive(one, other)),
+            None => Ok(()),
         }
     }
 
@@ -193,15 +224,7 @@ impl Reader<'_> {
         name: &str,
         raw: &RawTest,
     ) -> Result<Test, ConfigError> {
-        let given = [
-            ("params", raw.params.is_some()),
-            ("matrix", raw.matrix.is_some()),
-            ("metrics", raw.metrics.is_some()),
-        ];
-        if let Some((key, _)) = given.into_iter().find(|(_, given)| *given) {
-            let problem = Problem::Exclusive { path: self.at.to_string(), one: "exec", other: key };
-            return Err(self.document.error_at_key(&self.at, key, problem));
-        }
+        self.no_workload("exec", raw)?;
         let exec = exec.read(self.document, &self.at.key("exec"), self.workloads.programs())?;
         Ok(Test {
             id: TestId { suite: suite.clone(), test: name.to_owned(), params: Vec::new() },
@@ -209,9 +232,33 @@ impl Reader<'_> {
             params: suite_exec::params(&exec),
             timeout: self.timeout(raw)?,
             metrics: Vec::new(),
-            exec: Some(exec),
+            exec: Some(model::Exec::Program(exec)),
             line: self.document.place(&self.at).line,
         })
+    }
+
+    /// A test for each program of a collection.
+    fn selftests(
+        &self,
+        selftests: &RawSelftests,
+        suite: &SuiteName,
+        name: &str,
+        raw: &RawTest,
+    ) -> Result<Vec<Test>, ConfigError> {
+        self.no_workload("selftests", raw)?;
+        let timeout = self.timeout(raw)?;
+        let line = self.document.place(&self.at).line;
+        let read = selftests.read(self.document, &self.at.key("selftests"))?;
+        let tests = read.into_iter().map(|(varied, selftest)| Test {
+            id: TestId { suite: suite.clone(), test: name.to_owned(), params: varied },
+            workload: Exec::WORKLOAD.to_owned(),
+            params: suite_selftests::params(&selftest),
+            timeout,
+            metrics: Vec::new(),
+            exec: Some(model::Exec::Selftest(selftest)),
+            line,
+        });
+        Ok(tests.collect())
     }
 
     fn tests_of(
@@ -234,6 +281,34 @@ impl Reader<'_> {
             timeout,
             metrics: metrics.clone(),
             exec: None,
+            line,
+        });
+        Ok(tests.collect())
+    }
+
+    /// A test for each module.
+    fn kunit(
+        &self,
+        kunit: &RawKunit,
+        suite: &SuiteName,
+        name: &str,
+        raw: &RawTest,
+    ) -> Result<Vec<Test>, ConfigError> {
+        self.no_workload("kunit", raw)?;
+        let timeout = self.timeout(raw)?;
+        let line = self.document.place(&self.at).line;
+        let modules = kunit.read(self.document, &self.at.key("kunit"))?;
+        let tests = modules.into_iter().map(|module| Test {
+            id: TestId {
+                suite: suite.clone(),
+                test: name.to_owned(),
+                params: suite_kunit::varied(module.clone()),
+            },
+            workload: KUNIT.to_owned(),
+            params: suite_kunit::params(module),
+            timeout,
+            metrics: Vec::new(),
+            exec: Some(model::Exec::Kunit),
             line,
         });
         Ok(tests.collect())

@@ -9,6 +9,7 @@ pub mod initramfs;
 pub mod local;
 pub mod modules;
 pub mod programs;
+pub mod selftests;
 pub mod qemu;
 pub mod tools;
 pub mod tsc;

@@ -390,6 +390,7 @@ impl<'a> Build<'a> {
             modules: entry.modules(),
             config: Some(entry.config()),
             sources: entry.sources(),
+            selftests: None,
             image_digest: entry.boots().map(|digest| digest.to_string()),
         }
     }
