@@ -27,7 +27,12 @@ pub(super) struct RawExec {
 impl RawExec {
     /// The program, with paths that start at `base`. Nothing is looked up: what is
     /// not there yet may be built before it is run.
-    pub(super) fn read(&self, document: &Document<'_>, at: &Path, base: &Base) -> Result<Program, ConfigError> {
+    pub(super) fn read(
+        &self,
+        document: &Document<'_>,
+        at: &Path,
+        base: &Base,
+    ) -> Result<Program, ConfigError> {
         let words = at.key("command");
         for (i, Scalar(word)) in self.command.iter().enumerate() {
             // A script may stand in the suite: `[sh, -c, ...]`.
@@ -125,7 +130,7 @@ mod tests {
         insta::assert_snapshot!(refused("{command: [a, \"\\e[0m\"]}"), @r"suites/s.yaml:6:25: `tests.t.exec.command[1]`: `\u{1b}[0m` holds control characters");
         insta::assert_snapshot!(refused("{command: [a], result: tap}"), @"
         suites/s.yaml:6:34: unknown word `tap` for `tests.t.exec.result`
-        hint: did you mean `ktap`? known words: `exit-code`, `kernel-log`, `ktap`, `selftest`
+        hint: did you mean `ktap`? known words: `exit-code`, `ktap`, `selftest`, `kernel-log`
         ");
         insta::assert_snapshot!(refused("{command: [a], file: [b]}"), @"
         suites/s.yaml:6:26: unknown key `file` in `tests.t.exec`

@@ -84,9 +84,15 @@ mod tests {
     #[test]
     fn what_is_no_module_is_refused_with_its_place() {
         let refused = |kunit: &str| read(kunit).expect_err("refused");
-        insta::assert_snapshot!(refused("{modules: [../a.ko]}"), @"");
-        insta::assert_snapshot!(refused("{modules: [a-b, a_b]}"), @"");
-        insta::assert_snapshot!(refused("{modules: []}"), @"");
-        insta::assert_snapshot!(refused("{filter: a}"), @"");
+        insta::assert_snapshot!(refused("{modules: [../a.ko]}"), @"suites/s.yaml:6:23: `tests.t.kunit.modules[0]`: `../a.ko` is no name of a kernel module: one like `dev_addr_lists_test` is expected");
+        insta::assert_snapshot!(refused("{modules: [a-b, a_b]}"), @"suites/s.yaml:6:28: module `a_b` is listed twice, first on line 6");
+        insta::assert_snapshot!(refused("{modules: []}"), @"
+        suites/s.yaml:6:13: `tests.t.kunit.modules` is empty
+        hint: name the modules, like this: `[dev_addr_lists_test, net_test]`
+        ");
+        insta::assert_snapshot!(refused("{filter: a}"), @"
+        suites/s.yaml:6:13: unknown key `filter` in `tests.t.kunit`
+        hint: known keys: `modules`
+        ");
     }
 }

@@ -34,7 +34,8 @@ impl RawSelftests {
     pub(super) fn read(&self, document: &Document<'_>, at: &Path) -> Result<Vec<Varied>, ConfigError> {
         let Scalar(collection) = &self.collection;
         if !collection.split('/').all(is_plain) {
-            let reason = "is no directory of tools/testing/selftests: one like `net` or `net/forwarding` is expected";
+            let reason =
+                "is no directory of tools/testing/selftests: one like `net` or `net/forwarding` is expected";
             return Err(refused(document, &at.key("collection"), collection, reason));
         }
         let list = at.key("programs");
@@ -109,7 +110,8 @@ mod tests {
     use crate::model::{Exec, Test};
 
     fn read(selftests: &str) -> Result<Vec<Test>, String> {
-        let text = format!("version: 1\nsummary: x\ntests:\n  t:\n    timeout: 5s\n    selftests: {selftests}\n");
+        let text =
+            format!("version: 1\nsummary: x\ntests:\n  t:\n    timeout: 5s\n    selftests: {selftests}\n");
         let suite = suite::parse("s", "suites/s.yaml", &text, &fixtures::workloads());
         suite.map(|suite| suite.tests).map_err(|error| error.to_string())
     }
@@ -120,7 +122,10 @@ mod tests {
         let names: Vec<_> = tests.iter().map(|test| test.id.to_string()).collect();
         assert_eq!(names, ["s/t[program=netns-name.sh]", "s/t[program=tls]"]);
         let Some(Exec::Selftest(selftest)) = &tests[1].exec else { panic!("no selftest") };
-        assert_eq!((selftest.collection.as_str(), selftest.programs.as_slice()), ("net", &["tls".to_owned()][..]));
+        assert_eq!(
+            (selftest.collection.as_str(), selftest.programs.as_slice()),
+            ("net", &["tls".to_owned()][..])
+        );
         assert!(selftest.command.is_empty());
     }
 
@@ -136,11 +141,20 @@ mod tests {
     #[test]
     fn what_leaves_the_collection_is_refused_with_its_place() {
         let refused = |selftests: &str| read(selftests).expect_err("refused");
-        insta::assert_snapshot!(refused("{collection: ../../x, programs: [a]}"), @"");
-        insta::assert_snapshot!(refused("{collection: net, programs: [a/b]}"), @"");
-        insta::assert_snapshot!(refused("{collection: net, programs: [a, a]}"), @"");
-        insta::assert_snapshot!(refused("{collection: net, programs: []}"), @"");
-        insta::assert_snapshot!(refused("{collection: net, programs: [a], command: []}"), @"");
-        insta::assert_snapshot!(refused("{collection: net, programs: [a]}\n    metrics: [{name: x}]"), @"");
+        insta::assert_snapshot!(refused("{collection: ../../x, programs: [a]}"), @"suites/s.yaml:6:29: `tests.t.selftests.collection`: `../../x` is no directory of tools/testing/selftests: one like `net` or `net/forwarding` is expected");
+        insta::assert_snapshot!(refused("{collection: net, programs: [a/b]}"), @"suites/s.yaml:6:45: `tests.t.selftests.programs[0]`: `a/b` is no program of a collection: a name like `rtnetlink.sh` is expected");
+        insta::assert_snapshot!(refused("{collection: net, programs: [a, a]}"), @"suites/s.yaml:6:48: program `a` is listed twice, first on line 6");
+        insta::assert_snapshot!(refused("{collection: net, programs: []}"), @"
+        suites/s.yaml:6:34: `tests.t.selftests.programs` is empty
+        hint: name the programs, like this: `[netns-name.sh, rtnetlink.sh]`
+        ");
+        insta::assert_snapshot!(refused("{collection: net, programs: [a], command: []}"), @"
+        suites/s.yaml:6:49: `tests.t.selftests.command` is empty
+        hint: name what starts the programs, or leave it out
+        ");
+        insta::assert_snapshot!(refused("{collection: net, programs: [a]}\n    metrics: [{name: x}]"), @"
+        suites/s.yaml:7:5: `selftests` and `metrics` in `tests.t` exclude each other
+        hint: keep one of the two
+        ");
     }
 }

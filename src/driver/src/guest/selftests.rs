@@ -69,7 +69,8 @@ fn off(collection: &Collection, config: &Path) -> Option<String> {
     let wanted = fs::read_to_string(collection.directory.join("config")).ok()?;
     let config = fs::read_to_string(config).ok()?;
     let lacks = lacking(&wanted, &DotConfig::parse(&config).ok()?);
-    (!lacks.is_empty()).then(|| format!("not in this kernel, of what the collection asks for: {}", lacks.join(" ")))
+    (!lacks.is_empty())
+        .then(|| format!("not in this kernel, of what the collection asks for: {}", lacks.join(" ")))
 }
 
 #[cfg(test)]
@@ -116,7 +117,10 @@ mod tests {
     #[test]
     fn a_command_runs_in_place_of_its_programs() {
         let ready = built(Standing::Ready(BTreeMap::new()));
-        assert_eq!(planned(&selftest(&["tls"], &["sh", "-c", "./tls"]), &ready).command, ["sh", "-c", "./tls"]);
+        assert_eq!(
+            planned(&selftest(&["tls"], &["sh", "-c", "./tls"]), &ready).command,
+            ["sh", "-c", "./tls"]
+        );
     }
 
     #[test]

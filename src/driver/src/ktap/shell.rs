@@ -132,7 +132,9 @@ mod tests {
 
     #[test]
     fn what_programs_say_by_the_way_is_no_result() {
-        for line in ["OK: got it", "ok", "PASS", "PASSED: 4", "[ OK ]", "Tests passed:  3", "INFO: a [1]", "pass: x"] {
+        for line in
+            ["OK: got it", "ok", "PASS", "PASSED: 4", "[ OK ]", "Tests passed:  3", "INFO: a [1]", "pass: x"]
+        {
             assert_eq!(read(line), [], "{line}");
         }
     }

@@ -14,6 +14,7 @@ mod hangs;
 mod host;
 mod input;
 mod jobs;
+mod kunit;
 mod messages;
 mod programs;
 mod record;

@@ -10,9 +10,7 @@ pub fn lacking(wanted: &str, kernel: &DotConfig) -> Vec<String> {
         let (symbol, value) = line.trim().strip_prefix("CONFIG_")?.split_once('=')?;
         matches!(value, "y" | "m").then_some(symbol)
     });
-    let is_on = |symbol: &&str| {
-        matches!(kernel.get(symbol), Some(ConfigValue::Yes | ConfigValue::Module))
-    };
+    let is_on = |symbol: &&str| matches!(kernel.get(symbol), Some(ConfigValue::Yes | ConfigValue::Module));
     let mut lacking: Vec<String> = Vec::new();
     for symbol in symbols.filter(|symbol| !is_on(symbol)) {
         let symbol = format!("CONFIG_{symbol}");

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::cache::{self, Locked};
+use super::cache::{self, Lock, Locked};
 use super::compiler::{self, Compiler};
 use super::diagnose;
 use super::env::BuildEnv;
@@ -133,10 +133,7 @@ struct Order<'a> {
 }
 
 impl Order<'_> {
-    fn obtain(
-        &mut self,
-        progress: &mut dyn FnMut(BuildEvent),
-    ) -> Result<Option<Collection>, KernelProblem> {
+    fn obtain(&mut self, progress: &mut dyn FnMut(BuildEvent)) -> Result<Option<Collection>, KernelProblem> {
         let shelf = Shelf::new(self.env.cache.selftests());
         let key = Key {
             source: &self.tree.identity,
@@ -151,13 +148,7 @@ impl Order<'_> {
         }
         compiler::check_tools(&self.env.tools)?;
         let mut step = |what: String| progress(BuildEvent::Step { kernel: self.spec.name.clone(), what });
-        let lock = self.env.cache.family(&self.tree.family).join("lock");
-        let waiting = "waiting for another build of this tree";
-        let locked = cache::lock(&lock, self.env.interrupted, || step(waiting.to_owned()))?;
-        let _lock = match locked {
-            Locked::AtOnce(lock) | Locked::AfterWaiting(lock) => lock,
-            Locked::Interrupted => return Err(RunError::Interrupted.while_doing(waiting)),
-        };
+        let _lock = self.lock(&shelf.lock(key), &mut step)?;
         if let Some(found) = shelf.lookup(key) {
             return Ok(self.placed(&shelf.entry(key), found));
         }
@@ -166,6 +157,14 @@ impl Order<'_> {
         let (staged, found) = made;
         shelf.commit(staged, key, &found)?;
         Ok(self.placed(&shelf.entry(key), found))
+    }
+
+    fn lock(&self, path: &Path, step: &mut dyn FnMut(String)) -> Result<Lock, KernelProblem> {
+        let waiting = "waiting for another build of this tree";
+        match cache::lock(path, self.env.interrupted, || step(waiting.to_owned()))? {
+            Locked::AtOnce(lock) | Locked::AfterWaiting(lock) => Ok(lock),
+            Locked::Interrupted => Err(RunError::Interrupted.while_doing(waiting)),
+        }
     }
 
     fn placed(&self, entry: &Path, found: Option<BTreeMap<String, Standing>>) -> Option<Collection> {
@@ -180,6 +179,9 @@ impl Order<'_> {
         step: &mut dyn FnMut(String),
     ) -> Result<(tempfile::TempDir, Option<BTreeMap<String, Standing>>), KernelProblem> {
         let Self { env, tree, collection, .. } = self;
+        let family = env.cache.family(&tree.family).join("lock");
+        // A kernel may be built meanwhile, for minutes, from a tree that stays as it is.
+        let _lock = tree.shares_its_directory().then(|| self.lock(&family, step)).transpose()?;
         let source = tree.prepare(env, step)?;
         let staged = shelf.stage()?;
         if !source.join(SELFTESTS).join(collection).join("Makefile").is_file() {

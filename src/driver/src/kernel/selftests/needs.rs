@@ -79,7 +79,9 @@ fn started(script: &str, lists: &Lists, read: &impl Fn(&str) -> Option<String>) 
             for word in words(&text) {
                 if lists.made.contains(word) {
                     found.insert(word.to_owned());
-                } else if (lists.there.contains(word) || word.ends_with(".sh")) && seen.insert(word.to_owned()) {
+                } else if (lists.there.contains(word) || word.ends_with(".sh"))
+                    && seen.insert(word.to_owned())
+                {
                     next.push(word.to_owned());
                 }
             }

@@ -78,14 +78,19 @@ impl Shelf {
         self.entries.join(key.to_string())
     }
 
+    /// Held by who builds an entry.
+    pub(super) fn lock(&self, key: Digest) -> PathBuf {
+        self.entries.join(format!("{key}.lock"))
+    }
+
     /// What was built before.
     pub(super) fn lookup(&self, key: Digest) -> Option<Programs> {
         let text = fs::read(self.entry(key).join("meta.json")).ok()?;
         let file: MetaFile = serde_json::from_slice(&text).ok()?;
         let is_it = file.format == FORMAT && file.key == key.to_string();
-        let programs = file.programs.map(|programs| {
-            programs.into_iter().map(|(name, standing)| (name, standing.into())).collect()
-        });
+        let programs = file
+            .programs
+            .map(|programs| programs.into_iter().map(|(name, standing)| (name, standing.into())).collect());
         is_it.then_some(programs)
     }
 
@@ -95,8 +100,8 @@ impl Shelf {
         tempfile::Builder::new().prefix(PARTIAL).tempdir_in(&self.entries).at("create", &self.entries)
     }
 
-    /// Puts an entry into its place. The caller holds the lock of the tree, so
-    /// nobody else does: what is there is damaged.
+    /// Puts an entry into its place. The caller holds its lock, so what is there
+    /// is damaged.
     pub(super) fn commit(&self, staged: TempDir, key: Digest, programs: &Programs) -> Result<(), FileError> {
         let target = self.entry(key);
         let programs = programs.as_ref().map(|programs| {
