@@ -20,6 +20,7 @@ mod select;
 pub(crate) mod suite;
 mod suite_exec;
 mod suite_kunit;
+mod suite_program;
 mod suite_selftests;
 mod value;
 mod workloads;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 use std::time::Duration;
 
-use kregress_wire::{Better, Exec, KUNIT, Kind, MetricInfo, ParamInfo, Unit, Value, WorkloadInfo};
+use kregress_wire::{Better, Kind, MetricInfo, ParamInfo, Unit, Value, WorkloadInfo};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -16,8 +16,8 @@ use super::suite_selftests::RawSelftests;
 use super::value;
 use super::workloads::Workloads;
 use super::yaml::{Document, Entries, Path, Scalar};
-use super::{embedded, files, is_name, suite_exec, suite_kunit, suite_selftests};
-use crate::model::{self, Metric, Suite, SuiteName, Test, TestId};
+use super::{embedded, files, is_name};
+use crate::model::{Metric, Suite, SuiteName, Test, TestId};
 
 /// Tests that one matrix may make. Nobody waits for more, and a slip of the
 /// finger must not fill the memory.
@@ -48,10 +48,10 @@ pub(super) struct RawTest {
     exec: Option<RawExec>,
     selftests: Option<RawSelftests>,
     kunit: Option<RawKunit>,
-    params: Option<Entries<Scalar>>,
-    matrix: Option<Entries<Vec<Scalar>>>,
+    pub(super) params: Option<Entries<Scalar>>,
+    pub(super) matrix: Option<Entries<Vec<Scalar>>>,
     timeout: Scalar,
-    metrics: Option<Vec<RawMetric>>,
+    pub(super) metrics: Option<Vec<RawMetric>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -156,10 +156,10 @@ fn paths(document: &Document<'_>, list: Option<&[Scalar]>) -> Result<Vec<String>
 }
 
 /// Reads one entry of `tests`.
-struct Reader<'a> {
-    document: &'a Document<'a>,
-    workloads: &'a Workloads,
-    at: Path,
+pub(super) struct Reader<'a> {
+    pub(super) document: &'a Document<'a>,
+    pub(super) workloads: &'a Workloads,
+    pub(super) at: Path,
 }
 
 /// Values of one parameter, in the order of the file.
@@ -191,74 +191,11 @@ impl Reader<'_> {
         }
     }
 
-    fn exclusive(&self, one: &'static str, other: &'static str) -> ConfigError {
-        let problem = Problem::Exclusive { path: self.at.to_string(), one, other };
-        self.document.error_at_key(&self.at, other, problem)
-    }
-
-    /// Refuses what only a workload of ours has.
-    fn no_workload(&self, one: &'static str, raw: &RawTest) -> Result<(), ConfigError> {
-        let given = [
-            ("params", raw.params.is_some()),
-            ("matrix", raw.matrix.is_some()),
-            ("metrics", raw.metrics.is_some()),
-        ];
-        match given.into_iter().find(|(_, given)| *given) {
-            Some((other, _)) => Err(self.exclusive(one, other)),
-            None => Ok(()),
-        }
-    }
-
-    fn timeout(&self, raw: &RawTest) -> Result<Duration, ConfigError> {
+    pub(super) fn timeout(&self, raw: &RawTest) -> Result<Duration, ConfigError> {
         value::timeout(&raw.timeout.0).map_err(|error| {
             let at = self.at.key("timeout");
             self.document.error(&at, Problem::Value { path: at.to_string(), error })
         })
-    }
-
-    /// A test that is a program.
-    fn program(
-        &self,
-        exec: &RawExec,
-        suite: &SuiteName,
-        name: &str,
-        raw: &RawTest,
-    ) -> Result<Test, ConfigError> {
-        self.no_workload("exec", raw)?;
-        let exec = exec.read(self.document, &self.at.key("exec"), self.workloads.programs())?;
-        Ok(Test {
-            id: TestId { suite: suite.clone(), test: name.to_owned(), params: Vec::new() },
-            workload: Exec::WORKLOAD.to_owned(),
-            params: suite_exec::params(&exec),
-            timeout: self.timeout(raw)?,
-            metrics: Vec::new(),
-            exec: Some(model::Exec::Program(exec)),
-            line: self.document.place(&self.at).line,
-        })
-    }
-
-    /// A test for each program of a collection.
-    fn selftests(
-        &self,
-        selftests: &RawSelftests,
-        suite: &SuiteName,
-        name: &str,
-        raw: &RawTest,
-    ) -> Result<Vec<Test>, ConfigError> {
-        self.no_workload("selftests", raw)?;
-        let timeout = self.timeout(raw)?;
-        let line = self.document.place(&self.at).line;
-        let read = selftests.read(self.document, &self.at.key("selftests"))?;
-        let tests = read.into_iter().map(|(varied, selftest)| Test {
-            id: TestId { suite: suite.clone(), test: name.to_owned(), params: varied },
-            workload: Exec::WORKLOAD.to_owned(),
-            params: suite_selftests::params(&selftest),
-            timeout,
-            metrics: Vec::new(),
-            exec: Some(model::Exec::Selftest(selftest)),
-            line,
-        });
-        Ok(tests.collect())
     }
 
     fn tests_of(
@@ -281,34 +218,6 @@ impl Reader<'_> {
             timeout,
             metrics: metrics.clone(),
             exec: None,
-            line,
-        });
-        Ok(tests.collect())
-    }
-
-    /// A test for each module.
-    fn kunit(
-        &self,
-        kunit: &RawKunit,
-        suite: &SuiteName,
-        name: &str,
-        raw: &RawTest,
-    ) -> Result<Vec<Test>, ConfigError> {
-        self.no_workload("kunit", raw)?;
-        let timeout = self.timeout(raw)?;
-        let line = self.document.place(&self.at).line;
-        let modules = kunit.read(self.document, &self.at.key("kunit"))?;
-        let tests = modules.into_iter().map(|module| Test {
-            id: TestId {
-                suite: suite.clone(),
-                test: name.to_owned(),
-                params: suite_kunit::varied(module.clone()),
-            },
-            workload: KUNIT.to_owned(),
-            params: suite_kunit::params(module),
-            timeout,
-            metrics: Vec::new(),
-            exec: Some(model::Exec::Kunit),
             line,
         });
         Ok(tests.collect())
