@@ -270,6 +270,14 @@ impl Session<'_> {
             }
             Behaviour::PassWithoutSamples => return Ok(pass),
             Behaviour::Splat(splat) => self.splat(*splat),
+            Behaviour::Logs(text) => {
+                self.guest.log.print(text);
+                return Ok(Outcome::Pass { checks: 1 });
+            }
+            Behaviour::LogsAndPanics(text) => {
+                self.guest.log.print(text);
+                return Err(self.guest.panic("Fatal exception"));
+            }
             Behaviour::Panic => return Err(self.guest.panic("Fatal exception")),
             Behaviour::Hang | Behaviour::HangStubborn => {
                 self.agent.silent.store(true, Ordering::Relaxed);

@@ -156,6 +156,11 @@ fn programs() -> Vec<Check> {
         ("git", "git", "kernels from git need it"),
         ("dpkg-deb", "dpkg", "kernels from .deb packages need it"),
         ("ccache", "ccache", "rebuilds are faster with it"),
+        ("ip", "iproute2", "the suite `selftests` needs it"),
+        ("ethtool", "ethtool", "the suite `selftests` needs it"),
+        ("jq", "jq", "the suite `selftests` needs it"),
+        ("uuidgen", "uuid-runtime", "the suite `selftests` needs it"),
+        ("ping", "iputils-ping", "the suite `selftests` needs it"),
     ];
     let found = |name: &str| {
         // depmod is in sbin, which is not on everybody's PATH.

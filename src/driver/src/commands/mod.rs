@@ -21,7 +21,8 @@ use std::path::PathBuf;
 
 use crate::config::{self, MachineOptions, Project};
 use crate::kernel::BuildEnv;
-use crate::model::{Accel, AccelChoice, Backend, KernelSpec, Machine};
+use crate::kernel::selftests::Wanted;
+use crate::model::{Accel, AccelChoice, Backend, Exec, KernelSpec, Machine, Test};
 use crate::report::junit;
 use crate::results::ResultsError;
 use crate::results::format::Run;
@@ -142,6 +143,36 @@ impl Context {
         env.jobs = self.jobs.unwrap_or(env.jobs);
         Ok(env)
     }
+
+    /// The same, where kernels come with the selftests that tests need.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::build_env`].
+    pub fn build_env_for(&self, project: &Project, tests: &[Test]) -> anyhow::Result<BuildEnv> {
+        let selftests = wanted_selftests(project, tests);
+        Ok(BuildEnv { selftests, ..self.build_env(project)? })
+    }
+}
+
+/// Selftests to build for these tests: of each of their collections all that any
+/// suite names, so that another choice of tests builds nothing again.
+fn wanted_selftests(project: &Project, tests: &[Test]) -> Wanted {
+    let selftests = |test: &Test| match &test.exec {
+        Some(Exec::Selftest(selftest)) => Some(selftest.clone()),
+        Some(Exec::Program(_) | Exec::Kunit) | None => None,
+    };
+    let mut wanted = Wanted::new();
+    for selftest in tests.iter().filter_map(selftests) {
+        wanted.entry(selftest.collection).or_default().extend(selftest.programs);
+    }
+    let known = project.suites.iter().flat_map(|suite| &suite.tests).filter_map(selftests);
+    for selftest in known {
+        if let Some(programs) = wanted.get_mut(&selftest.collection) {
+            programs.extend(selftest.programs);
+        }
+    }
+    wanted
 }
 
 /// Says what went wrong and gives the exit code.

@@ -209,7 +209,7 @@ pub(super) fn execute(
         fan.observe(&RunEvent::Notice(notice))?;
     }
 
-    let env = context.build_env(project)?;
+    let env = context.build_env_for(project, &info.tests)?;
     let mut ready = Vec::new();
     for kernel in &wanted {
         match obtain(&lab, &env, kernel, machine, &mut fan)? {

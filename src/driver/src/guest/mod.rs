@@ -10,6 +10,7 @@ pub mod local;
 pub mod modules;
 pub mod programs;
 pub mod qemu;
+pub mod selftests;
 pub mod tools;
 pub mod tsc;
 pub mod virtme;

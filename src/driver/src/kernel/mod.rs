@@ -24,6 +24,7 @@ mod prebuilt;
 mod progress;
 mod run;
 mod running;
+pub mod selftests;
 mod source;
 mod sources;
 mod store;
@@ -42,6 +43,7 @@ pub use error::{BuildFailure, Fault, FileError, KernelError, KernelProblem};
 pub use image::{ImageError, ImageFormat, ImageInfo, inspect};
 pub use kconfig::Lacking;
 pub use running::running;
+pub use selftests::Selftests;
 pub use source::{
     Authored, Bench, Between, Candidate, Change, Commit, History, HistoryError, LineEnds, Mail, Parents,
     Patched, Presence, Pushed, Reverted, Revision, SourceError, Stack, apply, authored, bisecting, history,
@@ -71,6 +73,8 @@ pub struct Kernel {
     /// What [`warnings_added`] reads; it need not exist. None of a kernel that was
     /// not built by us.
     pub warnings: Option<PathBuf>,
+    /// Selftests of its tree, where they were asked for.
+    pub selftests: Option<Selftests>,
     /// SHA-256 of everything that boots: of the image and, where there are, the
     /// modules. Two kernels with the same digest and format differ in nothing that
     /// a boot could show. None where the modules were never looked at.
@@ -101,7 +105,11 @@ pub fn obtain(
             build::build(spec, env, progress)
         }
     };
-    let kernel = kernel.map_err(|problem| problem.of(&spec.name))?;
+    let mut kernel = kernel.map_err(|problem| problem.of(&spec.name))?;
+    if !env.selftests.is_empty() {
+        let selftests = selftests::obtain(spec, env, progress);
+        kernel.selftests = Some(selftests.map_err(|problem| problem.of(&spec.name))?);
+    }
     progress(BuildEvent::Ready(kernel.info.clone()));
     Ok(kernel)
 }

@@ -37,6 +37,7 @@ pub fn running() -> std::io::Result<Kernel> {
         config,
         sources: None,
         warnings: None,
+        selftests: None,
         image_digest: None,
     })
 }

@@ -15,7 +15,7 @@ use super::slots::{Purpose, Quiet};
 use super::watchdog::Limits;
 use crate::guest::{programs, qemu};
 use crate::model::{
-    Accel, Allowances, Backend, BootEnd, BootFault, BootId, BootInfo, Observer, RunEvent, TestResult,
+    Accel, Allowances, Backend, BootEnd, BootFault, BootId, BootInfo, Exec, Observer, RunEvent, TestResult,
     TroubleKind, Verdict,
 };
 use crate::results::{BootDir, milliseconds};
@@ -75,7 +75,7 @@ fn plan(measurement: &Measurement<'_>, errand: &Errand, nonce: Nonce, slowdown: 
             timeout_ms: milliseconds(test.timeout.mul_f64(slowdown)),
             silence_ms: milliseconds(limits.no_output),
             seed: seed_of(measurement.seed, repeat, &test.id.to_string()),
-            exec: test.exec.as_ref().map(programs::planned),
+            exec: test.exec.as_ref().and_then(|exec| programs::planned(exec, measurement.kernel)),
         }
     });
     // What it lacks is told best by the guest itself, before our limit passes.
@@ -127,7 +127,7 @@ fn session_tests(measurement: &Measurement<'_>, plan: &Plan, slowdown: f64) -> V
             id: planned.id,
             name: test.id.clone(),
             timeout: test.timeout.mul_f64(slowdown.max(1.0)),
-            exec: test.exec.as_ref().map(|exec| exec.result),
+            exec: test.exec.as_ref().map(Exec::result),
             known_metrics: workload
                 .map(|workload| workload.info.metrics.iter().map(|metric| metric.name.to_owned()).collect())
                 .unwrap_or_default(),

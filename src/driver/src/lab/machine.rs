@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kregress_wire::{Carrier, Nonce, PROTOCOL, Plan};
+use kregress_wire::{Carrier, KUNIT, Nonce, PROTOCOL, Plan, Value};
 
 use super::Measurement;
 use super::boot::{Boot, BootError, Seat};
@@ -27,7 +27,7 @@ use crate::guest::tools::{self, Qemu, ToolError};
 use crate::guest::tsc;
 use crate::guest::virtme;
 use crate::kernel::Kernel;
-use crate::model::{Accel, Backend, BootEnd, BootId, Machine, first_line};
+use crate::model::{Accel, Backend, BootEnd, BootId, Exec, Machine, first_line};
 use crate::results::{BootDir, ResultsError};
 
 /// Everything that boots need from the host.
@@ -235,7 +235,9 @@ impl Lab {
         let mut programs = Programs::default();
         for planned in &plan.tests {
             let test = measurement.tests.get(planned.id as usize);
-            test.and_then(|test| test.exec.as_ref()).map_or(Ok(()), |exec| programs.add(exec))?;
+            if let Some(Exec::Program(program)) = test.and_then(|test| test.exec.as_ref()) {
+                programs.add(program)?;
+            }
         }
         let modules = match &measurement.kernel.modules {
             Some(dir) => modules::plan(dir, &wanted_modules(plan))?,
@@ -355,8 +357,13 @@ fn hung_task(no_output: Duration) -> [String; 2] {
     ]
 }
 
-/// Kernel modules that the workloads of a plan name.
-fn wanted_modules(plan: &Plan) -> BTreeSet<&'static str> {
+/// Kernel modules that the workloads of a plan name, and those with KUnit tests.
+fn wanted_modules(plan: &Plan) -> BTreeSet<&str> {
     let workloads = plan.tests.iter().filter_map(|test| kregress_guest::workloads::find(&test.workload));
-    workloads.flat_map(|workload| workload.info.modules).copied().collect()
+    let of_kunit = plan.tests.iter().filter(|test| test.workload == KUNIT);
+    let of_kunit = of_kunit.filter_map(|test| match test.params.get("module") {
+        Some(Value::Text(module)) => Some(module.as_str()),
+        Some(Value::Int(_)) | None => None,
+    });
+    workloads.flat_map(|workload| workload.info.modules).copied().chain(of_kunit).collect()
 }

@@ -27,5 +27,5 @@ pub use evidence::{Evidence, EvidenceSource};
 pub use kernel::{Edit, FragmentName, KernelName, KernelRequest, KernelSpec, Source};
 pub use machine::{Accel, AccelChoice, Backend, Machine};
 pub use subtest::{Subtest, SubtestCounts, SubtestVerdict};
-pub use suite::{Exec, Metric, Suite, SuiteName, Test, TestId};
+pub use suite::{Exec, Metric, Program, Selftest, Suite, SuiteName, Test, TestId};
 pub use verdict::{Failure, FailureKind, Trouble, TroubleKind, Verdict, first_line};

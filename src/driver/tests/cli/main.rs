@@ -15,6 +15,7 @@ mod history;
 mod host;
 mod input;
 mod jobs;
+mod kunit;
 mod messages;
 mod programs;
 mod record;

@@ -426,6 +426,7 @@ impl<'a> Build<'a> {
             config: Some(entry.config()),
             sources: entry.sources(),
             warnings: Some(entry.warnings()),
+            selftests: None,
             image_digest: entry.boots().map(|digest| digest.to_string()),
         }
     }
