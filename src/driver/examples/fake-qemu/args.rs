@@ -19,7 +19,7 @@ pub(crate) enum Command {
 /// A virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Machine {
-    /// Where the first serial line leads.
+    /// Where the virtio console leads, or the first serial line without one.
     pub(crate) console: Option<Channel>,
     /// Where the port named [`CONTROL_PORT`] leads, if there is one.
     pub(crate) control: Option<Channel>,
@@ -31,8 +31,10 @@ pub(crate) struct Machine {
     pub(crate) kernel: Option<PathBuf>,
     /// `-initrd`.
     pub(crate) initrd: Option<PathBuf>,
-    /// `-append`.
+    /// `-append`, as much of it as a kernel takes.
     pub(crate) cmdline: String,
+    /// Files that QEMU opens for writing, and truncates, whoever uses them.
+    pub(crate) truncates: Vec<PathBuf>,
     /// Whether KVM was asked for.
     pub(crate) accel: Accel,
     /// Virtual CPUs.
@@ -96,6 +98,10 @@ pub(crate) struct ArgError {
 fn refuse<T>(argument: impl Into<String>, reason: impl Into<String>) -> Result<T, ArgError> {
     Err(ArgError { argument: argument.into(), reason: reason.into() })
 }
+
+/// What an x86 kernel keeps of its command line, in bytes with the last one zero
+/// (arch/x86/include/asm/setup.h). The rest is lost without a word.
+const COMMAND_LINE_SIZE: usize = 2048;
 
 /// Options without value.
 const FLAGS: &[&str] = &[
@@ -216,7 +222,7 @@ impl Parser {
         match option {
             "kernel" => self.machine.kernel = Some(value.into()),
             "initrd" => self.machine.initrd = Some(value.into()),
-            "append" => value.clone_into(&mut self.machine.cmdline),
+            "append" => self.machine.cmdline = value.chars().take(COMMAND_LINE_SIZE - 1).collect(),
             "accel" => self.machine.accel = accel(value, &argument)?,
             "machine" | "M" => {
                 if let Some(names) = properties(value).1.get("accel") {
@@ -265,7 +271,10 @@ impl Parser {
                 Some(word) if word == "on" => Target::Append(path),
                 _ => Target::File(path),
             },
-            ("null", None) => Target::Null,
+            ("null", None) | ("stdio", None) => {
+                properties.remove("signal");
+                Target::Null
+            }
             ("socket" | "file", None) => {
                 return refuse(argument, format!("chardev: {kind}: no filename given"));
             }
@@ -294,6 +303,13 @@ impl Parser {
         let has_bus = devices.iter().any(|device| {
             matches!(device.model.as_str(), "virtio-serial" | "virtio-serial-pci" | "virtio-serial-device")
         });
+        for device in devices.iter().filter(|device| device.model == "virtconsole") {
+            let id = device.properties.get("chardev").map_or("", String::as_str);
+            let Some(channel) = self.chardevs.get(id) else {
+                return refuse(&device.argument, format!("Property 'virtconsole.chardev' can't find value '{id}'"));
+            };
+            self.machine.console = Some(channel.clone());
+        }
         for device in devices.iter().filter(|device| device.model == "virtserialport") {
             if !has_bus {
                 let reason = "No 'virtio-serial-bus' bus found for device 'virtserialport'";
@@ -308,6 +324,18 @@ impl Parser {
                 Some(CONTROL_PORT) => self.machine.control = Some(channel.clone()),
                 Some(OUTPUT_PORT) => self.machine.output = Some(channel.clone()),
                 _ => {}
+            }
+        }
+        let used: Vec<_> = [&self.machine.console, &self.machine.control, &self.machine.output]
+            .into_iter()
+            .flatten()
+            .map(|channel| channel.argument.clone())
+            .collect();
+        for Channel { argument, target } in self.chardevs.values() {
+            if let Target::File(path) = target
+                && !used.contains(argument)
+            {
+                self.machine.truncates.push(path.clone());
             }
         }
         if self.machine.kernel.is_none() {

@@ -1,7 +1,8 @@
 //! The guest from its first boot message to its end, as its script has it.
 
+use std::fs;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::link::Link;
 use crate::log::Log;
 use crate::qmp::Cpus;
 use crate::script::{Boot, Script};
-use crate::{cpio, session, splats};
+use crate::{cpio, exec_word, session, splats};
 
 /// How it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,7 +143,7 @@ impl Guest {
     }
 
     fn find_plan(&self) -> Result<Plan, End> {
-        let Some(initrd) = &self.initrd else { return Err(self.no_root()) };
+        let Some(initrd) = &self.initrd else { return self.plan_of_agent() };
         let find = |path| {
             cpio::find(initrd, path).map_err(|error| {
                 self.log.print(&format!("Initramfs unpacking failed: {error}"));
@@ -157,6 +158,31 @@ impl Guest {
         let plan = plan.and_then(|json| serde_json::from_slice(json).map_err(|error| error.to_string()));
         plan.map_err(|reason| {
             self.log.print(&format!("{MARKER}cannot read {PLAN_PATH}: {reason}"));
+            self.power_off()
+        })
+    }
+
+    /// The plan of a guest of virtme-ng, which has the files of the host: its init
+    /// starts the agent that the kernel command line names.
+    fn plan_of_agent(&self) -> Result<Plan, End> {
+        if !self.cmdline.split_whitespace().any(|word| word.starts_with("rootfstype=")) {
+            return Err(self.no_root());
+        }
+        if !self.cmdline.split_whitespace().any(|word| word.starts_with("init=")) {
+            return Err(self.panic("No working init found.  Try passing init= option to kernel."));
+        }
+        let command = exec_word::find(&self.cmdline).unwrap_or_default();
+        let plan = match command.as_slice() {
+            [agent, word, plan] if word == "__agent" && Path::new(agent).is_file() => fs::read(plan),
+            _ => {
+                self.log.print(&format!("virtme-ng-init: cannot run {command:?}"));
+                return Err(self.power_off());
+            }
+        };
+        let plan = plan.map_err(|error| error.to_string());
+        let plan = plan.and_then(|json| serde_json::from_slice(&json).map_err(|error| error.to_string()));
+        plan.map_err(|reason| {
+            self.log.print(&format!("{MARKER}cannot read the plan: {reason}"));
             self.power_off()
         })
     }

@@ -102,7 +102,7 @@ fn accelerator(context: &Context) -> Check {
         Device::Opens => {}
     }
     let untested =
-        "/dev/kvm opens, which proves little: the first kernel that is built will be booted under it";
+        "/dev/kvm is there, which proves little: the first kernel that is built will be booted under it";
     let probe = || -> anyhow::Result<Option<String>> {
         let project = context.project()?;
         let env = context.build_env(&project)?;
@@ -127,12 +127,11 @@ fn accelerator(context: &Context) -> Check {
 
 fn virtme_ng() -> Check {
     let what = "virtme-ng";
-    let found = paths::cache().map_err(|error| error.to_string()).and_then(|cache| {
-        let vng = tools::vng(&cache).map_err(|error| error.to_string())?;
-        Cmd::new(vng).arg("--version").read().map_err(|error| error.to_string())
-    });
+    let found = paths::cache()
+        .map_err(|error| error.to_string())
+        .and_then(|cache| tools::vng(&cache).map_err(|error| error.to_string()));
     match found {
-        Ok(version) => Check::ok(what, version.trim().to_owned()),
+        Ok(vng) => Check::ok(what, format!("{} at {}", vng.version, vng.path.display())),
         Err(error) => {
             let first = error.lines().next().unwrap_or_default();
             Check::note(what, format!("{first}; only the backend virtme-ng needs it: make virtme-ng"))

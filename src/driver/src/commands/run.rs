@@ -304,5 +304,6 @@ pub(super) fn host_facts(lab: &Lab) -> BTreeMap<String, String> {
         ("kernel", file("/proc/sys/kernel/osrelease").trim().to_owned()),
         ("qemu", lab.qemu_version().to_owned()),
     ];
-    facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    let vng = lab.vng_version().map(|version| ("vng", version.to_owned()));
+    facts.into_iter().chain(vng).map(|(key, value)| (key.to_owned(), value)).collect()
 }

@@ -23,7 +23,7 @@ use crate::guest::local;
 use crate::guest::modules::{self, ModulesError, Selection};
 use crate::guest::programs::{ProgramError, Programs};
 use crate::guest::qemu::{self, ChannelPaths};
-use crate::guest::tools::{self, Qemu, ToolError};
+use crate::guest::tools::{self, Qemu, ToolError, Vng};
 use crate::guest::tsc;
 use crate::guest::virtme;
 use crate::kernel::Kernel;
@@ -35,7 +35,7 @@ use crate::results::{BootDir, ResultsError};
 pub struct Lab {
     own: PathBuf,
     qemu: Option<Qemu>,
-    vng: Option<PathBuf>,
+    vng: Option<Vng>,
     cache: PathBuf,
 }
 
@@ -78,6 +78,9 @@ pub enum LabError {
         /// What it has.
         image: PathBuf,
     },
+    /// The boot cannot be put into words for virtme-ng.
+    #[error(transparent)]
+    Unfit(#[from] virtme::Unfit),
     /// A boot on a lab that was equipped for the host's own kernel.
     #[error("this lab has no QEMU: it was equipped for --local")]
     NotEquipped,
@@ -115,6 +118,12 @@ impl Lab {
     #[must_use]
     pub fn qemu_version(&self) -> &str {
         self.qemu.as_ref().map_or("none", |qemu| &qemu.version)
+    }
+
+    /// First line of `vng --version`, where virtme-ng is used.
+    #[must_use]
+    pub fn vng_version(&self) -> Option<&str> {
+        self.vng.as_ref().map(|vng| vng.version.as_str())
     }
 
     fn qemu(&self) -> Result<&Qemu, LabError> {
@@ -205,10 +214,16 @@ impl Lab {
                     kernel: kernel.info.name.to_string(),
                     image: kernel.image.clone(),
                 })?;
-                let vng = self.vng.as_deref().ok_or(ToolError::Vng)?;
+                let vng = self.vng.as_ref().ok_or(ToolError::Vng)?;
+                let home = scratch.path().join("home");
+                furnish(&home).map_err(create_error(&home))?;
+                let (path, user_base) = (tools::path_with(&vng.path), tools::python_user_base());
                 let launch = virtme::Launch {
-                    vng,
-                    path: &tools::path_with(vng),
+                    vng: &vng.path,
+                    version: vng.number,
+                    home: &home,
+                    user_base: user_base.as_deref(),
+                    path: &path,
                     qemu: &self.qemu()?.path,
                     agent: &self.own,
                     plan: &plan_path,
@@ -219,7 +234,7 @@ impl Lab {
                     channels: &channels,
                     cmdline: &cmdline,
                 };
-                virtme::command(&launch)
+                virtme::command(&launch)?
             }
             Backend::Local => local::command(&self.own, &plan_path, &channels),
         };
@@ -342,6 +357,14 @@ impl Lab {
             (None, _) => Canary::Died { reason: "it ended before it said hello".to_owned() },
         })
     }
+}
+
+/// Makes a home for virtme-ng in which its configuration says nothing.
+fn furnish(home: &Path) -> io::Result<()> {
+    let (path, text) = virtme::CONFIGURATION;
+    let path = home.join(path);
+    std::fs::create_dir_all(path.parent().unwrap_or(home))?;
+    std::fs::write(path, text)
 }
 
 /// Has the kernel complain of a task that is stuck before we lose patience: the

@@ -23,6 +23,7 @@ mod exec;
 mod heard_time;
 mod ladder;
 mod launch;
+mod logs;
 mod machine;
 #[cfg(test)]
 mod output_tests;

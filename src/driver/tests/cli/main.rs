@@ -23,3 +23,4 @@ mod selection;
 mod shards;
 mod sources;
 mod verdicts;
+mod virtme;
