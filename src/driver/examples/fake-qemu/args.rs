@@ -35,6 +35,8 @@ pub(crate) struct Machine {
     pub(crate) cmdline: String,
     /// Files that QEMU opens for writing, and truncates, whoever uses them.
     pub(crate) truncates: Vec<PathBuf>,
+    /// Directories of the host by the tags that the guest mounts them with.
+    pub(crate) shares: BTreeMap<String, PathBuf>,
     /// Whether KVM was asked for.
     pub(crate) accel: Accel,
     /// Virtual CPUs.
@@ -136,7 +138,6 @@ const IGNORED: &[&str] = &[
     "d",
     "display",
     "drive",
-    "fsdev",
     "fw_cfg",
     "gdb",
     "global",
@@ -180,6 +181,7 @@ struct Parser {
     chardevs: BTreeMap<String, Channel>,
     serials: Vec<(String, String)>,
     devices: Vec<Device>,
+    directories: BTreeMap<String, PathBuf>,
 }
 
 /// Reads the arguments behind the program's name.
@@ -214,7 +216,7 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, ArgError> {
 
 impl Parser {
     const TAKEN: &[&str] = &[
-        "M", "accel", "append", "chardev", "device", "initrd", "kernel", "m", "machine", "qmp", "serial",
+        "M", "accel", "append", "chardev", "device", "fsdev", "initrd", "kernel", "m", "machine", "qmp", "serial",
         "smp",
     ];
 
@@ -242,6 +244,11 @@ impl Parser {
             "chardev" => self.chardev(value, argument)?,
             "serial" => self.serials.push((value.to_owned(), argument)),
             "qmp" => self.machine.qmp = Some(listener(value, &argument)?),
+            "fsdev" => {
+                let (_, mut properties) = properties(value);
+                let id = properties.remove("id").unwrap_or_default();
+                self.directories.insert(id, properties.remove("path").unwrap_or_default().into());
+            }
             "device" => {
                 let (model, properties) = properties(value);
                 self.devices.push(Device { argument, model, properties });
@@ -303,6 +310,14 @@ impl Parser {
         let has_bus = devices.iter().any(|device| {
             matches!(device.model.as_str(), "virtio-serial" | "virtio-serial-pci" | "virtio-serial-device")
         });
+        for device in devices.iter().filter(|device| device.model == "virtio-9p-pci") {
+            let property = |name: &str| device.properties.get(name).cloned().unwrap_or_default();
+            let Some(directory) = self.directories.get(&property("fsdev")) else {
+                let reason = format!("9pfs device couldn't find fsdev with the id = {}", property("fsdev"));
+                return refuse(&device.argument, reason);
+            };
+            self.machine.shares.insert(property("mount_tag"), directory.clone());
+        }
         for device in devices.iter().filter(|device| device.model == "virtconsole") {
             let id = device.properties.get("chardev").map_or("", String::as_str);
             let Some(channel) = self.chardevs.get(id) else {

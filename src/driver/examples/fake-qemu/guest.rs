@@ -1,5 +1,6 @@
 //! The guest from its first boot message to its end, as its script has it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub(crate) struct Guest {
     pub(crate) script: Script,
     pub(crate) kernel: PathBuf,
     pub(crate) cmdline: String,
+    /// Directories of the host by their tags.
+    pub(crate) shares: BTreeMap<String, PathBuf>,
     pub(crate) accel: Accel,
     pub(crate) processors: u32,
     pub(crate) memory: u64,
@@ -173,7 +176,9 @@ impl Guest {
         }
         let command = exec_word::find(&self.cmdline).unwrap_or_default();
         let plan = match command.as_slice() {
-            [agent, word, plan] if word == "__agent" && Path::new(agent).is_file() => fs::read(plan),
+            [agent, word, plan] if word == "__agent" && self.on_host(agent).is_file() => {
+                fs::read(self.on_host(plan))
+            }
             _ => {
                 self.log.print(&format!("virtme-ng-init: cannot run {command:?}"));
                 return Err(self.power_off());
@@ -185,6 +190,26 @@ impl Guest {
             self.log.print(&format!("{MARKER}cannot read the plan: {reason}"));
             self.power_off()
         })
+    }
+
+    /// Where a file of a guest of virtme-ng really is: below a directory that its init
+    /// mounts, or at the same place of the host. What is hidden there by a tmpfs is
+    /// nowhere.
+    fn on_host(&self, path: &str) -> PathBuf {
+        for word in self.cmdline.split_whitespace() {
+            let Some((at, below)) = word.strip_prefix("virtme_initmount").and_then(|word| word.split_once('='))
+            else {
+                continue;
+            };
+            let share = self.shares.get(&format!("virtme.initmount{at}"));
+            if let (Some(share), Ok(rest)) = (share, Path::new(path).strip_prefix(below)) {
+                return share.join(rest);
+            }
+        }
+        match ["/run/", "/tmp/"].iter().any(|hidden| path.starts_with(hidden)) {
+            true => PathBuf::new(),
+            false => path.into(),
+        }
     }
 
     pub(crate) fn power_off(&self) -> End {

@@ -152,6 +152,7 @@ fn power_on(machine: Machine, version: String) -> Result<Option<Guest>, Refusal>
         script,
         kernel,
         cmdline: machine.cmdline,
+        shares: machine.shares,
         accel: machine.accel,
         processors: machine.cpus,
         memory: machine.memory,

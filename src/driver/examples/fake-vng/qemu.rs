@@ -13,6 +13,7 @@ pub(crate) struct Machine {
     cpus: String,
     memory: String,
     kvm: Kvm,
+    shares: Vec<(String, String)>,
     more: Vec<String>,
 }
 
@@ -42,7 +43,15 @@ impl Machine {
                 "--kopt" => machine.cmdline.push(value()?),
                 "--cpus" => machine.cpus = value()?,
                 "--memory" => machine.memory = value()?,
-                "--user" | "--cwd" | "--root" | "--rodir" => drop(value()?),
+                "--rodir" => {
+                    let value = value()?;
+                    let (guest, host) = value.split_once('=').unwrap_or((&value, &value));
+                    if !std::path::Path::new(host).exists() {
+                        return Err(format!("error: cannot access {host} on the host"));
+                    }
+                    machine.shares.push((guest.to_owned(), host.to_owned()));
+                }
+                "--user" | "--cwd" | "--root" => drop(value()?),
                 "--disable-kvm" => machine.kvm = Kvm::Off,
                 "--force-9p" | "--disable-microvm" | "--verbose" => {}
                 other => return Err(format!("unrecognized arguments: {other}")),
@@ -74,6 +83,11 @@ impl Machine {
         add("-smp", &self.cpus);
         add("-kernel", &self.kernel);
         add("-append", &self.kernel_cmdline());
+        for (at, (_, host)) in self.shares.iter().enumerate() {
+            let host = host.replace(',', ",,");
+            add("-fsdev", &format!("local,id=share{at},path={host},security_model=none,readonly=on"));
+            add("-device", &format!("virtio-9p-pci,fsdev=share{at},mount_tag=virtme.initmount{at}"));
+        }
         args.extend(self.more.iter().cloned());
         args
     }
@@ -92,6 +106,9 @@ impl Machine {
              rootflags=version=9p2000.L,trans=virtio,access=any,msize=524288 raid=noautodetect ro quiet loglevel=1"
                 .to_owned(),
         ];
+        words.extend(self.shares.iter().enumerate().map(|(at, (guest, _))| {
+            format!("virtme_initmount{at}={guest} virtme_initmount{at}_fstype=9p virtme_initmount{at}_access=ro")
+        }));
         words.extend(self.cmdline.iter().map(|word| if word.contains(' ') { format!("\"{word}\"") } else { word.clone() }));
         // At the end: what is too long costs this first.
         words.push("init=/usr/lib/python3/dist-packages/virtme/guest/bin/virtme-ng-init".to_owned());

@@ -18,6 +18,8 @@
 //! - It hands its arguments to a shell, quoted or not, as it pleases and as its
 //!   version has it: what it does not quote, we do; what no quoting saves is refused
 //!   ([`Unfit`]).
+//! - Not every directory of the host is there: `/run` is empty, and so is `/tmp` in
+//!   1.25. What the guest needs of us comes in a directory of its own ([`GUEST_DIR`]).
 //! - A kernel cuts its command line off without a word, and `init=` stands last:
 //!   the host's own init would then come up in place of vng's.
 //! - The options of old and new versions differ: only those that 1.25 has are used.
@@ -25,14 +27,21 @@
 //!   never used. Nor is its kernel configuration, which turns off IPv6 and netfilter.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::qemu::{CMDLINE, ChannelPaths, ConsoleDevice, channel_args};
 use crate::exec::{Cmd, shell_line};
 use crate::model::Accel;
 
-/// Argument that makes our binary the agent of such a guest.
-const AGENT: &str = "__agent";
+/// Where the guest sees our binary and the plan. One directory, because 1.25 takes no
+/// more than one `--rodir`; on a tmpfs, where it can be made.
+pub const GUEST_DIR: &str = "/run/kregress";
+
+/// Our binary there.
+pub const AGENT: &str = "kregress";
+
+/// The plan there.
+pub const PLAN: &str = "plan.json";
 
 /// Oldest virtme-ng that we drive, because it is the oldest that we test.
 pub const OLDEST: (u32, u32) = (1, 25);
@@ -49,22 +58,13 @@ pub const CONFIGURATION: (&str, &str) = (".config/virtme-ng/virtme-ng.conf", "{\
 /// (`COMMAND_LINE_SIZE`, arch/x86/include/asm/setup.h, without the zero).
 const CMDLINE_LIMIT: usize = 2047;
 
-/// What vng adds to the kernel command line beside paths, in bytes: 560 in 1.42, 480
-/// in 1.25, and some room for what comes next.
-const CMDLINE_OF_VNG: usize = 640;
+/// What vng adds to the kernel command line beside paths, in bytes: 650 in 1.42, and some
+/// room for what comes next.
+const CMDLINE_OF_VNG: usize = 720;
 
 /// Why a boot cannot be put into words for virtme-ng.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    /// A path of which its shell would make something else.
-    #[error(
-        "virtme-ng cannot be given `{}`: it hands the path to a shell in double quotes\nhint: a path without quotes, `$`, `` ` ``, `\\` and `!`; `--machine backend=qemu` takes any",
-        path.display()
-    )]
-    Path {
-        /// The path.
-        path: PathBuf,
-    },
     /// A word of the kernel command line with a blank.
     #[error(
         "virtme-ng {}.{} tears the word `{word}` of the kernel command line apart\nhint: virtme-ng {}.{} takes it, and so does `--machine backend=qemu`",
@@ -78,7 +78,7 @@ pub enum Unfit {
     },
     /// The kernel would cut its command line off.
     #[error(
-        "the kernel command line would have about {length} bytes, and a kernel cuts it off after {CMDLINE_LIMIT}\nhint: fewer words in `cmdline`, or shorter paths of results and cache; `--machine backend=qemu` needs none of them"
+        "the kernel command line would have about {length} bytes, and a kernel cuts it off after {CMDLINE_LIMIT}\nhint: fewer words in `cmdline`, or a shorter path of the cache; `--machine backend=qemu` needs none of them"
     )]
     TooLong {
         /// Bytes with what vng adds.
@@ -102,10 +102,8 @@ pub struct Launch<'a> {
     pub path: &'a OsStr,
     /// The QEMU binary that it shall use.
     pub qemu: &'a Path,
-    /// Our own binary, at the same path in the guest.
-    pub agent: &'a Path,
-    /// The plan, at the same path in the guest.
-    pub plan: &'a Path,
+    /// The directory with our binary and the plan that is [`GUEST_DIR`] in the guest.
+    pub share: &'a Path,
     /// Accelerator, decided.
     pub accel: Accel,
     /// Virtual CPUs.
@@ -134,15 +132,6 @@ fn words(launch: &Launch<'_>) -> Result<Vec<String>, Unfit> {
     words.collect()
 }
 
-/// A path within double quotes of a shell, where 1.25 puts it, and in the line that
-/// this makes.
-fn fit(path: &Path) -> Result<String, Unfit> {
-    let unfit = || Unfit::Path { path: path.to_owned() };
-    let text = path.to_str().ok_or_else(unfit)?;
-    let awkward = |c: char| c.is_control() || "\"'$`\\!".contains(c);
-    if text.contains(awkward) { Err(unfit()) } else { Ok(text.to_owned()) }
-}
-
 /// What vng makes of a script for the kernel command line has so many bytes.
 fn base64_length(script: &str) -> usize {
     script.len().div_ceil(3) * 4
@@ -155,7 +144,7 @@ fn base64_length(script: &str) -> usize {
 /// Fails with what virtme-ng would misunderstand, or the kernel not get.
 pub fn command(launch: &Launch<'_>) -> Result<Cmd, Unfit> {
     let mebibytes = launch.memory >> 20;
-    let script = shell_line(&[fit(launch.agent)?, AGENT.to_owned(), fit(launch.plan)?]);
+    let script = format!("{GUEST_DIR}/{AGENT} {} {GUEST_DIR}/{PLAN}", kregress_guest::AGENT);
     let words = words(launch)?;
     // vng names the directories of its init and of the kernel's modules.
     let paths = launch.vng.as_os_str().len() + launch.kernel.as_os_str().len();
@@ -170,11 +159,13 @@ pub fn command(launch: &Launch<'_>) -> Result<Cmd, Unfit> {
     }
     // What it hands to a shell as it is gets its quotes here.
     let quoted = |path: &Path| shell_line(&[path.to_string_lossy()]);
+    let share = format!("{GUEST_DIR}={}", launch.share.display());
     let mut command = command
         .args(["--run".to_owned(), quoted(launch.kernel)])
         .args(["--qemu".to_owned(), quoted(launch.qemu)])
         .args(["--user", "root", "--force-9p", "--disable-microvm"])
         .args(["--cwd".to_owned(), "/".to_owned()])
+        .arg(format!("--rodir={}", shell_line(&[share])))
         .args(["--cpus".to_owned(), launch.cpus.to_string(), "--memory".to_owned(), format!("{mebibytes}M")])
         .arg(format!("--append={}", shell_line(&words)))
         .arg(format!("--qemu-opts={}", shell_line(&channel_args(launch.channels, ConsoleDevice::Virtio))));
@@ -199,7 +190,6 @@ mod tests {
     struct Given<'a> {
         version: (u32, u32),
         accel: Accel,
-        plan: &'a str,
         kernel: &'a str,
         cmdline: &'a [&'a str],
     }
@@ -207,7 +197,6 @@ mod tests {
     const USUAL: Given<'_> = Given {
         version: (1, 42),
         accel: Accel::Tcg,
-        plan: "/run dir/plan.json",
         kernel: "/store/bzImage",
         cmdline: &[],
     };
@@ -222,8 +211,7 @@ mod tests {
             user_base: None,
             path: OsStr::new("/venv/bin:/usr/bin"),
             qemu: Path::new("qemu-system-x86_64"),
-            agent: Path::new("/bin/kregress"),
-            plan: Path::new(given.plan),
+            share: Path::new("/my cache/run/x/guest"),
             accel: given.accel,
             cpus: 2,
             memory: 1 << 30,
@@ -256,6 +244,7 @@ mod tests {
         --disable-microvm
         --cwd
         /
+        --rodir='/run/kregress=/my cache/run/x/guest'
         --cpus
         2
         --memory
@@ -264,7 +253,7 @@ mod tests {
         --qemu-opts=-chardev socket,id=kregress-console,path=/s/console -chardev socket,id=kregress-control,path=/s/control -chardev socket,id=kregress-output,path=/s/output -device virtio-serial-pci,id=kregress -device virtconsole,bus=kregress.0,chardev=kregress-console -device virtserialport,bus=kregress.0,chardev=kregress-control,name=org.kregress.control -device virtserialport,bus=kregress.0,chardev=kregress-output,name=org.kregress.output -qmp unix:/s/monitor,server=on,wait=off
         --disable-kvm
         --exec
-        /bin/kregress __agent '/run dir/plan.json'
+        /run/kregress/kregress __agent /run/kregress/plan.json
         "#);
     }
 
@@ -282,18 +271,6 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_the_shell_of_an_old_version_would_change_is_refused() {
-        for plan in ["/$(reboot)/plan", "/`id`/plan", "/a\"b", "/it's", "/a\\b", "/a!b", "/a\nb"] {
-            let error = made(&Given { plan, ..USUAL }).expect_err("refused");
-            assert_eq!(error, Unfit::Path { path: plan.into() });
-        }
-        insta::assert_snapshot!(refused(&Given { plan: "/$HOME/plan", ..USUAL }), @r"
-        virtme-ng cannot be given `/$HOME/plan`: it hands the path to a shell in double quotes
-        hint: a path without quotes, `$`, `` ` ``, `\` and `!`; `--machine backend=qemu` takes any
-        ");
-    }
-
-    #[test]
     fn a_word_with_a_blank_goes_without_its_quotes_and_only_to_a_version_that_takes_it() {
         let given = Given { cmdline: &["dyndbg=\"file net/* +p\""], ..USUAL };
         let argv = made(&given).expect("fits");
@@ -306,10 +283,10 @@ mod tests {
 
     #[test]
     fn a_command_line_that_the_kernel_would_cut_off_is_refused() {
-        let long = format!("/{}/plan.json", "results".repeat(90));
-        insta::assert_snapshot!(refused(&Given { plan: &long, ..USUAL }), @r"
+        let long = "x".repeat(1000);
+        insta::assert_snapshot!(refused(&Given { cmdline: &[&long], ..USUAL }), @r"
         the kernel command line would have about 1884 bytes, and a kernel cuts it off after 2047
-        hint: fewer words in `cmdline`, or shorter paths of results and cache; `--machine backend=qemu` needs none of them
+        hint: fewer words in `cmdline`, or a shorter path of the cache; `--machine backend=qemu` needs none of them
         ");
     }
 

@@ -215,8 +215,9 @@ impl Lab {
                     image: kernel.image.clone(),
                 })?;
                 let vng = self.vng.as_ref().ok_or(ToolError::Vng)?;
-                let home = scratch.path().join("home");
+                let (home, share) = (scratch.path().join("home"), scratch.path().join("guest"));
                 furnish(&home).map_err(create_error(&home))?;
+                pack(&share, &plan_path).map_err(create_error(&share))?;
                 let (path, user_base) = (tools::path_with(&vng.path), tools::python_user_base());
                 let launch = virtme::Launch {
                     vng: &vng.path,
@@ -225,8 +226,7 @@ impl Lab {
                     user_base: user_base.as_deref(),
                     path: &path,
                     qemu: &self.qemu()?.path,
-                    agent: &self.own,
-                    plan: &plan_path,
+                    share: &share,
                     accel,
                     cpus,
                     memory,
@@ -365,6 +365,20 @@ fn furnish(home: &Path) -> io::Result<()> {
     let path = home.join(path);
     std::fs::create_dir_all(path.parent().unwrap_or(home))?;
     std::fs::write(path, text)
+}
+
+/// Puts together what a guest of virtme-ng needs of us: the binary that runs, even if
+/// its file was replaced meanwhile, and the plan.
+fn pack(share: &Path, plan: &Path) -> io::Result<()> {
+    use rustix::fs::{AtFlags, CWD, linkat};
+    std::fs::create_dir_all(share)?;
+    std::fs::copy(plan, share.join(virtme::PLAN))?;
+    let agent = share.join(virtme::AGENT);
+    // A link costs nothing; a copy works where the binary is elsewhere or gone.
+    match linkat(CWD, tools::RUNNING_BINARY, CWD, &agent, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => Ok(()),
+        Err(_) => std::fs::copy(tools::RUNNING_BINARY, &agent).map(drop),
+    }
 }
 
 /// Has the kernel complain of a task that is stuck before we lose patience: the
