@@ -159,6 +159,15 @@ enum Command {
         #[arg(long)]
         quiet_host: bool,
     },
+    /// Boot a kernel and type commands in it, or run one
+    Shell {
+        /// Kernel to boot [default: the default kernel]
+        #[arg(long, short = 'k', value_name = "KERNEL")]
+        kernel: Option<String>,
+        /// Run this in place of a shell; without a terminal it reads nothing
+        #[arg(last = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
     /// Find the commit that changed a number or broke a test, with its probability
     Bisect(Box<BisectWords>),
     /// Show a run again
@@ -506,6 +515,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
             let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
             commands::selfcheck::run(&context, kernel.as_deref(), &tests, boots, quiet)
         }
+        Command::Shell { kernel, command } => commands::shell::run(&context, kernel.as_deref(), &command),
         Command::Bisect(words) => words.run(&context),
         Command::Report { run, shape: Shape { format, output } } => {
             let format = format.format();

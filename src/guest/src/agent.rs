@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::init::mounts;
-use crate::{facts, kmsg, plan, ports, session};
+use crate::{facts, kmsg, plan, ports, session, shell};
 
 /// Runs the plan in the file. The exit code only corroborates what the control
 /// channel said: 0 when all of it was said.
@@ -37,6 +37,9 @@ fn run_session(path: &Path) -> Result<(), String> {
     mounts::as_agent(&mut facts).map_err(|error| error.to_string())?;
     facts::prepare_kernel_log(&mut facts);
     let ports = ports::open(plan.carrier, plan.patience()).map_err(|error| error.to_string())?;
+    if let Some(shell) = &plan.shell {
+        return shell::run(shell, ports);
+    }
     let channels = session::Channels::over(ports, &mut facts).map_err(|error| error.to_string())?;
     session::run(&plan, facts, channels, session::Place::Machine).map_err(|error| error.to_string())
 }

@@ -13,6 +13,7 @@ pub mod plan;
 pub mod report;
 pub mod run;
 pub mod selfcheck;
+pub mod shell;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;

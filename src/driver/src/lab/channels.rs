@@ -165,6 +165,14 @@ impl Channels {
         })
     }
 
+    /// A way for what is typed, where there is one.
+    pub(super) fn keyboard(&self) -> Option<UnixStream> {
+        self.open.iter().find_map(|(role, stream)| match stream {
+            Stream::Socket(stream) if *role == Role::Output => stream.try_clone().ok(),
+            _ => None,
+        })
+    }
+
     /// Waits until a channel or `also` has something, and accepts connections on
     /// the way. Gives the channels that may have bytes.
     ///

@@ -88,6 +88,7 @@ fn plan(measurement: &Measurement<'_>, errand: &Errand, nonce: Nonce, slowdown: 
         patience_ms,
         carrier,
         tests: tests.collect(),
+        shell: None,
     }
 }
 

@@ -94,9 +94,9 @@ pub enum LabError {
 pub(super) struct Prepared {
     /// The exact command.
     pub(super) command: Cmd,
-    channels: Channels,
-    dir: BootDir,
-    scratch: Scratch,
+    pub(super) channels: Channels,
+    pub(super) dir: BootDir,
+    pub(super) scratch: Scratch,
 }
 
 impl Lab {
@@ -252,6 +252,9 @@ impl Lab {
             let test = measurement.tests.get(planned.id as usize);
             test.and_then(|test| test.exec.as_ref()).map_or(Ok(()), |exec| programs.add(exec))?;
         }
+        if let Some(shell) = &plan.shell {
+            programs.add_shell(&shell.command)?;
+        }
         let modules = match &measurement.kernel.modules {
             Some(dir) => modules::plan(dir, &wanted_modules(plan))?,
             None => Selection::default(),
@@ -330,6 +333,7 @@ impl Lab {
             patience_ms,
             carrier: Carrier::VirtioSerial,
             tests: Vec::new(),
+            shell: None,
         };
         let dir = BootDir::new(logs.path(), BootId(0));
         let prepared = self.prepare(&measurement, &plan, &dir)?;

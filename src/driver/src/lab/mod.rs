@@ -36,6 +36,7 @@ mod session;
 #[cfg(test)]
 mod session_tests;
 mod share;
+pub mod shell;
 mod slots;
 #[cfg(test)]
 mod stuck_tests;
