@@ -50,7 +50,7 @@ const SHARED: &str = "Options of every command";
 
 #[derive(Debug, Args)]
 struct Shared {
-    /// Machine to boot on: accel=auto|kvm|tcg|icount, backend=qemu|virtme-ng, cpus=N, memory=SIZE
+    /// Machine to boot on: accel=auto|kvm|tcg|icount, backend=qemu|virtme-ng, cpus=N, memory=SIZE, rootfs=auto|9p|virtiofs
     #[arg(long, global = true, help_heading = SHARED, value_name = "KEY=VALUE,...")]
     machine: Option<String>,
     /// Directory of the run directories
@@ -173,6 +173,15 @@ enum Command {
     },
     /// Check a patch series patch by patch: it applies, builds, boots, passes and is not slower
     Series(SeriesWords),
+    /// Boot a kernel and type commands in it, or run one
+    Shell {
+        /// Kernel to boot [default: the default kernel]
+        #[arg(long, short = 'k', value_name = "KERNEL")]
+        kernel: Option<String>,
+        /// Run this in place of a shell; without a terminal it reads nothing
+        #[arg(last = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
     /// Find the commit that changed a number or broke a test, with its probability
     Bisect(Box<BisectWords>),
     /// Show a run again
@@ -534,6 +543,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
             commands::selfcheck::run(&context, kernel.as_deref(), &tests, boots, quiet)
         }
         Command::Series(words) => words.run(&context),
+        Command::Shell { kernel, command } => commands::shell::run(&context, kernel.as_deref(), &command),
         Command::Bisect(words) => words.run(&context),
         Command::Report { run, shape: Shape { format, output } } => {
             let format = format.format();

@@ -10,6 +10,7 @@ mod event;
 mod frame;
 pub mod output;
 mod plan;
+pub mod shell;
 pub mod stacks;
 
 pub use descriptor::{Better, Kind, MetricInfo, ParamInfo, Unit, WorkloadInfo};

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::shell::Shell;
+
 /// Everything that one boot is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +29,9 @@ pub struct Plan {
     pub carrier: Carrier,
     /// In the order of execution.
     pub tests: Vec<PlannedTest>,
+    /// In place of tests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<Shell>,
 }
 
 /// What carries the channels of a virtual machine.
@@ -234,6 +239,7 @@ mod tests {
             patience_ms: 1000,
             carrier: Carrier::VirtioSerial,
             tests: vec![],
+            shell: None,
         };
         let mut json = serde_json::to_value(&plan).expect("serialise");
         json["surprise"] = 1.into();

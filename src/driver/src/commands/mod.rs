@@ -14,6 +14,7 @@ pub mod report;
 pub mod run;
 pub mod selfcheck;
 pub mod series;
+pub mod shell;
 mod watch;
 
 use std::num::NonZeroUsize;

@@ -12,8 +12,8 @@ use crate::guest::programs;
 use crate::kernel::{self, BuildEnv, Kernel};
 use crate::lab::{self, BootNumbers, Host, Lab, Measurement, Quiet, Slots};
 use crate::model::{
-    Accel, AccelChoice, Backend, BuildEvent, KernelName, KernelSpec, Machine, Observer, RunEvent, RunInfo,
-    ShardOf, Test, TroubleKind, Turn,
+    Accel, AccelChoice, Backend, BuildEvent, KernelName, KernelSpec, Machine, Observer, RootFs, RunEvent,
+    RunInfo, ShardOf, Test, TroubleKind, Turn,
 };
 use crate::report::{human, json::JsonEvents, look::Look, progress::Progress};
 use crate::results::{self, Recorder};
@@ -94,6 +94,7 @@ fn local_machine() -> Machine {
         backend: Backend::Local,
         cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
         memory: kibibytes.unwrap_or(0).saturating_mul(1024),
+        rootfs: RootFs::Auto,
     }
 }
 
@@ -317,5 +318,6 @@ pub(super) fn host_facts(lab: &Lab) -> BTreeMap<String, String> {
         ("kernel", file("/proc/sys/kernel/osrelease").trim().to_owned()),
         ("qemu", lab.qemu_version().to_owned()),
     ];
-    facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    let vng = lab.vng_version().map(|version| ("vng", version.to_owned()));
+    facts.into_iter().chain(vng).map(|(key, value)| (key.to_owned(), value)).collect()
 }

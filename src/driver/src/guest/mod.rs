@@ -13,4 +13,5 @@ pub mod qemu;
 pub mod selftests;
 pub mod tools;
 pub mod tsc;
+pub mod virtiofsd;
 pub mod virtme;

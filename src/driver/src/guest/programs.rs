@@ -90,6 +90,14 @@ pub struct TestProgramError {
     source: ProgramError,
 }
 
+/// What an interactive guest has of the host's programs, where the host has them.
+const TOOLS: [&str; 51] = [
+    "sh", "bash", "busybox", "ls", "cat", "cp", "mv", "rm", "mkdir", "ln", "echo", "env", "id", "stty",
+    "sleep", "head", "tail", "grep", "sed", "awk", "cut", "seq", "tee", "date", "find", "touch", "tty", "vi",
+    "timeout", "wc", "sort", "less", "ps", "kill", "top", "free", "dmesg", "mount", "umount", "uname",
+    "sysctl", "ip", "ss", "tc", "ping", "ethtool", "tcpdump", "unshare", "nsenter", "lsns", "strace",
+];
+
 /// What programs need in a guest image.
 #[derive(Debug, Default)]
 pub struct Programs {
@@ -166,6 +174,19 @@ impl Programs {
             self.pack(&locate(file)?)?;
         }
         Ok(())
+    }
+
+    /// Adds a command that is typed, and what else one would want to type.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the command is not there; the others come where this host has them.
+    pub fn add_shell(&mut self, command: &[String]) -> Result<(), ProgramError> {
+        if let Some(program) = command.first() {
+            self.pack(&locate(Path::new(program))?)?;
+        }
+        let found: Vec<PathBuf> = TOOLS.iter().filter_map(|name| locate(Path::new(name)).ok()).collect();
+        found.iter().try_for_each(|path| self.pack(path))
     }
 
     fn pack(&mut self, path: &Path) -> Result<(), ProgramError> {

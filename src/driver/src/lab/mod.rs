@@ -23,6 +23,7 @@ mod exec;
 mod heard_time;
 mod ladder;
 mod launch;
+mod logs;
 mod machine;
 #[cfg(test)]
 mod output_tests;
@@ -35,6 +36,7 @@ mod session;
 #[cfg(test)]
 mod session_tests;
 mod share;
+pub mod shell;
 mod slots;
 #[cfg(test)]
 mod stuck_tests;

@@ -9,5 +9,6 @@ mod kernels;
 mod programs;
 mod rig;
 mod selftests;
+mod shell;
 mod suites;
 mod virtual_time;

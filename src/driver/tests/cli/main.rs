@@ -24,5 +24,7 @@ mod rig;
 mod selection;
 mod series;
 mod shards;
+mod shell;
 mod sources;
 mod verdicts;
+mod virtme;

@@ -10,6 +10,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use kregress::clock;
@@ -17,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Rlimit, Signal, kill_process, pidfd_open, setrlimit};
 use tempfile::TempDir;
 
-use crate::fake_kernel::{FakeKernel, fake_qemu};
+use crate::fake_kernel::{FakeKernel, fake_qemu, find_or_build};
 use crate::record::{Record, check_harmless};
 
 /// How long a command may take on a busy host before the test is given up.
@@ -123,6 +124,13 @@ impl Rig {
     pub(crate) fn env(mut self, key: &str, value: impl Into<OsString>) -> Self {
         self.env.insert(key.into(), value.into());
         self
+    }
+
+    /// Has the backend virtme-ng take the fake vng, of this version.
+    pub(crate) fn vng(self, version: &str) -> Self {
+        static FAKE: OnceLock<PathBuf> = OnceLock::new();
+        let fake = FAKE.get_or_init(|| find_or_build("fake-vng"));
+        self.env("KREGRESS_VNG", fake).env("FAKE_VNG_VERSION", version)
     }
 
     /// Puts the host's own programs behind those in `bin`.
@@ -237,6 +245,15 @@ impl Rig {
         let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
         let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
         lines.filter(|line| line.contains(own)).collect()
+    }
+
+    /// Waits until a process with this word that has to do with this directory runs.
+    pub(crate) fn wait_for_process(&self, word: &str) {
+        let started = clock::now();
+        while !self.processes().iter().any(|line| line.contains(word)) {
+            assert!(started.elapsed() < PATIENCE, "`{word}` never ran");
+            clock::poll_interval(Duration::from_millis(10));
+        }
     }
 
     /// Waits until nothing runs that has to do with this directory.
