@@ -47,7 +47,7 @@ const SHARED: &str = "Options of every command";
 
 #[derive(Debug, Args)]
 struct Shared {
-    /// Machine to boot on: accel=auto|kvm|tcg|icount, backend=qemu|virtme-ng, cpus=N, memory=SIZE
+    /// Machine to boot on: accel=auto|kvm|tcg|icount, backend=qemu|virtme-ng, cpus=N, memory=SIZE, rootfs=auto|9p|virtiofs
     #[arg(long, global = true, help_heading = SHARED, value_name = "KEY=VALUE,...")]
     machine: Option<String>,
     /// Directory of the run directories

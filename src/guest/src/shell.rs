@@ -117,9 +117,8 @@ fn start(shell: &Shell) -> Result<(File, Pid), String> {
     let Some((program, args)) = shell.command.split_first() else {
         return Err("the plan names a command without a name".to_owned());
     };
-    let no_terminal = |error: io::Error| {
-        format!("no pseudoterminal: {error}\nhint: the kernel needs CONFIG_UNIX98_PTYS=y")
-    };
+    let no_terminal =
+        |error: io::Error| format!("no pseudoterminal: {error}\nhint: the kernel needs CONFIG_UNIX98_PTYS=y");
     let (master, slave) = terminal(shell.terminal).map_err(no_terminal)?;
     let copy = |fd: &OwnedFd| fd.try_clone().map(Stdio::from).map_err(no_terminal);
     let stdin = match shell.terminal {
@@ -236,7 +235,8 @@ mod tests {
     #[test]
     fn in_a_terminal_what_is_typed_is_read_and_its_size_is_known() {
         let size = Size { rows: 33, columns: 77 };
-        let (text, events) = ran(&["sh", "-c", "stty size; read line; echo got $line"], Some(size), b"words\n");
+        let (text, events) =
+            ran(&["sh", "-c", "stty size; read line; echo got $line"], Some(size), b"words\n");
         assert!(text.contains("33 77\r\n"), "{text}");
         assert!(text.ends_with("got words\r\n"), "{text}");
         assert!(matches!(events[1], ShellEvent::Ended { status: ShellStatus::Code(0), .. }), "{events:?}");

@@ -216,8 +216,8 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, ArgError> {
 
 impl Parser {
     const TAKEN: &[&str] = &[
-        "M", "accel", "append", "chardev", "device", "fsdev", "initrd", "kernel", "m", "machine", "qmp", "serial",
-        "smp",
+        "M", "accel", "append", "chardev", "device", "fsdev", "initrd", "kernel", "m", "machine", "qmp",
+        "serial", "smp",
     ];
 
     fn option(&mut self, option: &str, value: &str, argument: String) -> Result<(), ArgError> {
@@ -321,7 +321,10 @@ impl Parser {
         for device in devices.iter().filter(|device| device.model == "virtconsole") {
             let id = device.properties.get("chardev").map_or("", String::as_str);
             let Some(channel) = self.chardevs.get(id) else {
-                return refuse(&device.argument, format!("Property 'virtconsole.chardev' can't find value '{id}'"));
+                return refuse(
+                    &device.argument,
+                    format!("Property 'virtconsole.chardev' can't find value '{id}'"),
+                );
             };
             self.machine.console = Some(channel.clone());
         }

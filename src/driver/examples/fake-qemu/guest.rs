@@ -197,7 +197,8 @@ impl Guest {
     /// nowhere.
     fn on_host(&self, path: &str) -> PathBuf {
         for word in self.cmdline.split_whitespace() {
-            let Some((at, below)) = word.strip_prefix("virtme_initmount").and_then(|word| word.split_once('='))
+            let Some((at, below)) =
+                word.strip_prefix("virtme_initmount").and_then(|word| word.split_once('='))
             else {
                 continue;
             };

@@ -93,6 +93,9 @@ impl Session<'_> {
         ] {
             facts.insert(name.to_owned(), value.to_owned());
         }
+        // A guest of virtme-ng says what its root is made of.
+        let root = self.guest.cmdline.split_whitespace().find_map(|word| word.strip_prefix("rootfstype="));
+        facts.extend(root.map(|root| ("root".to_owned(), root.to_owned())));
         let yes = |name: &str| (name.to_owned(), "yes".to_owned());
         let mut features: BTreeMap<_, _> = FEATURES.iter().map(|name| yes(name)).collect();
         features.extend(self.guest.script.features.clone());

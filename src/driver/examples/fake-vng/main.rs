@@ -11,6 +11,9 @@
 //! | `dies` | ends before QEMU, with the words of a broken installation |
 //! | `hangs` | starts nothing and says nothing |
 //! | `exit-N` | ends with this exit code, whatever the guest did |
+//! | `dies-late` | the same, after it was asked for its version |
+//! | `late-virtiofsd` | its virtiofsd does not come up, so that it falls back to 9p without a word |
+//! | `early-qemu` | QEMU wants virtiofsd before that listens |
 //! | `abandons` | leaves QEMU and a daemon behind, both in sessions of their own |
 
 mod options;
@@ -110,10 +113,8 @@ fn configuration() -> serde_json::Value {
 
 /// The words of a Python that does not find what belongs to vng.
 fn broken() -> ExitCode {
-    say(
-        "Traceback (most recent call last):\n  File \"/usr/bin/vng\", line 5, in <module>\n    \
-         from virtme_ng.run import main\nModuleNotFoundError: No module named 'virtme_ng'",
-    );
+    say("Traceback (most recent call last):\n  File \"/usr/bin/vng\", line 5, in <module>\n    \
+         from virtme_ng.run import main\nModuleNotFoundError: No module named 'virtme_ng'");
     ExitCode::FAILURE
 }
 
@@ -131,13 +132,16 @@ fn status(child: std::io::Result<Child>) -> ExitCode {
 /// What `virtme-run` does: a line for a shell to QEMU's, and QEMU.
 fn run(args: &[String]) -> ExitCode {
     say("virtme-run: words from before QEMU");
-    let machine = match qemu::Machine::parse(args) {
+    let mut machine = match qemu::Machine::parse(args) {
         Ok(machine) => machine,
         Err(error) => {
             say(&format!("usage: virtme-run\nvirtme-run: error: {error}"));
             return ExitCode::from(2);
         }
     };
+    if misbehaviour() == "late-virtiofsd" {
+        machine.root = qemu::Root::NineP;
+    }
     let mut qemu = program(&machine.qemu);
     qemu.args(machine.command_line());
     match misbehaviour().as_str() {
@@ -148,6 +152,13 @@ fn run(args: &[String]) -> ExitCode {
                 let _ = child.process_group(0).stdin(Stdio::null()).spawn();
             }
             ExitCode::SUCCESS
+        }
+        "early-qemu" if machine.root == qemu::Root::Virtiofs => {
+            say(
+                "qemu-system-x86_64: -chardev socket,id=charvirtfs5,path=/tmp/virtmeabc: Failed to connect to \
+                 '/tmp/virtmeabc': Connection refused",
+            );
+            ExitCode::FAILURE
         }
         other => {
             let ended = status(qemu.spawn());

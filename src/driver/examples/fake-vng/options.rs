@@ -40,7 +40,9 @@ impl Options {
             };
             if VALUES.contains(&name) || (new && NEW_VALUES.contains(&name)) {
                 let value = value.or_else(|| args.next().cloned());
-                let Some(value) = value else { return Err(format!("argument --{name}: expected one argument")) };
+                let Some(value) = value else {
+                    return Err(format!("argument --{name}: expected one argument"));
+                };
                 given.push((name.to_owned(), Some(value)));
             } else if FLAGS.contains(&name) || (new && NEW_FLAGS.contains(&name)) {
                 given.push((name.to_owned(), None));
@@ -131,7 +133,10 @@ mod tests {
     fn the_old_one_quotes_nothing_that_is_not_in_double_quotes() {
         let line = args(&["--exec", "a $b", "--append=x=(y) z", "--run", "/a b"]);
         let options = Options::parse(&line, "1.25").expect("options");
-        assert_eq!(options.line("1.25"), "--script-sh \"a $b\" --kopt x=(y) --kopt z --kimg /a b --qemu-opts  ");
+        assert_eq!(
+            options.line("1.25"),
+            "--script-sh \"a $b\" --kopt x=(y) --kopt z --kimg /a b --qemu-opts  "
+        );
         let options = Options::parse(&line, "1.42").expect("options");
         assert_eq!(
             options.line("1.42"),

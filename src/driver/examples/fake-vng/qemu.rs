@@ -14,7 +14,18 @@ pub(crate) struct Machine {
     memory: String,
     kvm: Kvm,
     shares: Vec<(String, String)>,
+    /// What the guest's root is made of.
+    pub(crate) root: Root,
     more: Vec<String>,
+}
+
+/// How the host's files come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Root {
+    /// What is tried first.
+    #[default]
+    Virtiofs,
+    NineP,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,7 +46,8 @@ impl Machine {
                 machine.more = args.by_ref().cloned().collect();
                 break;
             }
-            let mut value = || args.next().cloned().ok_or_else(|| format!("argument {arg}: expected one argument"));
+            let mut value =
+                || args.next().cloned().ok_or_else(|| format!("argument {arg}: expected one argument"));
             match arg.as_str() {
                 "--qemu-bin" => machine.qemu = value()?.into(),
                 "--kimg" => machine.kernel = value()?,
@@ -53,7 +65,8 @@ impl Machine {
                 }
                 "--user" | "--cwd" | "--root" => drop(value()?),
                 "--disable-kvm" => machine.kvm = Kvm::Off,
-                "--force-9p" | "--disable-microvm" | "--verbose" => {}
+                "--force-9p" => machine.root = Root::NineP,
+                "--disable-microvm" | "--verbose" => {}
                 other => return Err(format!("unrecognized arguments: {other}")),
             }
         }
@@ -102,14 +115,26 @@ impl Machine {
              virtme_console=ttyS0 console=ttyS0 earlyprintk=serial,ttyS0,115200 quiet loglevel=0 panic=-1"
                 .to_owned(),
             format!("virtme.exec=`{}`", encode(self.script.as_bytes())),
-            "virtme_chdir=. virtme_root_user=1 rootfstype=9p \
-             rootflags=version=9p2000.L,trans=virtio,access=any,msize=524288 raid=noautodetect ro quiet loglevel=1"
-                .to_owned(),
+            "virtme_chdir=. virtme_root_user=1".to_owned(),
+            match self.root {
+                Root::Virtiofs => "rootfstype=virtiofs root=ROOTFS",
+                Root::NineP => {
+                    "rootfstype=9p rootflags=version=9p2000.L,trans=virtio,access=any,msize=524288"
+                }
+            }
+            .to_owned(),
+            "raid=noautodetect ro quiet loglevel=1".to_owned(),
         ];
         words.extend(self.shares.iter().enumerate().map(|(at, (guest, _))| {
-            format!("virtme_initmount{at}={guest} virtme_initmount{at}_fstype=9p virtme_initmount{at}_access=ro")
+            format!(
+                "virtme_initmount{at}={guest} virtme_initmount{at}_fstype=9p virtme_initmount{at}_access=ro"
+            )
         }));
-        words.extend(self.cmdline.iter().map(|word| if word.contains(' ') { format!("\"{word}\"") } else { word.clone() }));
+        words.extend(
+            self.cmdline
+                .iter()
+                .map(|word| if word.contains(' ') { format!("\"{word}\"") } else { word.clone() }),
+        );
         // At the end: what is too long costs this first.
         words.push("init=/usr/lib/python3/dist-packages/virtme/guest/bin/virtme-ng-init".to_owned());
         words.join(" ")

@@ -10,6 +10,7 @@ use super::{Context, HOST, MessageFormat, PASSED};
 use crate::exec::Cmd;
 use crate::guest::accel::Device;
 use crate::guest::tools;
+use crate::guest::virtiofsd::Virtiofsd;
 use crate::kernel;
 use crate::lab::Lab;
 use crate::model::{Accel, AccelChoice, Backend, Machine};
@@ -67,7 +68,7 @@ impl Check {
 /// Fails when the report cannot be written.
 pub fn run(context: &Context) -> anyhow::Result<u8> {
     interrupt::listen()?;
-    let mut checks = vec![qemu(), accelerator(context), virtme_ng()];
+    let mut checks = vec![qemu(), accelerator(context), virtme_ng(), virtiofsd()];
     checks.extend(programs());
     checks.extend(headers());
     checks.extend([disk(), memory()]);
@@ -135,6 +136,19 @@ fn virtme_ng() -> Check {
         Err(error) => {
             let first = error.lines().next().unwrap_or_default();
             Check::note(what, format!("{first}; only the backend virtme-ng needs it: make virtme-ng"))
+        }
+    }
+}
+
+/// What the backend virtme-ng can have for its root.
+fn virtiofsd() -> Check {
+    let what = "virtiofsd";
+    let slower = "guests of virtme-ng have their files by 9p, which is slower";
+    match Virtiofsd::of_this_host() {
+        Virtiofsd::Usable(path) => Check::ok(what, path.display().to_string()),
+        Virtiofsd::Absent => Check::note(what, slower),
+        Virtiofsd::Unfit(path) => {
+            Check::note(what, format!("{} is of an old QEMU: {slower}", path.display()))
         }
     }
 }

@@ -12,8 +12,8 @@ use crate::guest::programs;
 use crate::kernel::{self, BuildEnv, Kernel};
 use crate::lab::{self, BootNumbers, Host, Lab, Measurement, Quiet, Slots};
 use crate::model::{
-    Accel, AccelChoice, Backend, BuildEvent, KernelName, KernelSpec, Machine, Observer, RunEvent, RunInfo,
-    ShardOf, Test, TroubleKind, Turn,
+    Accel, AccelChoice, Backend, BuildEvent, KernelName, KernelSpec, Machine, Observer, RootFs, RunEvent,
+    RunInfo, ShardOf, Test, TroubleKind, Turn,
 };
 use crate::report::{human, json::JsonEvents, junit, look::Look, progress::Progress};
 use crate::results::{self, Recorder};
@@ -94,6 +94,7 @@ fn local_machine() -> Machine {
         backend: Backend::Local,
         cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
         memory: kibibytes.unwrap_or(0).saturating_mul(1024),
+        rootfs: RootFs::Auto,
     }
 }
 

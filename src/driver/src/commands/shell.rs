@@ -12,8 +12,8 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 
 use super::{Context, HOST, INTERRUPTED, PASSED, usage};
 use crate::kernel;
-use crate::lab::shell::{ShellEnd, Typed, User};
 use crate::lab::Lab;
+use crate::lab::shell::{ShellEnd, Typed, User};
 use crate::model::{Accel, AccelChoice, BuildEvent, Observer as _, RunEvent};
 use crate::report::look::Look;
 use crate::report::progress::Progress;
@@ -91,7 +91,12 @@ pub fn run(context: &Context, kernel: Option<&str>, command: &[String]) -> anyho
     Ok(match end? {
         // A shell ends with the code of whatever was typed last.
         ShellEnd::Ended(_) if is_shell => PASSED,
-        ShellEnd::Ended(ShellStatus::Code(0)) | ShellEnd::Left => PASSED,
+        ShellEnd::Ended(ShellStatus::Code(0)) => PASSED,
+        ShellEnd::Left => {
+            // What the guest showed last has no end of line.
+            anstream::eprintln!("\nthe guest was ended");
+            PASSED
+        }
         ShellEnd::Ended(ShellStatus::Code(code)) => {
             anstream::eprintln!("the command exited with code {code}");
             FAILED

@@ -12,4 +12,5 @@ pub mod programs;
 pub mod qemu;
 pub mod tools;
 pub mod tsc;
+pub mod virtiofsd;
 pub mod virtme;

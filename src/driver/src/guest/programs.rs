@@ -77,9 +77,10 @@ pub struct TestProgramError {
 }
 
 /// What an interactive guest has of the host's programs, where the host has them.
-const TOOLS: [&str; 40] = [
-    "sh", "bash", "busybox", "ls", "cat", "cp", "mv", "rm", "mkdir", "ln", "echo", "env", "id", "stty", "sleep",
-    "head", "tail", "grep", "wc", "sort", "less", "ps", "kill", "top", "free", "dmesg", "mount", "umount", "uname",
+const TOOLS: [&str; 51] = [
+    "sh", "bash", "busybox", "ls", "cat", "cp", "mv", "rm", "mkdir", "ln", "echo", "env", "id", "stty",
+    "sleep", "head", "tail", "grep", "sed", "awk", "cut", "seq", "tee", "date", "find", "touch", "tty", "vi",
+    "timeout", "wc", "sort", "less", "ps", "kill", "top", "free", "dmesg", "mount", "umount", "uname",
     "sysctl", "ip", "ss", "tc", "ping", "ethtool", "tcpdump", "unshare", "nsenter", "lsns", "strace",
 ];
 

@@ -43,7 +43,9 @@ pub enum ToolError {
     )]
     Vng,
     /// It does not run.
-    #[error("cannot run virtme-ng: {error}\nhint: `make virtme-ng` installs it for kregress; `{VNG_VARIABLE}` names another one")]
+    #[error(
+        "cannot run virtme-ng: {error}\nhint: `make virtme-ng` installs it for kregress; `{VNG_VARIABLE}` names another one"
+    )]
     VngBroken {
         /// What it said.
         error: ExecError,

@@ -12,7 +12,7 @@
 //!   ours gets it, and `ignore_loglevel` overrides the `loglevel=0` that it puts on
 //!   the command line.
 //! - It truncates a regular file given as its stdout: it gets a pipe (`lab::logs`).
-//! - virtiofsd may or may not be there: 9p always is.
+//! - virtiofsd may or may not be there: 9p always is ([`super::virtiofsd`]).
 //! - Its configuration file has the last word, also over `--memory`: it gets a home
 //!   of our own, with one that says nothing ([`CONFIGURATION`]).
 //! - It hands its arguments to a shell, quoted or not, as it pleases and as its
@@ -31,7 +31,7 @@ use std::path::Path;
 
 use super::qemu::{CMDLINE, ChannelPaths, ConsoleDevice, channel_args};
 use crate::exec::{Cmd, shell_line};
-use crate::model::Accel;
+use crate::model::{Accel, RootFs};
 
 /// Where the guest sees our binary and the plan. One directory, because 1.25 takes no
 /// more than one `--rodir`; on a tmpfs, where it can be made.
@@ -104,6 +104,8 @@ pub struct Launch<'a> {
     pub qemu: &'a Path,
     /// The directory with our binary and the plan that is [`GUEST_DIR`] in the guest.
     pub share: &'a Path,
+    /// How the host's files come in, decided.
+    pub rootfs: RootFs,
     /// Accelerator, decided.
     pub accel: Accel,
     /// Virtual CPUs.
@@ -163,12 +165,15 @@ pub fn command(launch: &Launch<'_>) -> Result<Cmd, Unfit> {
     let mut command = command
         .args(["--run".to_owned(), quoted(launch.kernel)])
         .args(["--qemu".to_owned(), quoted(launch.qemu)])
-        .args(["--user", "root", "--force-9p", "--disable-microvm"])
+        .args(["--user", "root", "--disable-microvm"])
         .args(["--cwd".to_owned(), "/".to_owned()])
         .arg(format!("--rodir={}", shell_line(&[share])))
         .args(["--cpus".to_owned(), launch.cpus.to_string(), "--memory".to_owned(), format!("{mebibytes}M")])
         .arg(format!("--append={}", shell_line(&words)))
         .arg(format!("--qemu-opts={}", shell_line(&channel_args(launch.channels, ConsoleDevice::Virtio))));
+    if launch.rootfs != RootFs::Virtiofs {
+        command = command.arg("--force-9p");
+    }
     if launch.accel == Accel::Tcg {
         command = command.arg("--disable-kvm");
     }
@@ -190,6 +195,7 @@ mod tests {
     struct Given<'a> {
         version: (u32, u32),
         accel: Accel,
+        rootfs: RootFs,
         kernel: &'a str,
         cmdline: &'a [&'a str],
     }
@@ -197,6 +203,7 @@ mod tests {
     const USUAL: Given<'_> = Given {
         version: (1, 42),
         accel: Accel::Tcg,
+        rootfs: RootFs::NineP,
         kernel: "/store/bzImage",
         cmdline: &[],
     };
@@ -212,6 +219,7 @@ mod tests {
             path: OsStr::new("/venv/bin:/usr/bin"),
             qemu: Path::new("qemu-system-x86_64"),
             share: Path::new("/my cache/run/x/guest"),
+            rootfs: given.rootfs,
             accel: given.accel,
             cpus: 2,
             memory: 1 << 30,
@@ -240,7 +248,6 @@ mod tests {
         qemu-system-x86_64
         --user
         root
-        --force-9p
         --disable-microvm
         --cwd
         /
@@ -251,6 +258,7 @@ mod tests {
         1024M
         --append=console=hvc0 ignore_loglevel oops=panic nokaslr mitigations=off slab_nomerge no_timer_check printk.devkmsg=on softlockup_panic=1 unknown_nmi_panic=1 sysctl.net.core.netdev_unregister_timeout_secs=1 sysctl.net.core.fb_tunnels_only_for_init_net=1
         --qemu-opts=-chardev socket,id=kregress-console,path=/s/console -chardev socket,id=kregress-control,path=/s/control -chardev socket,id=kregress-output,path=/s/output -device virtio-serial-pci,id=kregress -device virtconsole,bus=kregress.0,chardev=kregress-console -device virtserialport,bus=kregress.0,chardev=kregress-control,name=org.kregress.control -device virtserialport,bus=kregress.0,chardev=kregress-output,name=org.kregress.output -qmp unix:/s/monitor,server=on,wait=off
+        --force-9p
         --disable-kvm
         --exec
         /run/kregress/kregress __agent /run/kregress/plan.json
@@ -264,10 +272,20 @@ mod tests {
     }
 
     #[test]
+    fn virtiofs_is_what_vng_does_unless_it_is_told_otherwise() {
+        let argv = made(&Given { rootfs: RootFs::Virtiofs, ..USUAL }).expect("fits");
+        assert!(!argv.contains(&"--force-9p".to_owned()), "{argv:?}");
+    }
+
+    #[test]
     fn what_vng_hands_to_a_shell_unquoted_is_quoted_here() {
-        let argv = made(&Given { kernel: "/my kernels/bzImage", cmdline: &["a=(b)"], ..USUAL }).expect("fits");
+        let argv =
+            made(&Given { kernel: "/my kernels/bzImage", cmdline: &["a=(b)"], ..USUAL }).expect("fits");
         assert!(argv.contains(&"'/my kernels/bzImage'".to_owned()), "{argv:?}");
-        assert!(argv.iter().any(|word| word.starts_with("--append=") && word.ends_with(" 'a=(b)'")), "{argv:?}");
+        assert!(
+            argv.iter().any(|word| word.starts_with("--append=") && word.ends_with(" 'a=(b)'")),
+            "{argv:?}"
+        );
     }
 
     #[test]
@@ -285,7 +303,7 @@ mod tests {
     fn a_command_line_that_the_kernel_would_cut_off_is_refused() {
         let long = "x".repeat(1000);
         insta::assert_snapshot!(refused(&Given { cmdline: &[&long], ..USUAL }), @r"
-        the kernel command line would have about 1884 bytes, and a kernel cuts it off after 2047
+        the kernel command line would have about 2055 bytes, and a kernel cuts it off after 2047
         hint: fewer words in `cmdline`, or a shorter path of the cache; `--machine backend=qemu` needs none of them
         ");
     }

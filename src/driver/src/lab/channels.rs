@@ -188,7 +188,8 @@ impl Channels {
             Stream::Socket(stream) => Some(stream.as_fd()),
             Stream::File(_) => None,
         });
-        let fds = awaited.chain(sockets).chain(self.writes.iter().map(AsFd::as_fd)).chain(also.iter().copied());
+        let fds =
+            awaited.chain(sockets).chain(self.writes.iter().map(AsFd::as_fd)).chain(also.iter().copied());
         let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

@@ -64,10 +64,8 @@ impl MachineLog {
     ///
     /// Fails when the file or the pipe cannot be made.
     pub(super) fn create(path: PathBuf) -> Result<(Self, File), BootError> {
-        let pipe_error = |source: rustix::io::Errno| BootError::Create {
-            path: path.clone(),
-            source: source.into(),
-        };
+        let pipe_error =
+            |source: rustix::io::Errno| BootError::Create { path: path.clone(), source: source.into() };
         let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).map_err(pipe_error)?;
         fcntl_setfl(&ours, OFlags::NONBLOCK).map_err(pipe_error)?;
         let log = CappedLog::create(path)?;

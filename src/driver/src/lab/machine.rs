@@ -25,6 +25,7 @@ use crate::guest::programs::{ProgramError, Programs};
 use crate::guest::qemu::{self, ChannelPaths};
 use crate::guest::tools::{self, Qemu, ToolError, Vng};
 use crate::guest::tsc;
+use crate::guest::virtiofsd::{NoVirtiofs, Virtiofsd};
 use crate::guest::virtme;
 use crate::kernel::Kernel;
 use crate::model::{Accel, Backend, BootEnd, BootId, Machine, first_line};
@@ -35,7 +36,7 @@ use crate::results::{BootDir, ResultsError};
 pub struct Lab {
     own: PathBuf,
     qemu: Option<Qemu>,
-    vng: Option<Vng>,
+    vng: Option<(Vng, Virtiofsd)>,
     cache: PathBuf,
 }
 
@@ -81,6 +82,9 @@ pub enum LabError {
     /// The boot cannot be put into words for virtme-ng.
     #[error(transparent)]
     Unfit(#[from] virtme::Unfit),
+    /// A root file system was demanded.
+    #[error(transparent)]
+    RootFs(#[from] NoVirtiofs),
     /// A boot on a lab that was equipped for the host's own kernel.
     #[error("this lab has no QEMU: it was equipped for --local")]
     NotEquipped,
@@ -108,7 +112,9 @@ impl Lab {
     pub fn equip(backend: Backend, cache: &Path) -> Result<Self, ToolError> {
         let (qemu, vng) = match backend {
             Backend::Qemu => (Some(tools::qemu()?), None),
-            Backend::VirtmeNg => (Some(tools::qemu()?), Some(tools::vng(cache)?)),
+            Backend::VirtmeNg => {
+                (Some(tools::qemu()?), Some((tools::vng(cache)?, Virtiofsd::of_this_host())))
+            }
             Backend::Local => (None, None),
         };
         Ok(Self { own: tools::own_binary()?, qemu, vng, cache: cache.to_owned() })
@@ -123,7 +129,7 @@ impl Lab {
     /// First line of `vng --version`, where virtme-ng is used.
     #[must_use]
     pub fn vng_version(&self) -> Option<&str> {
-        self.vng.as_ref().map(|vng| vng.version.as_str())
+        self.vng.as_ref().map(|(vng, _)| vng.version.as_str())
     }
 
     fn qemu(&self) -> Result<&Qemu, LabError> {
@@ -214,7 +220,7 @@ impl Lab {
                     kernel: kernel.info.name.to_string(),
                     image: kernel.image.clone(),
                 })?;
-                let vng = self.vng.as_ref().ok_or(ToolError::Vng)?;
+                let (vng, virtiofsd) = self.vng.as_ref().ok_or(ToolError::Vng)?;
                 let (home, share) = (scratch.path().join("home"), scratch.path().join("guest"));
                 furnish(&home).map_err(create_error(&home))?;
                 pack(&share, &plan_path).map_err(create_error(&share))?;
@@ -227,6 +233,7 @@ impl Lab {
                     path: &path,
                     qemu: &self.qemu()?.path,
                     share: &share,
+                    rootfs: virtiofsd.choose(measurement.machine.rootfs)?,
                     accel,
                     cpus,
                     memory,

@@ -8,5 +8,6 @@ mod failures;
 mod kernels;
 mod programs;
 mod rig;
+mod shell;
 mod suites;
 mod virtual_time;

@@ -21,6 +21,7 @@ mod retries;
 mod rig;
 mod selection;
 mod shards;
+mod shell;
 mod sources;
 mod verdicts;
 mod virtme;

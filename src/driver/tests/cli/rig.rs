@@ -240,6 +240,15 @@ impl Rig {
         lines.filter(|line| line.contains(own)).collect()
     }
 
+    /// Waits until a process with this word that has to do with this directory runs.
+    pub(crate) fn wait_for_process(&self, word: &str) {
+        let started = clock::now();
+        while !self.processes().iter().any(|line| line.contains(word)) {
+            assert!(started.elapsed() < PATIENCE, "`{word}` never ran");
+            clock::poll_interval(Duration::from_millis(10));
+        }
+    }
+
     /// Waits until nothing runs that has to do with this directory.
     pub(crate) fn wait_for_no_process(&self) {
         let started = clock::now();

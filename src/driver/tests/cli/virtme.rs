@@ -43,7 +43,11 @@ fn the_oldest_version_and_the_newest_boot_and_pass() {
 fn what_vng_says_before_qemu_is_kept_though_qemu_opens_the_same_file_again() {
     let rig = rig(&FakeKernel::new());
     let record = run(&rig, 0);
-    assert!(machine_log(&record).starts_with("virtme-run: words from before QEMU\n"), "{}", machine_log(&record));
+    assert!(
+        machine_log(&record).starts_with("virtme-run: words from before QEMU\n"),
+        "{}",
+        machine_log(&record)
+    );
 }
 
 #[test]
@@ -116,7 +120,11 @@ fn a_vng_that_starts_nothing_and_says_nothing_is_ended_with_the_run() {
 fn what_vng_leaves_behind_is_ended_with_it() {
     let rig = rig(&FakeKernel::new().boot(Boot::Silent)).env("FAKE_VNG", "abandons");
     let record = run(&rig, 3);
-    assert!(record.verdicts().contains("the machine ended before the hello of its guest"), "{}", record.verdicts());
+    assert!(
+        record.verdicts().contains("the machine ended before the hello of its guest"),
+        "{}",
+        record.verdicts()
+    );
 }
 
 #[test]
@@ -171,8 +179,16 @@ fn paths_that_mean_something_to_a_shell_mean_nothing() {
         let kernel = rig.path("project/kernels/my $(own) kernel");
         let kernel = kernel.to_str().expect("UTF-8");
         let results = rig.path("project/$(touch oops) results");
-        let words =
-            ["run", "t", "--kernel", kernel, "--machine", MACHINE, "--results", results.to_str().expect("UTF-8")];
+        let words = [
+            "run",
+            "t",
+            "--kernel",
+            kernel,
+            "--machine",
+            MACHINE,
+            "--results",
+            results.to_str().expect("UTF-8"),
+        ];
         let seen = rig.kregress(&words).exits(0);
         assert!(seen.stdout.contains("3 passed"), "{version}: {}", seen.stdout);
         assert!(!rig.path("project/oops").exists());
@@ -203,5 +219,68 @@ fn doctor_says_which_vng_it_found() {
     let rig = Rig::with(&FakeKernel::new()).vng("1.3");
     let said = rig.kregress(&["doctor"]).ends().1.stdout;
     let line = said.lines().find(|line| line.contains("virtme-ng")).expect("a line");
-    assert!(line.starts_with("note     virtme-ng    virtme-ng 1.3 is too old, 1.25 or later is needed"), "{line}");
+    assert!(
+        line.starts_with("note     virtme-ng    virtme-ng 1.3 is too old, 1.25 or later is needed"),
+        "{line}"
+    );
+}
+
+/// Puts a program `virtiofsd` before the host's own.
+fn serve(rig: &Rig, help: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    rig.write("bin/virtiofsd", &format!("#!/bin/sh\necho '{help}'\n"));
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(rig.path("bin/virtiofsd"), mode).expect("executable");
+}
+
+const RUST: &str = "--shared-dir <DIR> --socket-path <PATH> --sandbox <SANDBOX>";
+const OF_QEMU: &str = "--socket-path=PATH -o source=PATH -o sandbox=namespace";
+
+/// The root of the guest of the first boot.
+fn root(record: &Record) -> String {
+    word(&record.json["boots"][0]["guest"]["facts"]["root"]).to_owned()
+}
+
+#[test]
+fn the_root_is_virtiofs_where_the_host_serves_it_and_the_choice_is_recorded() {
+    let rig = rig(&FakeKernel::new());
+    serve(&rig, RUST);
+    assert_eq!(root(&run(&rig, 0)), "virtiofs");
+    let chosen = |rootfs: &str| {
+        let machine = format!("{MACHINE},rootfs={rootfs}");
+        let record = rig.kregress(&["run", "t", "--machine", &machine]).exits(0).record();
+        assert_eq!(record.json["boots"][0]["machine"]["rootfs"], rootfs);
+        root(&record)
+    };
+    assert_eq!((chosen("9p"), chosen("virtiofs")), ("9p".to_owned(), "virtiofs".to_owned()));
+    serve(&rig, OF_QEMU);
+    assert_eq!(root(&run(&rig, 0)), "9p");
+}
+
+#[test]
+fn virtiofs_that_was_demanded_is_never_replaced() {
+    let machine = "backend=virtme-ng,rootfs=virtiofs";
+    let rig = rig(&FakeKernel::new());
+    serve(&rig, OF_QEMU);
+    let seen = rig.kregress(&["run", "t", "--machine", machine]).exits(3);
+    assert!(seen.stdout.contains("virtiofsd of an old QEMU"), "{}", seen.stdout);
+    assert_eq!(list(&seen.record().json["boots"]).len(), 0);
+    // What vng does when its virtiofsd is late.
+    serve(&rig, RUST);
+    let rig = rig.env("FAKE_VNG", "late-virtiofsd");
+    let seen = rig.kregress(&["run", "t", "--machine", machine]).exits(3);
+    assert!(seen.stdout.contains("and the root of the guest is `9p`"), "{}", seen.stdout);
+    assert_eq!(root(&run(&rig, 0)), "9p", "where nothing was demanded it is recorded, and no error");
+}
+
+#[test]
+fn a_qemu_that_comes_before_its_virtiofsd_is_no_boot_and_told_with_what_helps() {
+    let rig = rig(&FakeKernel::new()).env("FAKE_VNG", "early-qemu");
+    serve(&rig, RUST);
+    let record = run(&rig, 3);
+    let boots = record.boots();
+    assert!(boots.contains("Failed to connect to '/tmp/virtmeabc'"), "{boots}");
+    assert!(boots.contains("hint: virtiofsd did not listen yet when QEMU wanted it"), "{boots}");
+    let machine = "backend=virtme-ng,rootfs=9p";
+    rig.kregress(&["run", "t", "--machine", machine]).exits(0);
 }
