@@ -33,7 +33,8 @@ struct Terminal {
 
 impl Terminal {
     fn with(rig: &Rig, words: &[&str]) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        let master =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
         grantpt(&master).and_then(|()| unlockpt(&master)).expect("a terminal");
         tcsetwinsize(&master, size(33, 99)).expect("a size");
         let name = ptsname(&master, Vec::new()).expect("a name");
@@ -72,6 +73,14 @@ impl Terminal {
         let modes = tcgetattr(&self.slave).expect("modes").local_modes;
         assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO), "the terminal is not given back");
         status.code()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // A test that failed half-way leaves nothing behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
