@@ -40,7 +40,7 @@ fn an_unknown_key_of_a_suite_names_its_neighbour() {
 fn an_unknown_key_of_a_test_names_its_neighbour() {
     assert_snapshot!(test("workload: netns/drain\nparam: {rounds: 1}"), @r"
     suites/net.yaml:7:5: unknown key `param` in `tests.drain`
-    hint: did you mean `params`? known keys: `workload`, `exec`, `params`, `matrix`, `timeout`, `metrics`
+    hint: did you mean `params`? known keys: `workload`, `exec`, `selftests`, `kunit`, `params`, `matrix`, `timeout`, `metrics`
     ");
 }
 
@@ -56,7 +56,7 @@ fn an_unknown_key_of_a_metric_names_its_neighbour() {
 fn a_key_that_is_like_nothing_known_lists_what_is() {
     assert_snapshot!(test("workload: netns/drain\nbanana: 1"), @r"
     suites/net.yaml:7:5: unknown key `banana` in `tests.drain`
-    hint: known keys: `workload`, `exec`, `params`, `matrix`, `timeout`, `metrics`
+    hint: known keys: `workload`, `exec`, `selftests`, `kunit`, `params`, `matrix`, `timeout`, `metrics`
     ");
 }
 

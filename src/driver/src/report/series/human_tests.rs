@@ -34,7 +34,7 @@ fn a_series_with_one_of_each_kind() {
             built in 12 s; 2 passed
             smoke/netns-drain[namespaces=10]:drain_time: 15.1 ms to 56.0 ms, x3.71,
             with >99.9 %
-            and 1 other metric worse, see base against tip
+            and 1 more metric is worse, see base against tip
     ✗ 6/6   666666666666 net: nsid without notifications
             built in 12 s; 1 failed, 1 passed
             smoke/nsid-notify fails: no RTM_DELNSID for 4 of 4 ids

@@ -14,7 +14,7 @@ fn a_comment_on_a_series_with_one_of_each_kind() {
     | ✗ | 2/6 | `222222222222 vlan: look at the id once` | `built in 12 s; 2 passed` | `new warning: net/8021q/vlan.c:214: unused variable 'id' [-Wunused-variable]` |
     | ! | 3/6 | `333333333333 dummy: count what is dropped` | `failed after 4.1 s` | `does not build: drivers/net/dummy.c:61: 'struct dummy_stats' has no member named 'drops'; repaired by 4/6` |
     | ✓ | 4/6 | `444444444444 dummy: add the counter` | `built in 12 s; 2 passed` | `repairs: the build of 3/6` |
-    | ✗ | 5/6 | `555555555555 ipv6: fib: wait for readers` | `built in 12 s; 2 passed` | `smoke/netns-drain[namespaces=10]:drain_time: 15.1 ms to 56.0 ms, x3.71, with >99.9 %`<br>`and 1 other metric worse, see base against tip` |
+    | ✗ | 5/6 | `555555555555 ipv6: fib: wait for readers` | `built in 12 s; 2 passed` | `smoke/netns-drain[namespaces=10]:drain_time: 15.1 ms to 56.0 ms, x3.71, with >99.9 %`<br>`and 1 more metric is worse, see base against tip` |
     | ✗ | 6/6 | `666666666666 net: nsid without notifications` | `built in 12 s; 1 failed, 1 passed` | `smoke/nsid-notify fails: no RTM_DELNSID for 4 of 4 ids` |
 
     <details><summary>Details</summary>

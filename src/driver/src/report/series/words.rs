@@ -4,7 +4,7 @@ use crate::analysis::MetricChange;
 use crate::exec::shell_line;
 use crate::report::bisected::words::probability;
 use crate::report::compared;
-use crate::report::quantity::{count, seconds};
+use crate::report::quantity::{count, more, seconds};
 use crate::report::text_safety;
 use crate::results::{Counts, Standing};
 use crate::series::checked::{
@@ -309,7 +309,9 @@ pub(crate) fn findings(checked: &Checked, at: usize) -> Vec<String> {
     if let Some((first, others)) = metrics.split_first() {
         told.push(sentence(checked, first));
         if !others.is_empty() {
-            told.push(format!("and {} worse, see base against tip", count(others.len(), "other metric")));
+            let are = if others.len() == 1 { "is" } else { "are" };
+            let others = more(metrics.len(), 1, "metric");
+            told.push(format!("and {others} {are} worse, see base against tip"));
         }
     }
     for defect in checked.defects.iter().filter(|defect| defect.until == Some(at)) {
