@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint rings boots junit html fuzz faults demo demo-bisect deps test-deps virtme-ng bench clean
+.PHONY: run test lint workflows rings boots junit html fuzz faults demo demo-bisect deps test-deps virtme-ng bench clean
 
 # Builds kregress and the default kernel, boots it, runs the smoke suite.
 run: deps
@@ -12,11 +12,16 @@ run: deps
 	$${CARGO_TARGET_DIR:-target}/release/kregress run $(ARGS)
 
 # Everything that CI runs.
-test: test-deps virtme-ng lint rings fuzz boots junit html
+test: test-deps virtme-ng lint workflows rings fuzz boots junit html
 
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
+
+# The workflows and the action, by linters of others; `rings` executes their steps.
+workflows:
+	@scripts/install-deps --no-source nodejs npm shellcheck
+	scripts/test-workflows
 
 # Pure tests, and the whole command line against a fake QEMU: no kernel needed.
 rings:

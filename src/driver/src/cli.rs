@@ -2,6 +2,7 @@
 //!
 //! Turns words into requests; what they mean is for `commands`.
 
+mod series;
 mod shards;
 
 use std::ffi::OsString;
@@ -10,12 +11,14 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+use self::series::SeriesWords;
 use self::shards::{MergeWords, PlanWords};
 use crate::analysis::refuse::What;
-use crate::bisect::Budget;
-use crate::commands::bisect::{self, Once, Request, Search, Want};
+use crate::bisect::{Budget, Grant};
+use crate::commands::bisect::{self, CONFIDENCE, LAYOUT_NOISE, Once, Request, Search, Want};
 use crate::commands::compare::Asked;
 use crate::commands::list::{Format as ListFormat, ListKind};
+use crate::commands::pair::Emulated;
 use crate::commands::report::{Form, ReportFormat};
 use crate::commands::run::Effort;
 use crate::commands::{self, Context, MessageFormat};
@@ -47,7 +50,7 @@ const SHARED: &str = "Options of every command";
 
 #[derive(Debug, Args)]
 struct Shared {
-    /// Machine to boot on: accel=auto|kvm|tcg|icount, backend=qemu|virtme-ng, cpus=N, memory=SIZE
+    /// Machine to boot on: accel=auto|kvm|tcg|icount, backend=qemu|virtme-ng, cpus=N, memory=SIZE, rootfs=auto|9p|virtiofs
     #[arg(long, global = true, help_heading = SHARED, value_name = "KEY=VALUE,...")]
     machine: Option<String>,
     /// Directory of the run directories
@@ -62,6 +65,9 @@ struct Shared {
     /// Compilations at once, and boots side by side [default: one per CPU, boots as memory allows]
     #[arg(long, short = 'j', global = true, help_heading = SHARED, value_name = "N")]
     jobs: Option<NonZeroUsize>,
+    /// Write the JUnit of each suite to DIR/TEST-SUITE.xml too, where CI looks for it; that of a shard to DIR/TEST-SUITE-SHARD.xml
+    #[arg(long, global = true, help_heading = SHARED, value_name = "DIR")]
+    junit: Option<PathBuf>,
     /// Seed of everything random
     #[arg(long, global = true, help_heading = SHARED, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -88,6 +94,9 @@ enum Command {
         /// Names of kregress.yaml, paths to images, or TREE@REVISION, with +FRAGMENT behind it [default: the default kernel]
         #[arg(value_name = "KERNEL")]
         kernels: Vec<String>,
+        /// Build nothing: print one word for all that decides these kernels, to name a cache of the store with
+        #[arg(long)]
+        key: bool,
     },
     /// Boot kernels and run tests
     Run {
@@ -141,6 +150,9 @@ enum Command {
         /// Boots that measure times run alone, on processors of their own
         #[arg(long)]
         quiet_host: bool,
+        /// Let no time decide under TCG: where tests take times that decide, end with 4 before anything is measured
+        #[arg(long)]
+        no_emulated_times: bool,
         #[command(flatten)]
         shape: Shape,
     },
@@ -159,6 +171,17 @@ enum Command {
         #[arg(long)]
         quiet_host: bool,
     },
+    /// Check a patch series patch by patch: it applies, builds, boots, passes and is not slower
+    Series(SeriesWords),
+    /// Boot a kernel and type commands in it, or run one
+    Shell {
+        /// Kernel to boot [default: the default kernel]
+        #[arg(long, short = 'k', value_name = "KERNEL")]
+        kernel: Option<String>,
+        /// Run this in place of a shell; without a terminal it reads nothing
+        #[arg(last = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
     /// Find the commit that changed a number or broke a test, with its probability
     Bisect(Box<BisectWords>),
     /// Show a run again
@@ -173,7 +196,7 @@ enum Command {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("begin").args(["metric", "test"]))]
 struct BisectWords {
-    /// A kernel of kind git of kregress.yaml, or the path of a repository
+    /// A kernel of kind git of kregress.yaml, or the path of a repository; with +FRAGMENT behind it
     #[arg(long, value_name = "TREE", conflicts_with_all = ["resume", "replay"])]
     tree: Option<String>,
     /// A revision without the change; more of them leave out what they contain
@@ -209,9 +232,9 @@ struct BisectWords {
     /// A patch that makes revisions build; applied wherever it applies
     #[arg(long, value_name = "PATCH", conflicts_with_all = ["resume", "replay"])]
     fix_build: Option<PathBuf>,
-    /// Stop at the first look after so many boots, `40boots`, or so much building and booting, `90m` or `2h`
+    /// Stop at the first look after so many boots, `40boots`, or so much building and booting, `90m` or `2h`; with a `+` before it, beyond what the session has taken so far
     #[arg(long, value_name = "BUDGET", value_parser = budget, conflicts_with = "git_bisect")]
-    budget: Option<Budget>,
+    budget: Option<Grant>,
     /// Boots that measure times run alone, on processors of their own
     #[arg(long, conflicts_with_all = ["resume", "replay"])]
     quiet_host: bool,
@@ -234,13 +257,6 @@ struct BisectWords {
     shape: Shape,
 }
 
-/// How sure an answer has to be, unless something else is said.
-const CONFIDENCE: f64 = 0.95;
-
-/// What a build adds by its layout, unless something else is said: from experience with
-/// kernels of which nothing but the placement of code differs.
-const LAYOUT_NOISE: f64 = 0.005;
-
 impl BisectWords {
     fn run(self, context: &Context) -> anyhow::Result<u8> {
         let quiet = if self.quiet_host { Quiet::Alone } else { Quiet::Shared };
@@ -260,7 +276,7 @@ impl BisectWords {
             };
             return Ok(bisect::once(context, &once));
         }
-        let budget = self.budget.unwrap_or_default();
+        let grant = self.budget.unwrap_or_default();
         let request = match (&self.resume, &self.replay) {
             (Some(session), _) => Request::Resume(session.clone()),
             (None, Some(session)) => Request::Replay {
@@ -271,7 +287,7 @@ impl BisectWords {
             (None, None) => Request::Begin(Box::new(self.search(quiet)?)),
         };
         let form = Form { format: self.shape.format.format(), output: self.shape.output.as_deref() };
-        bisect::run(context, &request, &budget, form)
+        bisect::run(context, &request, grant, form)
     }
 
     fn wanted(&self) -> anyhow::Result<Want> {
@@ -330,16 +346,20 @@ fn sure(confidence: f64) -> anyhow::Result<f64> {
 }
 
 /// A budget: boots or time.
-fn budget(text: &str) -> Result<Budget, String> {
-    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
+fn budget(text: &str) -> Result<Grant, String> {
+    let (amount, grant): (&str, fn(Budget) -> Grant) = match text.strip_prefix('+') {
+        Some(more) => (more, Grant::More),
+        None => (text, Grant::Whole),
+    };
+    let end = amount.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(amount.len());
+    let (number, unit) = amount.split_at(end);
     let number: f64 = number.parse().map_err(|_| format!("`{text}` is no budget: 40boots, 90m, 2h"))?;
-    let time = |seconds: f64| Ok(Budget { seconds: Some(number * seconds), boots: None });
+    let time = |seconds: f64| Ok(grant(Budget { seconds: Some(number * seconds), boots: None }));
     match unit.trim() {
         "boots" | "boot" if number.fract() == 0.0 && number <= 1e6 => {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and bounded")]
             let boots = number as u32;
-            Ok(Budget { boots: Some(boots), seconds: None })
+            Ok(grant(Budget { boots: Some(boots), seconds: None }))
         }
         "s" => time(1.0),
         "m" | "min" => time(60.0),
@@ -411,8 +431,10 @@ enum Report {
     Human,
     /// One self-contained page with plots
     Html,
-    /// For a pull request
+    /// For a pull request, or the summary of a job
     Markdown,
+    /// At most ten annotations, as commands for the log of a GitHub workflow
+    Annotations,
     /// 72 columns, for a commit message or a cover letter
     Text,
     /// JUnit XML, for CI
@@ -429,6 +451,7 @@ impl Report {
             Self::Human => ReportFormat::Human,
             Self::Html => ReportFormat::Html,
             Self::Markdown => ReportFormat::Markdown,
+            Self::Annotations => ReportFormat::Annotations,
             Self::Text => ReportFormat::Text,
             Self::Junit => ReportFormat::Junit,
             Self::Ktap => ReportFormat::Ktap,
@@ -459,6 +482,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
         machine: shared.machine,
         results: shared.results,
         config: shared.config,
+        junit: shared.junit,
         messages: match shared.message_format {
             Message::Human => MessageFormat::Human,
             Message::Json => MessageFormat::Json,
@@ -484,7 +508,8 @@ pub fn main(args: Vec<OsString>) -> u8 {
                 .and_then(|project| commands::list::run(&project, kind, list_format, &mut anstream::stdout()))
                 .map(|()| commands::PASSED)
         }
-        Command::Build { kernels } => commands::build::run(&context, &kernels),
+        Command::Build { kernels, key: true } => commands::build::key(&context, &kernels),
+        Command::Build { kernels, key: false } => commands::build::run(&context, &kernels),
         Command::Run { plan: Some(plan), shard: Some(shard), .. } => {
             commands::plan::shard(&context, &plan, shard)
         }
@@ -495,10 +520,21 @@ pub fn main(args: Vec<OsString>) -> u8 {
             let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
             commands::run::run(&context, &tests, on, Effort { boots, retries, quiet })
         }
-        Command::Compare { base, head, tests, boots, floor, allow_different, quiet_host, shape } => {
+        Command::Compare {
+            base,
+            head,
+            tests,
+            boots,
+            floor,
+            allow_different,
+            quiet_host,
+            no_emulated_times,
+            shape,
+        } => {
             let allowed = allow_different.into_iter().map(Different::what).collect();
             let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
-            let asked = Asked { boots, floor, allowed, quiet };
+            let emulated = if no_emulated_times { Emulated::Refused } else { Emulated::Decides };
+            let asked = Asked { boots, floor, allowed, quiet, emulated };
             let form = Form { format: shape.format.format(), output: shape.output.as_deref() };
             commands::compare::run(&context, [&base, &head], &tests, &asked, form)
         }
@@ -506,6 +542,8 @@ pub fn main(args: Vec<OsString>) -> u8 {
             let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
             commands::selfcheck::run(&context, kernel.as_deref(), &tests, boots, quiet)
         }
+        Command::Series(words) => words.run(&context),
+        Command::Shell { kernel, command } => commands::shell::run(&context, kernel.as_deref(), &command),
         Command::Bisect(words) => words.run(&context),
         Command::Report { run, shape: Shape { format, output } } => {
             let format = format.format();
@@ -541,10 +579,12 @@ mod tests {
 
     #[test]
     fn a_budget_is_boots_or_time_and_says_which() {
-        assert_eq!(budget("40boots"), Ok(Budget { boots: Some(40), seconds: None }));
-        assert_eq!(budget("1.5h"), Ok(Budget { boots: None, seconds: Some(5400.0) }));
+        let seconds = |seconds| Budget { boots: None, seconds: Some(seconds) };
+        assert_eq!(budget("40boots"), Ok(Grant::Whole(Budget { boots: Some(40), seconds: None })));
+        assert_eq!(budget("1.5h"), Ok(Grant::Whole(seconds(5400.0))));
+        assert_eq!(budget("+90m"), Ok(Grant::More(seconds(5400.0))));
         assert_eq!(budget("90m"), budget("5400s"));
-        for wrong in ["", "40", "h", "1.5boots", "-3h", "2 weeks", "1e9boots"] {
+        for wrong in ["", "40", "h", "1.5boots", "-3h", "+", "++3h", "2 weeks", "1e9boots"] {
             assert!(budget(wrong).is_err(), "{wrong}");
         }
     }

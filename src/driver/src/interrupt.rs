@@ -6,9 +6,12 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Whether somebody listens.
+static LISTENING: Mutex<bool> = Mutex::new(false);
 
 fn flag() -> &'static Arc<AtomicBool> {
     REQUESTED.get_or_init(|| Arc::new(AtomicBool::new(false)))
@@ -17,13 +20,19 @@ fn flag() -> &'static Arc<AtomicBool> {
 /// Exit code of an interrupted run, as the design fixes it.
 pub const EXIT_CODE: i32 = 130;
 
-/// Starts to listen.
+/// Starts to listen, if nobody does: a command that is made of others is told of a
+/// signal once. With handlers twice the second ones would take the first signal for
+/// the second.
 ///
 /// # Errors
 ///
 /// Fails when the system refuses a signal handler.
 pub fn listen() -> io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut listening = LISTENING.lock().unwrap_or_else(PoisonError::into_inner);
+    if *listening {
+        return Ok(());
+    }
     // `nohup` means it. A shell that starts us in the background ignores SIGINT
     // too, but whoever sends one there by hand wants us to stop.
     let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
@@ -33,6 +42,7 @@ pub fn listen() -> io::Result<()> {
         signal_hook::flag::register_conditional_shutdown(signal, EXIT_CODE, Arc::clone(flag()))?;
         signal_hook::flag::register(signal, Arc::clone(flag()))?;
     }
+    *listening = true;
     Ok(())
 }
 

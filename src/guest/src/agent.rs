@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::init::mounts;
-use crate::{facts, kmsg, plan, ports, session};
+use crate::{facts, kmsg, plan, ports, session, shell};
 
 /// Runs the plan in the file. The exit code only corroborates what the control
 /// channel said: 0 when all of it was said.
@@ -25,6 +25,14 @@ pub(crate) fn run(plan: &OsStr) -> ExitCode {
     }
 }
 
+/// Type of the file system that is mounted last at `/`, as proc_pid_mounts(5) has it.
+fn root_file_system() -> String {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mut words = mounts.lines().rev().map(|line| line.split(' ').skip(1));
+    let root = words.find_map(|mut words| (words.next()? == "/").then(|| words.next()).flatten());
+    root.unwrap_or("unknown").to_owned()
+}
+
 fn run_session(path: &Path) -> Result<(), String> {
     if !rustix::process::geteuid().is_root() {
         return Err("the agent is not root\nhint: virtme-ng needs `--user root`".into());
@@ -35,8 +43,12 @@ fn run_session(path: &Path) -> Result<(), String> {
     let plan = plan::read(path).map_err(|error| error.to_string())?;
     let mut facts = BTreeMap::new();
     mounts::as_agent(&mut facts).map_err(|error| error.to_string())?;
+    facts.insert("root".into(), root_file_system());
     facts::prepare_kernel_log(&mut facts);
     let ports = ports::open(plan.carrier, plan.patience()).map_err(|error| error.to_string())?;
+    if let Some(shell) = &plan.shell {
+        return shell::run(shell, ports);
+    }
     let channels = session::Channels::over(ports, &mut facts).map_err(|error| error.to_string())?;
     session::run(&plan, facts, channels, session::Place::Machine).map_err(|error| error.to_string())
 }

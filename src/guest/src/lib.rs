@@ -29,6 +29,7 @@ mod procfs;
 mod quantile;
 mod relay;
 mod session;
+mod shell;
 mod sysctl;
 mod tidy;
 mod trace;

@@ -102,6 +102,7 @@ mod tests {
             patience_ms: 1000,
             carrier: Carrier::Uart,
             tests: ids.iter().map(test).collect(),
+            shell: None,
         }
     }
 

@@ -10,12 +10,13 @@ mod event;
 mod frame;
 pub mod output;
 mod plan;
+pub mod shell;
 pub mod stacks;
 
 pub use descriptor::{Better, Kind, MetricInfo, ParamInfo, Unit, WorkloadInfo};
 pub use event::{Breakdown, BreakdownRow, Event, Hello, Outcome, Phase, Request};
 pub use frame::{Decoder, FrameError, MAX_PAYLOAD, Writer};
-pub use plan::{Carrier, Exec, ExecResult, Nonce, NonceError, Plan, PlannedTest, Value};
+pub use plan::{Carrier, Exec, ExecResult, Instead, KUNIT, Nonce, NonceError, Plan, PlannedTest, Value};
 
 /// Version of plan, events and framing together. The same file runs on both
 /// sides, so a difference means that the guest image is not ours.

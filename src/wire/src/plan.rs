@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::shell::Shell;
+
 /// Everything that one boot is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +29,9 @@ pub struct Plan {
     pub carrier: Carrier,
     /// In the order of execution.
     pub tests: Vec<PlannedTest>,
+    /// In place of tests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<Shell>,
 }
 
 /// What carries the channels of a virtual machine.
@@ -82,6 +87,26 @@ pub struct Exec {
     pub directory: String,
     /// What says how it went.
     pub result: ExecResult,
+    /// What it comes to without being run, where it cannot be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead: Option<Instead>,
+    /// What the host knows of it, for the result.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<String, String>,
+}
+
+/// Name of the workload that loads modules with KUnit tests: its parameter `module`
+/// names one.
+pub const KUNIT: &str = "kunit";
+
+/// How a program ends that is not even started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Instead {
+    /// The kernel has no such program.
+    Skip(String),
+    /// It could not be made.
+    Error(String),
 }
 
 impl Exec {
@@ -101,6 +126,11 @@ pub enum ExecResult {
     ExitCode,
     /// That, and the KTAP that it prints.
     Ktap,
+    /// That, and whatever the kernel's own selftests print: KTAP, or lines like
+    /// `PASS: name`, or nothing.
+    Selftest,
+    /// That, and the KTAP that the kernel logs meanwhile.
+    KernelLog,
 }
 
 impl ExecResult {
@@ -110,6 +140,8 @@ impl ExecResult {
         match self {
             Self::ExitCode => "exit-code",
             Self::Ktap => "ktap",
+            Self::Selftest => "selftest",
+            Self::KernelLog => "kernel-log",
         }
     }
 }
@@ -207,6 +239,7 @@ mod tests {
             patience_ms: 1000,
             carrier: Carrier::VirtioSerial,
             tests: vec![],
+            shell: None,
         };
         let mut json = serde_json::to_value(&plan).expect("serialise");
         json["surprise"] = 1.into();

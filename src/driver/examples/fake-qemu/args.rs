@@ -19,7 +19,7 @@ pub(crate) enum Command {
 /// A virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Machine {
-    /// Where the first serial line leads.
+    /// Where the virtio console leads, or the first serial line without one.
     pub(crate) console: Option<Channel>,
     /// Where the port named [`CONTROL_PORT`] leads, if there is one.
     pub(crate) control: Option<Channel>,
@@ -31,8 +31,12 @@ pub(crate) struct Machine {
     pub(crate) kernel: Option<PathBuf>,
     /// `-initrd`.
     pub(crate) initrd: Option<PathBuf>,
-    /// `-append`.
+    /// `-append`, as much of it as a kernel takes.
     pub(crate) cmdline: String,
+    /// Files that QEMU opens for writing, and truncates, whoever uses them.
+    pub(crate) truncates: Vec<PathBuf>,
+    /// Directories of the host by the tags that the guest mounts them with.
+    pub(crate) shares: BTreeMap<String, PathBuf>,
     /// Whether KVM was asked for.
     pub(crate) accel: Accel,
     /// Virtual CPUs.
@@ -97,6 +101,10 @@ fn refuse<T>(argument: impl Into<String>, reason: impl Into<String>) -> Result<T
     Err(ArgError { argument: argument.into(), reason: reason.into() })
 }
 
+/// What an x86 kernel keeps of its command line, in bytes with the last one zero
+/// (arch/x86/include/asm/setup.h). The rest is lost without a word.
+const COMMAND_LINE_SIZE: usize = 2048;
+
 /// Options without value.
 const FLAGS: &[&str] = &[
     "S",
@@ -130,7 +138,6 @@ const IGNORED: &[&str] = &[
     "d",
     "display",
     "drive",
-    "fsdev",
     "fw_cfg",
     "gdb",
     "global",
@@ -174,6 +181,7 @@ struct Parser {
     chardevs: BTreeMap<String, Channel>,
     serials: Vec<(String, String)>,
     devices: Vec<Device>,
+    directories: BTreeMap<String, PathBuf>,
 }
 
 /// Reads the arguments behind the program's name.
@@ -208,15 +216,15 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, ArgError> {
 
 impl Parser {
     const TAKEN: &[&str] = &[
-        "M", "accel", "append", "chardev", "device", "initrd", "kernel", "m", "machine", "qmp", "serial",
-        "smp",
+        "M", "accel", "append", "chardev", "device", "fsdev", "initrd", "kernel", "m", "machine", "qmp",
+        "serial", "smp",
     ];
 
     fn option(&mut self, option: &str, value: &str, argument: String) -> Result<(), ArgError> {
         match option {
             "kernel" => self.machine.kernel = Some(value.into()),
             "initrd" => self.machine.initrd = Some(value.into()),
-            "append" => value.clone_into(&mut self.machine.cmdline),
+            "append" => self.machine.cmdline = value.chars().take(COMMAND_LINE_SIZE - 1).collect(),
             "accel" => self.machine.accel = accel(value, &argument)?,
             "machine" | "M" => {
                 if let Some(names) = properties(value).1.get("accel") {
@@ -236,6 +244,11 @@ impl Parser {
             "chardev" => self.chardev(value, argument)?,
             "serial" => self.serials.push((value.to_owned(), argument)),
             "qmp" => self.machine.qmp = Some(listener(value, &argument)?),
+            "fsdev" => {
+                let (_, mut properties) = properties(value);
+                let id = properties.remove("id").unwrap_or_default();
+                self.directories.insert(id, properties.remove("path").unwrap_or_default().into());
+            }
             "device" => {
                 let (model, properties) = properties(value);
                 self.devices.push(Device { argument, model, properties });
@@ -265,7 +278,10 @@ impl Parser {
                 Some(word) if word == "on" => Target::Append(path),
                 _ => Target::File(path),
             },
-            ("null", None) => Target::Null,
+            ("null", None) | ("stdio", None) => {
+                properties.remove("signal");
+                Target::Null
+            }
             ("socket" | "file", None) => {
                 return refuse(argument, format!("chardev: {kind}: no filename given"));
             }
@@ -294,6 +310,24 @@ impl Parser {
         let has_bus = devices.iter().any(|device| {
             matches!(device.model.as_str(), "virtio-serial" | "virtio-serial-pci" | "virtio-serial-device")
         });
+        for device in devices.iter().filter(|device| device.model == "virtio-9p-pci") {
+            let property = |name: &str| device.properties.get(name).cloned().unwrap_or_default();
+            let Some(directory) = self.directories.get(&property("fsdev")) else {
+                let reason = format!("9pfs device couldn't find fsdev with the id = {}", property("fsdev"));
+                return refuse(&device.argument, reason);
+            };
+            self.machine.shares.insert(property("mount_tag"), directory.clone());
+        }
+        for device in devices.iter().filter(|device| device.model == "virtconsole") {
+            let id = device.properties.get("chardev").map_or("", String::as_str);
+            let Some(channel) = self.chardevs.get(id) else {
+                return refuse(
+                    &device.argument,
+                    format!("Property 'virtconsole.chardev' can't find value '{id}'"),
+                );
+            };
+            self.machine.console = Some(channel.clone());
+        }
         for device in devices.iter().filter(|device| device.model == "virtserialport") {
             if !has_bus {
                 let reason = "No 'virtio-serial-bus' bus found for device 'virtserialport'";
@@ -308,6 +342,18 @@ impl Parser {
                 Some(CONTROL_PORT) => self.machine.control = Some(channel.clone()),
                 Some(OUTPUT_PORT) => self.machine.output = Some(channel.clone()),
                 _ => {}
+            }
+        }
+        let used: Vec<_> = [&self.machine.console, &self.machine.control, &self.machine.output]
+            .into_iter()
+            .flatten()
+            .map(|channel| channel.argument.clone())
+            .collect();
+        for Channel { argument, target } in self.chardevs.values() {
+            if let Target::File(path) = target
+                && !used.contains(argument)
+            {
+                self.machine.truncates.push(path.clone());
             }
         }
         if self.machine.kernel.is_none() {

@@ -1,7 +1,9 @@
 //! The guest from its first boot message to its end, as its script has it.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use crate::link::Link;
 use crate::log::Log;
 use crate::qmp::Cpus;
 use crate::script::{Boot, Script};
-use crate::{cpio, session, splats};
+use crate::{cpio, exec_word, session, splats};
 
 /// How it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub(crate) struct Guest {
     pub(crate) script: Script,
     pub(crate) kernel: PathBuf,
     pub(crate) cmdline: String,
+    /// Directories of the host by their tags.
+    pub(crate) shares: BTreeMap<String, PathBuf>,
     pub(crate) accel: Accel,
     pub(crate) processors: u32,
     pub(crate) memory: u64,
@@ -142,7 +146,7 @@ impl Guest {
     }
 
     fn find_plan(&self) -> Result<Plan, End> {
-        let Some(initrd) = &self.initrd else { return Err(self.no_root()) };
+        let Some(initrd) = &self.initrd else { return self.plan_of_agent() };
         let find = |path| {
             cpio::find(initrd, path).map_err(|error| {
                 self.log.print(&format!("Initramfs unpacking failed: {error}"));
@@ -159,6 +163,54 @@ impl Guest {
             self.log.print(&format!("{MARKER}cannot read {PLAN_PATH}: {reason}"));
             self.power_off()
         })
+    }
+
+    /// The plan of a guest of virtme-ng, which has the files of the host: its init
+    /// starts the agent that the kernel command line names.
+    fn plan_of_agent(&self) -> Result<Plan, End> {
+        if !self.cmdline.split_whitespace().any(|word| word.starts_with("rootfstype=")) {
+            return Err(self.no_root());
+        }
+        if !self.cmdline.split_whitespace().any(|word| word.starts_with("init=")) {
+            return Err(self.panic("No working init found.  Try passing init= option to kernel."));
+        }
+        let command = exec_word::find(&self.cmdline).unwrap_or_default();
+        let plan = match command.as_slice() {
+            [agent, word, plan] if word == "__agent" && self.on_host(agent).is_file() => {
+                fs::read(self.on_host(plan))
+            }
+            _ => {
+                self.log.print(&format!("virtme-ng-init: cannot run {command:?}"));
+                return Err(self.power_off());
+            }
+        };
+        let plan = plan.map_err(|error| error.to_string());
+        let plan = plan.and_then(|json| serde_json::from_slice(&json).map_err(|error| error.to_string()));
+        plan.map_err(|reason| {
+            self.log.print(&format!("{MARKER}cannot read the plan: {reason}"));
+            self.power_off()
+        })
+    }
+
+    /// Where a file of a guest of virtme-ng really is: below a directory that its init
+    /// mounts, or at the same place of the host. What is hidden there by a tmpfs is
+    /// nowhere.
+    fn on_host(&self, path: &str) -> PathBuf {
+        for word in self.cmdline.split_whitespace() {
+            let Some((at, below)) =
+                word.strip_prefix("virtme_initmount").and_then(|word| word.split_once('='))
+            else {
+                continue;
+            };
+            let share = self.shares.get(&format!("virtme.initmount{at}"));
+            if let (Some(share), Ok(rest)) = (share, Path::new(path).strip_prefix(below)) {
+                return share.join(rest);
+            }
+        }
+        match ["/run/", "/tmp/"].iter().any(|hidden| path.starts_with(hidden)) {
+            true => PathBuf::new(),
+            false => path.into(),
+        }
     }
 
     pub(crate) fn power_off(&self) -> End {

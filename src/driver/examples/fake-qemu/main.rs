@@ -11,6 +11,7 @@
 mod args;
 mod chaos;
 mod cpio;
+mod exec_word;
 mod guest;
 mod link;
 mod log;
@@ -98,6 +99,11 @@ fn power_on(machine: Machine, version: String) -> Result<Option<Guest>, Refusal>
     let console = machine.console.as_ref().map(open).transpose()?;
     let control = machine.control.as_ref().map(open).transpose()?;
     let output = machine.output.as_ref().map(open).transpose()?;
+    for path in &machine.truncates {
+        File::create(path).map_err(|error| {
+            refusal(format!("{NAME}: -chardev file: Failed to open '{}': {error}", path.display()))
+        })?;
+    }
     let Some(kernel) = machine.kernel else { return Ok(None) };
     let mut script = read_kernel(&kernel)?;
     let account = script.chaos.map(|seed| {
@@ -146,6 +152,7 @@ fn power_on(machine: Machine, version: String) -> Result<Option<Guest>, Refusal>
         script,
         kernel,
         cmdline: machine.cmdline,
+        shares: machine.shares,
         accel: machine.accel,
         processors: machine.cpus,
         memory: machine.memory,

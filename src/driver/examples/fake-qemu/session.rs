@@ -93,6 +93,9 @@ impl Session<'_> {
         ] {
             facts.insert(name.to_owned(), value.to_owned());
         }
+        // A guest of virtme-ng says what its root is made of.
+        let root = self.guest.cmdline.split_whitespace().find_map(|word| word.strip_prefix("rootfstype="));
+        facts.extend(root.map(|root| ("root".to_owned(), root.to_owned())));
         let yes = |name: &str| (name.to_owned(), "yes".to_owned());
         let mut features: BTreeMap<_, _> = FEATURES.iter().map(|name| yes(name)).collect();
         features.extend(self.guest.script.features.clone());
@@ -270,6 +273,14 @@ impl Session<'_> {
             }
             Behaviour::PassWithoutSamples => return Ok(pass),
             Behaviour::Splat(splat) => self.splat(*splat),
+            Behaviour::Logs(text) => {
+                self.guest.log.print(text);
+                return Ok(Outcome::Pass { checks: 1 });
+            }
+            Behaviour::LogsAndPanics(text) => {
+                self.guest.log.print(text);
+                return Err(self.guest.panic("Fatal exception"));
+            }
             Behaviour::Panic => return Err(self.guest.panic("Fatal exception")),
             Behaviour::Hang | Behaviour::HangStubborn => {
                 self.agent.silent.store(true, Ordering::Relaxed);

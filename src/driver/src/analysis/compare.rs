@@ -18,6 +18,7 @@ use super::subject::{Boot, Judgement, Subject};
 use super::weight::{PROFILE, weight, weight_of_samples};
 use crate::model::{self, Accel, Verdict, first_line};
 use crate::results::format::{ComparisonPlan, Metric, Noise, Run, Test, TestResult};
+use crate::results::to_test;
 
 /// Boots of a side that the profile of a teardown gets where the clock is the host's. With
 /// one, the scatter of what nobody touched hid fifty microseconds that somebody
@@ -478,6 +479,13 @@ const ENDS: [&str; 3] = ["drain_time", "slope", "synchronize_rcu_slope"];
 #[must_use]
 pub fn times_teardown(test: &model::Test) -> bool {
     is_cleanup(&test.workload) && test.metrics.iter().any(|metric| ENDS.contains(&metric.name))
+}
+
+/// Whether a test measures something that can turn a comparison red.
+#[must_use]
+pub fn decides(test: &model::Test) -> bool {
+    let test = to_test(test, None);
+    test.metrics.iter().any(|metric| weight(&test, metric) == Weight::Gates)
 }
 
 fn is_teardown(test: &Test) -> bool {

@@ -36,3 +36,4 @@ pub use gate::{CONFIDENCE, EXACT_FLOOR, FLOOR, Gate, LOOKS, Look, QUIET_FLOOR};
 pub use passes::{FAILURE_THRESHOLD, Passes, classify};
 pub use side::{Measured, is_sound};
 pub use subject::{Boot, Judgement, Subject};
+pub use weight::{EmulatedTimes, refuse_emulated_times};

@@ -5,10 +5,10 @@
 //! of is judged. So are the times of tests that trace, for the tracer is the
 //! larger part of them, and delays, which are the scheduler's of the moment.
 
-use kregress_wire::Kind;
+use kregress_wire::{Kind, MetricInfo};
 
 use super::comparison::Weight;
-use crate::model::Accel;
+use crate::model::{self, Accel};
 use crate::results::format::{Metric, Test};
 
 /// Parts of names that say that a metric is about the tail of a distribution.
@@ -25,10 +25,14 @@ const PHASES: u32 = 5;
 /// The workload whose times are those of its tracer.
 pub(super) const PROFILE: &str = "netns/profile";
 
+/// Whether it is a tail or a delay.
+fn is_shown_only(metric: &str) -> bool {
+    metric.split('_').any(|part| TAILS.contains(&part) || part == DELAY)
+}
+
 /// What the verdict on a metric of this test does.
 pub(super) fn weight(test: &Test, metric: &Metric) -> Weight {
-    let shown_only = metric.name.split('_').any(|part| TAILS.contains(&part) || part == DELAY);
-    if shown_only || metric.kind == Kind::Ratio || test.workload == PROFILE {
+    if is_shown_only(&metric.name) || metric.kind == Kind::Ratio || test.workload == PROFILE {
         Weight::Informs
     } else {
         Weight::Gates
@@ -42,6 +46,52 @@ pub(super) fn weight_of_samples(weight: Weight, accel: Accel, kind: Kind, fewest
     match accel {
         Accel::Icount if timed && fewest.is_some_and(|fewest| fewest < PHASES) => Weight::Informs,
         Accel::Icount | Accel::Kvm | Accel::Tcg | Accel::Native => weight,
+    }
+}
+
+/// Times and rates of a test whose verdicts decide, by name.
+fn times(test: &model::Test) -> impl Iterator<Item = &'static str> {
+    let traced = test.workload == PROFILE;
+    let decides = move |metric: &&MetricInfo| {
+        !traced && !is_shown_only(metric.name) && matches!(metric.kind, Kind::Time | Kind::Rate)
+    };
+    test.metrics.iter().filter(decides).map(|metric| metric.name)
+}
+
+/// Times were to decide where nothing takes the time that it takes on hardware.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{count} of the tests decide by time, `{test}` for one (`{metric}`), and under `{accel}` every instruction \
+     is emulated\nhint: `--machine accel=icount` decides by instructions, on any host; or name tests that only \
+     count; or leave out `--no-emulated-times`"
+)]
+pub struct EmulatedTimes {
+    accel: Accel,
+    count: usize,
+    test: String,
+    metric: &'static str,
+}
+
+/// Refuses tests that decide by time where it is emulated and not virtual.
+///
+/// # Errors
+///
+/// Under TCG, when at least one of them does.
+pub fn refuse_emulated_times<'a>(
+    accel: Accel,
+    tests: impl IntoIterator<Item = &'a model::Test>,
+) -> Result<(), EmulatedTimes> {
+    match accel {
+        Accel::Kvm | Accel::Icount | Accel::Native => return Ok(()),
+        Accel::Tcg => {}
+    }
+    let found: Vec<_> =
+        tests.into_iter().filter_map(|test| times(test).next().map(|metric| (test, metric))).collect();
+    match found.first() {
+        None => Ok(()),
+        Some((test, metric)) => {
+            Err(EmulatedTimes { accel, count: found.len(), test: test.id.to_string(), metric })
+        }
     }
 }
 
@@ -93,5 +143,20 @@ mod tests {
         assert_eq!(gates(Accel::Icount, Kind::Count, Some(1)), Weight::Gates);
         assert_eq!(gates(Accel::Tcg, Kind::Time, Some(1)), Weight::Gates);
         assert_eq!(gates(Accel::Icount, Kind::Time, None), Weight::Gates);
+    }
+
+    #[test]
+    fn times_decide_nothing_under_emulation_and_counts_do() {
+        let mut tests = testing::info(&["k"], &["s/timed[n=1]", "s/timed[n=2]", "s/counted"], 1).tests;
+        tests[2].metrics.retain(|metric| metric.kind == Kind::Count);
+        let refused = refuse_emulated_times(Accel::Tcg, &tests).expect_err("refused");
+        insta::assert_snapshot!(refused, @r"
+        2 of the tests decide by time, `s/timed[n=1]` for one (`drain_time`), and under `tcg` every instruction is emulated
+        hint: `--machine accel=icount` decides by instructions, on any host; or name tests that only count; or leave out `--no-emulated-times`
+        ");
+        assert_eq!(refuse_emulated_times(Accel::Tcg, &tests[2..]), Ok(()));
+        for accel in [Accel::Kvm, Accel::Icount, Accel::Native] {
+            assert_eq!(refuse_emulated_times(accel, &tests), Ok(()));
+        }
     }
 }

@@ -28,4 +28,4 @@ mod walk;
 
 pub use outcome::outcome;
 pub use state::{Missing, State};
-pub use walk::{Budget, Next, next};
+pub use walk::{Budget, Grant, Next, next};

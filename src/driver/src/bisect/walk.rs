@@ -51,6 +51,36 @@ impl Budget {
     }
 }
 
+/// What a user grants.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Grant {
+    /// For the session, with all that was spent on it before.
+    Whole(Budget),
+    /// Beyond what was spent on it before.
+    More(Budget),
+}
+
+impl Default for Grant {
+    fn default() -> Self {
+        Self::Whole(Budget::default())
+    }
+}
+
+impl Grant {
+    /// What that makes for a session that stands so.
+    #[must_use]
+    pub fn budget(self, state: &State) -> Budget {
+        let spent = state.spent();
+        match self {
+            Self::Whole(budget) => budget,
+            Self::More(Budget { boots, seconds }) => Budget {
+                boots: boots.map(|more| spent.boots.saturating_add(more)),
+                seconds: seconds.map(|more| spent.seconds + more),
+            },
+        }
+    }
+}
+
 /// What comes next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next {

@@ -52,6 +52,19 @@ pub fn run(context: &Context, kernels: &[String]) -> anyhow::Result<u8> {
     Ok(code)
 }
 
+/// Prints the key of these kernels: [`kernel::key`]. Gives the exit code.
+///
+/// # Errors
+///
+/// Fails on wrong words, and where a source or the compiler cannot be looked at.
+pub fn key(context: &Context, kernels: &[String]) -> anyhow::Result<u8> {
+    let project = context.project()?;
+    let specs = context.kernels(&project, kernels)?;
+    let key = kernel::key(&specs, &context.build_env(&project)?)?;
+    writeln!(anstream::stdout(), "{key}")?;
+    Ok(PASSED)
+}
+
 fn show(messages: MessageFormat, spec: &KernelSpec, kernel: &Kernel) -> anyhow::Result<()> {
     let mut out = anstream::stdout();
     let info = &kernel.info;

@@ -3,16 +3,16 @@
 
 use std::path::Path;
 
-use super::pair::{self, Pair, Place, Planner, Profile};
+use super::pair::{self, Emulated, Pair, Place, Planner, Profile};
 use super::report::{Form, ReportFormat};
 use super::{Context, MessageFormat, report, unless_reader_left, usage};
 use crate::analysis::compare::{self, Request, Terms};
 use crate::analysis::refuse::What;
 use crate::analysis::{EXACT_FLOOR, FLOOR, Measured, QUIET_FLOOR};
+use crate::config;
 use crate::lab::Quiet;
 use crate::model::NoiseOf;
 use crate::report::compared::Compared;
-use crate::report::junit;
 use crate::results::format::Run;
 use crate::results::{self, Summary};
 
@@ -27,13 +27,19 @@ pub struct Asked {
     pub allowed: Vec<What>,
     /// What boots that measure times are granted.
     pub quiet: Quiet,
+    /// Whether times decide under emulation.
+    pub emulated: Emulated,
 }
 
 impl Asked {
     fn floor(&self) -> f64 {
-        let usual = if self.quiet == Quiet::Alone { QUIET_FLOOR } else { FLOOR };
-        self.floor.unwrap_or(usual)
+        self.floor.unwrap_or(usual_floor(self.quiet))
     }
+}
+
+/// Smallest change that counts where nothing else is asked for, as a share.
+pub(super) fn usual_floor(quiet: Quiet) -> f64 {
+    if quiet == Quiet::Alone { QUIET_FLOOR } else { FLOOR }
 }
 
 /// Runs the command. Gives the exit code.
@@ -70,7 +76,8 @@ fn mixed(run: &str, other: &str) -> anyhow::Error {
     ))
 }
 
-struct Looking;
+/// Asks for boots until every metric has its verdict.
+pub(super) struct Looking;
 
 impl Planner for Looking {
     fn noise(&self, place: &Place<'_>) -> Vec<NoiseOf> {
@@ -89,18 +96,20 @@ fn live(
     asked: &Asked,
     form: Form<'_>,
 ) -> anyhow::Result<u8> {
+    let project = context.project()?;
     let pair = Pair {
-        kernels,
-        tests,
+        kernels: pair::named(context, &project, kernels)?,
+        tests: config::select(&project.suites, tests).map_err(usage)?,
         boots: asked.boots,
         floor: asked.floor(),
         exact_floor: EXACT_FLOOR,
         allowed: &asked.allowed,
         quiet: asked.quiet,
         profile: Profile::OnDemand,
+        emulated: asked.emulated,
     };
-    let results::Finished { run, saved } = pair::measure(context, &pair, &Looking)?;
-    let junit = junit::save(&run);
+    let results::Finished { run, saved } = pair::measure(context, &project, pair, &Looking)?;
+    let junit = super::save_junit(context, &run);
     let to_people = context.messages == MessageFormat::Human || form.output.is_some();
     if let (true, Some(comparison)) = (to_people, compare::of_run(&run)) {
         let compared = Compared { comparison: &comparison, overall: comparison.overall(), runs: &[&run] };
@@ -168,7 +177,7 @@ fn offline(
     let project = context.project()?;
     let mut runs = sides.map(|side| side.run.clone());
     if !tests.is_empty() {
-        let wanted = crate::config::select(&project.suites, tests).map_err(usage)?;
+        let wanted = config::select(&project.suites, tests).map_err(usage)?;
         let wanted: Vec<String> = wanted.iter().map(|test| test.id.to_string()).collect();
         for run in &mut runs {
             run.plan.tests.retain(|test| wanted.contains(&test.id));

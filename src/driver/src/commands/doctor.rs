@@ -10,6 +10,7 @@ use super::{Context, HOST, MessageFormat, PASSED};
 use crate::exec::Cmd;
 use crate::guest::accel::Device;
 use crate::guest::tools;
+use crate::guest::virtiofsd::Virtiofsd;
 use crate::kernel;
 use crate::lab::Lab;
 use crate::model::{Accel, AccelChoice, Backend, Machine};
@@ -67,7 +68,7 @@ impl Check {
 /// Fails when the report cannot be written.
 pub fn run(context: &Context) -> anyhow::Result<u8> {
     interrupt::listen()?;
-    let mut checks = vec![qemu(), accelerator(context), virtme_ng()];
+    let mut checks = vec![qemu(), accelerator(context), virtme_ng(), virtiofsd()];
     checks.extend(programs());
     checks.extend(headers());
     checks.extend([disk(), memory()]);
@@ -102,7 +103,7 @@ fn accelerator(context: &Context) -> Check {
         Device::Opens => {}
     }
     let untested =
-        "/dev/kvm opens, which proves little: the first kernel that is built will be booted under it";
+        "/dev/kvm is there, which proves little: the first kernel that is built will be booted under it";
     let probe = || -> anyhow::Result<Option<String>> {
         let project = context.project()?;
         let env = context.build_env(&project)?;
@@ -127,15 +128,27 @@ fn accelerator(context: &Context) -> Check {
 
 fn virtme_ng() -> Check {
     let what = "virtme-ng";
-    let found = paths::cache().map_err(|error| error.to_string()).and_then(|cache| {
-        let vng = tools::vng(&cache).map_err(|error| error.to_string())?;
-        Cmd::new(vng).arg("--version").read().map_err(|error| error.to_string())
-    });
+    let found = paths::cache()
+        .map_err(|error| error.to_string())
+        .and_then(|cache| tools::vng(&cache).map_err(|error| error.to_string()));
     match found {
-        Ok(version) => Check::ok(what, version.trim().to_owned()),
+        Ok(vng) => Check::ok(what, format!("{} at {}", vng.version, vng.path.display())),
         Err(error) => {
             let first = error.lines().next().unwrap_or_default();
             Check::note(what, format!("{first}; only the backend virtme-ng needs it: make virtme-ng"))
+        }
+    }
+}
+
+/// What the backend virtme-ng can have for its root.
+fn virtiofsd() -> Check {
+    let what = "virtiofsd";
+    let slower = "guests of virtme-ng have their files by 9p, which is slower";
+    match Virtiofsd::of_this_host() {
+        Virtiofsd::Usable(path) => Check::ok(what, path.display().to_string()),
+        Virtiofsd::Absent => Check::note(what, slower),
+        Virtiofsd::Unfit(path) => {
+            Check::note(what, format!("{} is of an old QEMU: {slower}", path.display()))
         }
     }
 }
@@ -156,6 +169,11 @@ fn programs() -> Vec<Check> {
         ("git", "git", "kernels from git need it"),
         ("dpkg-deb", "dpkg", "kernels from .deb packages need it"),
         ("ccache", "ccache", "rebuilds are faster with it"),
+        ("ip", "iproute2", "the suite `selftests` needs it"),
+        ("ethtool", "ethtool", "the suite `selftests` needs it"),
+        ("jq", "jq", "the suite `selftests` needs it"),
+        ("uuidgen", "uuid-runtime", "the suite `selftests` needs it"),
+        ("ping", "iputils-ping", "the suite `selftests` needs it"),
     ];
     let found = |name: &str| {
         // depmod is in sbin, which is not on everybody's PATH.

@@ -1,16 +1,17 @@
 //! `kregress merge`: run directories of shards into one run directory.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::report::{Form, show_run};
 use super::{Context, MessageFormat, unless_reader_left, usage};
-use crate::clock;
-use crate::model::BootId;
+use crate::lab::{self, Took};
+use crate::model::{BootId, Verdict};
 use crate::report::json::JsonEvents;
-use crate::report::junit;
-use crate::results::format::Event;
+use crate::results::format::{Event, Run};
 use crate::results::{self, Recorder, RunDir};
 use crate::shards::{self, Asked, Collected, Cut, Joined, Plan, Quota};
+use crate::{clock, paths};
 
 /// Runs the command: gives the exit code that the run would have had in one piece, with
 /// an error for everything that no shard left.
@@ -58,13 +59,25 @@ pub fn run(
     }
     scribe.take(events)?;
     let results::Finished { run, saved } = scribe.recorder.finish()?;
-    let junit = junit::save(&run);
+    if let Ok(cache) = paths::cache() {
+        lab::learn(took(&run), &cache);
+    }
+    let junit = super::save_junit(context, &run);
     if context.messages == MessageFormat::Human || form.output.is_some() {
         show_run(&run, form)?;
     }
     saved?;
     junit?;
     Ok(results::Summary::of(&run).exit_code())
+}
+
+/// What its tests took, which balances the shards of the next plan.
+fn took(run: &Run) -> impl Iterator<Item = Took<'_>> {
+    let passed = run.results.iter().filter(|result| matches!(result.verdict, Verdict::Pass { .. }));
+    passed.filter_map(|result| {
+        let slowdown = run.boot(result.boot?)?.launch.slowdown?;
+        Some(Took { test: &result.test, elapsed: Duration::from_nanos(result.elapsed_ns), slowdown })
+    })
 }
 
 /// Writes events down, and tells them where that was asked for.

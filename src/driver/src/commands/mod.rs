@@ -8,18 +8,25 @@ pub mod doctor;
 pub mod list;
 pub mod merge;
 mod noise;
-mod pair;
+pub mod pair;
 pub mod plan;
 pub mod report;
 pub mod run;
 pub mod selfcheck;
+pub mod series;
+pub mod shell;
+mod watch;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::config::{self, MachineOptions, Project};
 use crate::kernel::BuildEnv;
-use crate::model::{Accel, AccelChoice, Backend, KernelSpec, Machine};
+use crate::kernel::selftests::Wanted;
+use crate::model::{Accel, AccelChoice, Backend, Exec, KernelSpec, Machine, Test};
+use crate::report::junit;
+use crate::results::ResultsError;
+use crate::results::format::Run;
 use crate::{chain, paths};
 
 /// Exit code of a run in which everything passed.
@@ -28,6 +35,8 @@ pub const PASSED: u8 = 0;
 pub const USAGE: u8 = 2;
 /// Exit code when the harness or its host failed.
 pub const HOST: u8 = 3;
+/// Exit code where nothing was found out.
+pub const INCONCLUSIVE: u8 = 4;
 /// Exit code of an interrupted command.
 pub const INTERRUPTED: u8 = 130;
 
@@ -44,6 +53,8 @@ pub struct Context {
     pub config: Option<PathBuf>,
     /// `--message-format`.
     pub messages: MessageFormat,
+    /// `--junit`.
+    pub junit: Option<PathBuf>,
     /// `--jobs`.
     pub jobs: Option<NonZeroUsize>,
     /// `--seed`.
@@ -63,6 +74,12 @@ pub enum MessageFormat {
 #[derive(Debug, thiserror::Error)]
 #[error("{}", chain::text(.0.as_ref()))]
 pub struct Usage(pub anyhow::Error);
+
+/// What was asked for cannot be decided here, and nobody has done anything wrong: exit
+/// code 4.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Undecidable(pub anyhow::Error);
 
 /// Marks an error as one of usage or configuration.
 pub fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
@@ -127,13 +144,58 @@ impl Context {
         env.jobs = self.jobs.unwrap_or(env.jobs);
         Ok(env)
     }
+
+    /// The same, where kernels come with the selftests that tests need.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::build_env`].
+    pub fn build_env_for(&self, project: &Project, tests: &[Test]) -> anyhow::Result<BuildEnv> {
+        let selftests = wanted_selftests(project, tests);
+        Ok(BuildEnv { selftests, ..self.build_env(project)? })
+    }
+}
+
+/// Selftests to build for these tests: of each of their collections all that any
+/// suite names, so that another choice of tests builds nothing again.
+fn wanted_selftests(project: &Project, tests: &[Test]) -> Wanted {
+    let selftests = |test: &Test| match &test.exec {
+        Some(Exec::Selftest(selftest)) => Some(selftest.clone()),
+        Some(Exec::Program(_) | Exec::Kunit) | None => None,
+    };
+    let mut wanted = Wanted::new();
+    for selftest in tests.iter().filter_map(selftests) {
+        wanted.entry(selftest.collection).or_default().extend(selftest.programs);
+    }
+    let known = project.suites.iter().flat_map(|suite| &suite.tests).filter_map(selftests);
+    for selftest in known {
+        if let Some(programs) = wanted.get_mut(&selftest.collection) {
+            programs.extend(selftest.programs);
+        }
+    }
+    wanted
 }
 
 /// Says what went wrong and gives the exit code.
 #[must_use]
 pub fn fail(error: &anyhow::Error) -> u8 {
+    if error.chain().any(|cause| cause.is::<Undecidable>()) {
+        anstream::eprintln!("inconclusive: {}", chain::text(error.as_ref()));
+        return INCONCLUSIVE;
+    }
     anstream::eprintln!("error: {}", chain::text(error.as_ref()));
     if error.chain().any(|cause| cause.is::<Usage>()) { USAGE } else { HOST }
+}
+
+/// Writes the JUnit of a run that has ended: into its directory, and where `--junit` says.
+///
+/// # Errors
+///
+/// Fails when the disk does; one failure does not keep the other file from being written.
+fn save_junit(context: &Context, run: &Run) -> Result<(), ResultsError> {
+    let own = junit::save(run);
+    let each = context.junit.as_deref().map_or(Ok(Vec::new()), |directory| junit::save_each(run, directory));
+    own.and(each).map(|_| ())
 }
 
 /// Takes the result of writing to stdout. A reader who has seen enough and went

@@ -46,6 +46,7 @@ fn key(side: Measured<'_>) -> Option<String> {
         backend: machine.backend,
         cpus: machine.cpus,
         memory: machine.memory_bytes,
+        rootfs: machine.rootfs,
     };
     Some(place(&side.run.plan.host, boot.launch.accel, machine))
 }

@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 
 use super::run::{Wanted, host_facts, obtain};
-use super::{Context, MessageFormat, usage};
+use super::{Context, MessageFormat, Undecidable, usage};
 use crate::analysis::compare::{self, Request};
 use crate::analysis::refuse::{self, What};
+use crate::analysis::refuse_emulated_times;
+use crate::config::Project;
 use crate::guest::accel::Decision;
 use crate::guest::programs;
 use crate::kernel::Kernel;
@@ -30,9 +32,9 @@ pub(super) const PROFILE: &str = "netns-teardown/profile";
 
 /// What is measured, and how.
 pub(super) struct Pair<'a> {
-    /// Kernels as named on the command line; they may be the same.
-    pub(super) kernels: [&'a str; 2],
-    pub(super) tests: &'a [String],
+    /// They may be the same.
+    pub(super) kernels: [KernelSpec; 2],
+    pub(super) tests: Vec<Test>,
     /// Boots of a side at most.
     pub(super) boots: Option<u32>,
     pub(super) floor: f64,
@@ -40,6 +42,16 @@ pub(super) struct Pair<'a> {
     pub(super) allowed: &'a [What],
     pub(super) quiet: Quiet,
     pub(super) profile: Profile,
+    pub(super) emulated: Emulated,
+}
+
+/// Whether times decide where every instruction is emulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emulated {
+    /// By their proportions.
+    Decides,
+    /// It is refused before anything is measured.
+    Refused,
 }
 
 /// Whether it is found out where the time of a teardown that changed goes.
@@ -70,20 +82,37 @@ struct Side {
     allow: Vec<AllowRule>,
 }
 
+/// The kernels of these names, for [`Pair`].
+///
+/// # Errors
+///
+/// Fails with a usage error for a name that means nothing.
+pub(super) fn named(
+    context: &Context,
+    project: &Project,
+    names: [&str; 2],
+) -> anyhow::Result<[KernelSpec; 2]> {
+    let [base, head] = names.map(|name| context.kernels(project, &[name.to_owned()]));
+    let only = |mut specs: Vec<KernelSpec>| specs.pop().context("a kernel was named and none is meant");
+    Ok([only(base?)?, only(head?)?])
+}
+
 /// Measures two kernels until nothing more is asked for.
 ///
 /// # Errors
 ///
 /// Fails on wrong words, when the sides differ in more than their kernels, and
 /// when the host cannot carry a run at all.
-pub(super) fn measure(context: &Context, pair: &Pair<'_>, planner: &dyn Planner) -> anyhow::Result<Finished> {
-    let project = context.project()?;
+pub(super) fn measure(
+    context: &Context,
+    project: &Project,
+    pair: Pair<'_>,
+    planner: &dyn Planner,
+) -> anyhow::Result<Finished> {
     config::check_expiry(&project.allow, clock::today()).map_err(usage)?;
-    let machine = context.machine(&project)?;
-    let specs = context.kernels(&project, &pair.kernels.map(str::to_owned))?;
-    let sides = sides(specs, &project.allow);
-    let selected = config::select(&project.suites, pair.tests).map_err(usage)?;
-    let (tests, profile) = with_profile(selected, &project.suites, pair.profile);
+    let machine = context.machine(project)?;
+    let sides = sides(pair.kernels, &project.allow);
+    let (tests, profile) = with_profile(pair.tests, &project.suites, pair.profile);
     programs::check(&tests, machine.backend).map_err(usage)?;
     let lab = Lab::equip(machine.backend, &paths::cache()?)?;
     interrupt::listen().context("cannot listen for Ctrl-C")?;
@@ -99,7 +128,7 @@ pub(super) fn measure(context: &Context, pair: &Pair<'_>, planner: &dyn Planner)
         held: Some(Vec::new()),
     };
     let mut told = Symbolising::new(&mut watch);
-    let env = context.build_env(&project)?;
+    let env = context.build_env_for(project, &tests)?;
     let mut kernels = Vec::new();
     for side in &sides {
         let wanted = Wanted::Spec(side.spec.clone());
@@ -110,6 +139,11 @@ pub(super) fn measure(context: &Context, pair: &Pair<'_>, planner: &dyn Planner)
         let of = |kernel: &Kernel, on: &Decision| refuse::of_kernel(&kernel.info, on.accel, machine);
         let differences = refuse::differences(&of(base, on_base), &of(head, on_head));
         refuse::check(&differences, pair.allowed).map_err(usage)?;
+    }
+    if pair.emulated == Emulated::Refused {
+        for (_, decision) in kernels.iter().flatten() {
+            refuse_emulated_times(decision.accel, &tests).map_err(|refused| Undecidable(refused.into()))?;
+        }
     }
     let accel = kernels.iter().flatten().map(|(_, decision)| decision.accel).next().unwrap_or(Accel::Tcg);
     let host = host_facts(&lab);
@@ -206,7 +240,7 @@ pub(super) fn measure(context: &Context, pair: &Pair<'_>, planner: &dyn Planner)
 
 /// The sides with names and rules of their own. A kernel may be compared with
 /// itself; its second name is no other kernel to the rules of the project.
-fn sides(specs: Vec<KernelSpec>, allow: &[AllowRule]) -> Vec<Side> {
+fn sides(specs: [KernelSpec; 2], allow: &[AllowRule]) -> Vec<Side> {
     let mut sides: Vec<Side> = Vec::new();
     for mut spec in specs {
         let of_this = allow.iter().filter(|rule| rule.is_of(&spec.name.0));

@@ -8,7 +8,7 @@ use super::usage;
 use crate::analysis::compare;
 use crate::report::compared::Compared;
 use crate::report::look::Look;
-use crate::report::{comparison_human, html, human, json, junit, ktap, markdown, text};
+use crate::report::{annotations, comparison_human, html, human, json, junit, ktap, markdown, text};
 use crate::results::format::Run;
 use crate::results::{self, Summary};
 
@@ -19,8 +19,10 @@ pub enum ReportFormat {
     Human,
     /// One self-contained page.
     Html,
-    /// For a pull request.
+    /// For a pull request, or the summary of a job.
     Markdown,
+    /// Workflow commands that annotate.
+    Annotations,
     /// 72 columns, for a commit message or a cover letter.
     Text,
     /// KTAP version 1.
@@ -126,6 +128,7 @@ fn of_comparison(
     match (format, both) {
         (ReportFormat::Human, both) => comparison_human::write(compared.comparison, both, look, bytes)?,
         (ReportFormat::Html, _) => *bytes = html::of_comparison(compared).into_bytes(),
+        (ReportFormat::Annotations, _) => *bytes = annotations::of_comparison(compared).into_bytes(),
         (ReportFormat::Markdown, _) => *bytes = markdown::of_comparison(compared).into_bytes(),
         (ReportFormat::Text, _) => *bytes = text::of_comparison(compared).into_bytes(),
         (ReportFormat::Ktap, _) => *bytes = ktap::of_comparison(compared).into_bytes(),
@@ -176,6 +179,7 @@ fn of_run(run: &Run, format: ReportFormat, look: Look) -> anyhow::Result<Vec<u8>
         None => match format {
             ReportFormat::Human => human::write(run, look, &mut bytes)?,
             ReportFormat::Html => bytes = html::of_run(run).into_bytes(),
+            ReportFormat::Annotations => bytes = annotations::of_run(run).into_bytes(),
             ReportFormat::Markdown => bytes = markdown::of_run(run).into_bytes(),
             ReportFormat::Text => bytes = text::of_run(run).into_bytes(),
             ReportFormat::Ktap => bytes = ktap::of_run(run).into_bytes(),

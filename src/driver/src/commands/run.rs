@@ -12,10 +12,10 @@ use crate::guest::programs;
 use crate::kernel::{self, BuildEnv, Kernel};
 use crate::lab::{self, BootNumbers, Host, Lab, Measurement, Quiet, Slots};
 use crate::model::{
-    Accel, AccelChoice, Backend, BuildEvent, KernelName, KernelSpec, Machine, Observer, RunEvent, RunInfo,
-    ShardOf, Test, TroubleKind, Turn,
+    Accel, AccelChoice, Backend, BuildEvent, KernelName, KernelSpec, Machine, Observer, RootFs, RunEvent,
+    RunInfo, ShardOf, Test, TroubleKind, Turn,
 };
-use crate::report::{human, json::JsonEvents, junit, look::Look, progress::Progress};
+use crate::report::{human, json::JsonEvents, look::Look, progress::Progress};
 use crate::results::{self, Recorder};
 use crate::shards::{self, Plan};
 use crate::symbols::Symbolising;
@@ -94,6 +94,7 @@ fn local_machine() -> Machine {
         backend: Backend::Local,
         cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
         memory: kibibytes.unwrap_or(0).saturating_mul(1024),
+        rootfs: RootFs::Auto,
     }
 }
 
@@ -135,12 +136,32 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> a
     carry_out(context, &project, Asked { machine, wanted, tests, effort, seed: context.seed, part: None })
 }
 
-/// Carries out a run. Gives the exit code.
+/// Carries out a run and shows it. Gives the exit code.
 ///
 /// # Errors
 ///
 /// Fails when the host cannot carry it at all.
 pub(super) fn carry_out(context: &Context, project: &Project, asked: Asked) -> anyhow::Result<u8> {
+    let results::Finished { run, saved } = execute(context, project, asked)?;
+    let junit = super::save_junit(context, &run);
+    if context.messages == MessageFormat::Human {
+        unless_reader_left(human::write(&run, Look::of_stdout(), &mut std::io::stdout().lock()))?;
+    }
+    saved?;
+    junit?;
+    Ok(results::Summary::of(&run).exit_code())
+}
+
+/// Carries out a run.
+///
+/// # Errors
+///
+/// Fails when the host cannot carry it at all.
+pub(super) fn execute(
+    context: &Context,
+    project: &Project,
+    asked: Asked,
+) -> anyhow::Result<results::Finished> {
     let Asked { machine, wanted, tests, effort, seed, part } = asked;
     let Effort { boots, retries, quiet } = effort;
     programs::check(&tests, machine.backend).map_err(usage)?;
@@ -189,7 +210,7 @@ pub(super) fn carry_out(context: &Context, project: &Project, asked: Asked) -> a
         fan.observe(&RunEvent::Notice(notice))?;
     }
 
-    let env = context.build_env(project)?;
+    let env = context.build_env_for(project, &info.tests)?;
     let mut ready = Vec::new();
     for kernel in &wanted {
         match obtain(&lab, &env, kernel, machine, &mut fan)? {
@@ -227,14 +248,7 @@ pub(super) fn carry_out(context: &Context, project: &Project, asked: Asked) -> a
     let elapsed = clock::now().saturating_duration_since(started);
     fan.observe(&RunEvent::RunFinished { elapsed, interrupted: interrupt::requested() })?;
     drop(fan);
-    let results::Finished { run, saved } = recorder.finish()?;
-    let junit = junit::save(&run);
-    if context.messages == MessageFormat::Human {
-        unless_reader_left(human::write(&run, Look::of_stdout(), &mut std::io::stdout().lock()))?;
-    }
-    saved?;
-    junit?;
-    Ok(results::Summary::of(&run).exit_code())
+    Ok(recorder.finish()?)
 }
 
 /// A kernel with the accelerator that it boots under, or the reason why not.
@@ -304,5 +318,6 @@ pub(super) fn host_facts(lab: &Lab) -> BTreeMap<String, String> {
         ("kernel", file("/proc/sys/kernel/osrelease").trim().to_owned()),
         ("qemu", lab.qemu_version().to_owned()),
     ];
-    facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    let vng = lab.vng_version().map(|version| ("vng", version.to_owned()));
+    facts.into_iter().chain(vng).map(|(key, value)| (key.to_owned(), value)).collect()
 }

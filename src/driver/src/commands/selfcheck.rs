@@ -3,15 +3,16 @@
 
 use std::io::{self, Write as _};
 
-use super::pair::{self, Pair, Place, Planner, Profile};
-use super::{Context, INTERRUPTED, MessageFormat, noise, unless_reader_left};
+use super::pair::{self, Emulated, Pair, Place, Planner, Profile};
+use super::{Context, INTERRUPTED, MessageFormat, noise, unless_reader_left, usage};
 use crate::analysis::compare::{self, Request};
 use crate::analysis::selfcheck::{FalseAlarms, false_alarms};
 use crate::analysis::{Comparison, EXACT_FLOOR, FLOOR, Measured, noise as measured};
+use crate::config;
 use crate::lab::Quiet;
 use crate::model::{NoiseOf, Overall};
 use crate::report::look::Look;
-use crate::report::{junit, selfcheck as report};
+use crate::report::selfcheck as report;
 use crate::results::format::{Run, State};
 use crate::results::{self, Summary};
 
@@ -51,20 +52,22 @@ pub fn run(
     boots: u32,
     quiet: Quiet,
 ) -> anyhow::Result<u8> {
-    let default = context.project()?.default_kernel.to_string();
+    let project = context.project()?;
+    let default = project.default_kernel.to_string();
     let kernel = kernel.unwrap_or(&default);
     let pair = Pair {
-        kernels: [kernel, kernel],
-        tests,
+        kernels: pair::named(context, &project, [kernel, kernel])?,
+        tests: config::select(&project.suites, tests).map_err(usage)?,
         boots: Some(boots),
         floor: FLOOR,
         exact_floor: EXACT_FLOOR,
         allowed: &[],
         quiet,
         profile: Profile::Never,
+        emulated: Emulated::Decides,
     };
-    let results::Finished { run, saved } = pair::measure(context, &pair, &Whole { boots })?;
-    let junit = junit::save(&run);
+    let results::Finished { run, saved } = pair::measure(context, &project, pair, &Whole { boots })?;
+    let junit = super::save_junit(context, &run);
     saved?;
     junit?;
     let Some(comparison) = compare::of_run(&run) else { return Ok(Summary::of(&run).exit_code()) };

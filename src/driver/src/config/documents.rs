@@ -9,6 +9,8 @@ use super::kernels::{self, RawKernel, RawMachine, RawProject};
 use super::paths::Base;
 use super::suite::{self, RawMetric, RawSuite, RawTest};
 use super::suite_exec::RawExec;
+use super::suite_kunit::RawKunit;
+use super::suite_selftests::RawSelftests;
 use super::yaml::keys_of;
 use super::{Workloads, embedded, load};
 use crate::model::{Accel, AccelChoice, Machine, Source};
@@ -42,6 +44,8 @@ fn the_readme_has_every_key_of_a_suite_and_no_other() {
     assert_eq!(keys("Suite"), keys_of::<RawSuite>());
     assert_eq!(keys("Test"), keys_of::<RawTest>());
     assert_eq!(keys("Program"), keys_of::<RawExec>());
+    assert_eq!(keys("Selftests"), keys_of::<RawSelftests>());
+    assert_eq!(keys("KUnit"), keys_of::<RawKunit>());
     assert_eq!(keys("Metric"), keys_of::<RawMetric>());
 }
 
@@ -78,7 +82,7 @@ fn keys_that_the_readme_calls_needed_are_needed() {
 #[test]
 fn every_example_of_the_readme_is_a_suite() {
     let examples = examples();
-    assert_eq!(examples.len(), 4);
+    assert_eq!(examples.len(), 6);
     for example in examples {
         suite::parse("example", "README.md", example, &Workloads::guest())
             .unwrap_or_else(|error| panic!("{error}"));
@@ -87,7 +91,7 @@ fn every_example_of_the_readme_is_a_suite() {
 
 #[test]
 fn the_readme_names_the_tests_that_its_examples_make() {
-    for example in [examples()[0], examples()[2]] {
+    for example in [0, 2, 3, 4].map(|at| examples()[at]) {
         let suite = suite::parse("NAME", "README.md", example, &Workloads::guest()).expect("checked above");
         for test in [suite.tests.first(), suite.tests.last()].into_iter().flatten() {
             assert!(README.contains(&format!("`{}`", test.id)), "{}", test.id);
@@ -112,7 +116,7 @@ fn the_built_in_project_loads() {
     let fragments =
         |i: usize| project.kernels[i].fragments.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(fragments(0), ["base", "netns"]);
-    assert_eq!(fragments(1), ["base", "netns", "virtme-ng"]);
+    assert_eq!(fragments(1), ["base", "netns", "virtme-ng", "selftests"]);
     assert!(project.suites.iter().any(|suite| suite.name.0 == "smoke"));
 }
 
@@ -147,7 +151,7 @@ fn switched_on() -> String {
 #[test]
 fn every_commented_entry_of_the_template_works() {
     let base = Base { directory: "/net".into(), home: Some("/home/me".into()) };
-    let fragments = ["base", "netns", "virtme-ng"].map(str::to_owned);
+    let fragments = ["base", "netns", "virtme-ng", "selftests"].map(str::to_owned);
     let file = kernels::parse("kregress.yaml", &switched_on(), &base, &fragments)
         .unwrap_or_else(|error| panic!("{error}"));
     let names: Vec<_> = file.kernels.iter().map(|kernel| kernel.name.0.as_str()).collect();

@@ -42,6 +42,7 @@ pub(super) struct RawMachine {
     backend: Option<Scalar>,
     cpus: Option<Scalar>,
     memory: Option<Scalar>,
+    rootfs: Option<Scalar>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -108,6 +109,7 @@ fn machine(document: &Document<'_>, raw: &RawMachine) -> Result<MachineOptions, 
         backend: property(document, &at.key("backend"), backend, value::backend)?,
         cpus: property(document, &at.key("cpus"), cpus, value::cpus)?,
         memory: property(document, &at.key("memory"), memory, value::memory)?,
+        rootfs: property(document, &at.key("rootfs"), &raw.rootfs, value::rootfs)?,
     })
 }
 

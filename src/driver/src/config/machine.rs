@@ -6,9 +6,9 @@ use std::str::FromStr;
 use super::error::quoted;
 use super::nearest::hint;
 use super::value::{self, ValueError};
-use crate::model::{Accel, AccelChoice, Backend, Machine};
+use crate::model::{Accel, AccelChoice, Backend, Machine, RootFs};
 
-const KEYS: [&str; 4] = ["accel", "backend", "cpus", "memory"];
+const KEYS: [&str; 5] = ["accel", "backend", "cpus", "memory", "rootfs"];
 
 /// Some properties of a machine; the others stay as they are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct MachineOptions {
     pub cpus: Option<u32>,
     /// Guest memory in bytes.
     pub memory: Option<u64>,
+    /// What the root of a guest of virtme-ng is made of.
+    pub rootfs: Option<RootFs>,
 }
 
 /// Why a text is no machine.
@@ -69,6 +71,7 @@ impl MachineOptions {
             backend: self.backend.unwrap_or(machine.backend),
             cpus: self.cpus.unwrap_or(cpus),
             memory: self.memory.unwrap_or(machine.memory),
+            rootfs: self.rootfs.unwrap_or(machine.rootfs),
         }
     }
 }
@@ -89,6 +92,7 @@ impl FromStr for MachineOptions {
                 "accel" => set(&mut options.accel, key, value::accel(word))?,
                 "backend" => set(&mut options.backend, key, value::backend(word))?,
                 "cpus" => set(&mut options.cpus, key, value::cpus(word))?,
+                "rootfs" => set(&mut options.rootfs, key, value::rootfs(word))?,
                 _ => set(&mut options.memory, key, value::memory(word))?,
             }
         }
@@ -111,9 +115,13 @@ fn set<T>(
 /// A machine as `--machine` takes it.
 #[must_use]
 pub fn machine_text(machine: &Machine) -> String {
-    let Machine { accel, backend, cpus, memory } = machine;
+    let Machine { accel, backend, cpus, memory, rootfs } = machine;
     let (accel, memory) = (value::accel_text(*accel), value::memory_text(*memory));
-    format!("accel={accel},backend={backend},cpus={cpus},memory={memory}")
+    let rootfs = match rootfs {
+        RootFs::Auto => String::new(),
+        chosen => format!(",rootfs={chosen}"),
+    };
+    format!("accel={accel},backend={backend},cpus={cpus},memory={memory}{rootfs}")
 }
 
 #[cfg(test)]
@@ -158,16 +166,31 @@ mod tests {
             backend: Backend::VirtmeNg,
             accel: AccelChoice::Only(Accel::Kvm),
             memory: 64 << 20,
+            rootfs: RootFs::Auto,
         };
         let options: MachineOptions = text.parse().expect("own text");
         assert_eq!(options.over(other), Machine::default());
     }
 
     #[test]
+    fn a_root_file_system_is_written_where_one_was_chosen() {
+        let options: MachineOptions = "backend=virtme-ng,rootfs=9p".parse().expect("a machine");
+        let machine = options.over(Machine::default());
+        assert_eq!(machine.rootfs, RootFs::NineP);
+        let text = machine_text(&machine);
+        assert_eq!(text, "accel=auto,backend=virtme-ng,cpus=2,memory=1G,rootfs=9p");
+        assert_eq!(text.parse::<MachineOptions>().expect("own text").over(Machine::default()), machine);
+        assert_snapshot!(error("rootfs=virtio"), @r"
+        `rootfs`: unknown root file system `virtio`
+        hint: did you mean `virtiofs`? known root file systems: `auto`, `9p`, `virtiofs`
+        ");
+    }
+
+    #[test]
     fn an_unknown_property_names_its_neighbour() {
         assert_snapshot!(error("acel=tcg"), @r"
         unknown property `acel` of a machine
-        hint: did you mean `accel`? known properties: `accel`, `backend`, `cpus`, `memory`
+        hint: did you mean `accel`? known properties: `accel`, `backend`, `cpus`, `memory`, `rootfs`
         ");
     }
 

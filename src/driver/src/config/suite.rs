@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 use std::time::Duration;
 
-use kregress_wire::{Better, Exec, Kind, MetricInfo, ParamInfo, Unit, Value, WorkloadInfo};
+use kregress_wire::{Better, Kind, MetricInfo, ParamInfo, Unit, Value, WorkloadInfo};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::error::{ConfigError, Problem};
 use super::suite_exec::RawExec;
+use super::suite_kunit::RawKunit;
+use super::suite_selftests::RawSelftests;
 use super::value;
 use super::workloads::Workloads;
 use super::yaml::{Document, Entries, Path, Scalar};
-use super::{embedded, files, is_name, suite_exec};
+use super::{embedded, files, is_name};
 use crate::model::{Metric, Suite, SuiteName, Test, TestId};
 
 /// Tests that one matrix may make. Nobody waits for more, and a slip of the
@@ -39,15 +41,17 @@ pub(super) struct RawSuite {
 #[serde(
     deny_unknown_fields,
     rename_all = "kebab-case",
-    expecting = "a mapping with `workload` or `exec`, and `timeout`"
+    expecting = "a mapping with `workload`, `exec`, `selftests` or `kunit`, and `timeout`"
 )]
 pub(super) struct RawTest {
     workload: Option<Scalar>,
     exec: Option<RawExec>,
-    params: Option<Entries<Scalar>>,
-    matrix: Option<Entries<Vec<Scalar>>>,
+    selftests: Option<RawSelftests>,
+    kunit: Option<RawKunit>,
+    pub(super) params: Option<Entries<Scalar>>,
+    pub(super) matrix: Option<Entries<Vec<Scalar>>>,
     timeout: Scalar,
-    metrics: Option<Vec<RawMetric>>,
+    pub(super) metrics: Option<Vec<RawMetric>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -152,10 +156,10 @@ fn paths(document: &Document<'_>, list: Option<&[Scalar]>) -> Result<Vec<String>
 }
 
 /// Reads one entry of `tests`.
-struct Reader<'a> {
-    document: &'a Document<'a>,
-    workloads: &'a Workloads,
-    at: Path,
+pub(super) struct Reader<'a> {
+    pub(super) document: &'a Document<'a>,
+    pub(super) workloads: &'a Workloads,
+    pub(super) at: Path,
 }
 
 /// Values of one parameter, in the order of the file.
@@ -163,54 +167,34 @@ type Axis = (&'static str, Vec<Value>);
 
 impl Reader<'_> {
     fn test(&self, suite: &SuiteName, name: &str, raw: &RawTest) -> Result<Vec<Test>, ConfigError> {
-        match (&raw.workload, &raw.exec) {
-            (Some(workload), None) => self.tests_of(&workload.0, suite, name, raw),
-            (None, Some(exec)) => Ok(vec![self.program(exec, suite, name, raw)?]),
-            (Some(_), Some(_)) => {
-                let problem =
-                    Problem::Exclusive { path: self.at.to_string(), one: "workload", other: "exec" };
-                Err(self.document.error_at_key(&self.at, "exec", problem))
-            }
-            (None, None) => {
-                let problem = Problem::MissingKey { key: "workload".into(), within: self.at.to_string() };
-                Err(self.document.error(&self.at, problem))
-            }
+        let given = [
+            ("workload", raw.workload.is_some()),
+            ("exec", raw.exec.is_some()),
+            ("selftests", raw.selftests.is_some()),
+            ("kunit", raw.kunit.is_some()),
+        ];
+        let mut given = given.into_iter().filter(|(_, given)| *given);
+        if let (Some((one, _)), Some((other, _))) = (given.next(), given.next()) {
+            return Err(self.exclusive(one, other));
+        }
+        if let Some(workload) = &raw.workload {
+            self.tests_of(&workload.0, suite, name, raw)
+        } else if let Some(exec) = &raw.exec {
+            Ok(vec![self.program(exec, suite, name, raw)?])
+        } else if let Some(selftests) = &raw.selftests {
+            self.selftests(selftests, suite, name, raw)
+        } else if let Some(kunit) = &raw.kunit {
+            self.kunit(kunit, suite, name, raw)
+        } else {
+            let problem = Problem::MissingKey { key: "workload".into(), within: self.at.to_string() };
+            Err(self.document.error(&self.at, problem))
         }
     }
 
-    fn timeout(&self, raw: &RawTest) -> Result<Duration, ConfigError> {
+    pub(super) fn timeout(&self, raw: &RawTest) -> Result<Duration, ConfigError> {
         value::timeout(&raw.timeout.0).map_err(|error| {
             let at = self.at.key("timeout");
             self.document.error(&at, Problem::Value { path: at.to_string(), error })
-        })
-    }
-
-    /// A test that is a program.
-    fn program(
-        &self,
-        exec: &RawExec,
-        suite: &SuiteName,
-        name: &str,
-        raw: &RawTest,
-    ) -> Result<Test, ConfigError> {
-        let given = [
-            ("params", raw.params.is_some()),
-            ("matrix", raw.matrix.is_some()),
-            ("metrics", raw.metrics.is_some()),
-        ];
-        if let Some((key, _)) = given.into_iter().find(|(_, given)| *given) {
-            let problem = Problem::Exclusive { path: self.at.to_string(), one: "exec", other: key };
-            return Err(self.document.error_at_key(&self.at, key, problem));
-        }
-        let exec = exec.read(self.document, &self.at.key("exec"), self.workloads.programs())?;
-        Ok(Test {
-            id: TestId { suite: suite.clone(), test: name.to_owned(), params: Vec::new() },
-            workload: Exec::WORKLOAD.to_owned(),
-            params: suite_exec::params(&exec),
-            timeout: self.timeout(raw)?,
-            metrics: Vec::new(),
-            exec: Some(exec),
-            line: self.document.place(&self.at).line,
         })
     }
 

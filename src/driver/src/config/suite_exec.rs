@@ -10,7 +10,7 @@ use super::error::{ConfigError, Problem};
 use super::paths::Base;
 use super::yaml::{Document, Path, Scalar};
 use crate::exec::shell_line;
-use crate::model::Exec;
+use crate::model::Program;
 
 #[derive(Debug, Deserialize)]
 #[serde(
@@ -27,7 +27,12 @@ pub(super) struct RawExec {
 impl RawExec {
     /// The program, with paths that start at `base`. Nothing is looked up: what is
     /// not there yet may be built before it is run.
-    pub(super) fn read(&self, document: &Document<'_>, at: &Path, base: &Base) -> Result<Exec, ConfigError> {
+    pub(super) fn read(
+        &self,
+        document: &Document<'_>,
+        at: &Path,
+        base: &Base,
+    ) -> Result<Program, ConfigError> {
         let words = at.key("command");
         for (i, Scalar(word)) in self.command.iter().enumerate() {
             // A script may stand in the suite: `[sh, -c, ...]`.
@@ -44,7 +49,7 @@ impl RawExec {
         };
         let files = self.files.iter().flatten().enumerate();
         let files = files.map(|(i, file)| path(document, &at.key("files").item(i), base, file));
-        Ok(Exec {
+        Ok(Program {
             program: path(document, &words.item(0), base, program)?,
             args: args.iter().map(|word| word.0.clone()).collect(),
             files: files.collect::<Result<_, _>>()?,
@@ -68,7 +73,7 @@ fn path(
 }
 
 /// What the record of a run says of it.
-pub(super) fn params(exec: &Exec) -> BTreeMap<String, Value> {
+pub(super) fn params(exec: &Program) -> BTreeMap<String, Value> {
     let program = [exec.program.to_string_lossy().into_owned()];
     let words: Vec<String> = program.into_iter().chain(exec.args.iter().cloned()).collect();
     let text = |text: String| Value::Text(text);
@@ -82,14 +87,18 @@ pub(super) fn params(exec: &Exec) -> BTreeMap<String, Value> {
 mod tests {
     use super::*;
     use crate::config::{fixtures, suite};
+    use crate::model::Exec;
 
-    fn read(exec: &str) -> Result<Exec, String> {
+    fn read(exec: &str) -> Result<Program, String> {
         let text = format!("version: 1\nsummary: x\ntests:\n  t:\n    timeout: 5s\n    exec: {exec}\n");
         let base = Base { directory: "/project".into(), home: Some("/home/me".into()) };
         let workloads = fixtures::workloads().with_programs(base);
         let suite =
             suite::parse("s", "suites/s.yaml", &text, &workloads).map_err(|error| error.to_string())?;
-        Ok(suite.tests[0].exec.clone().expect("a program"))
+        match suite.tests[0].exec.clone() {
+            Some(Exec::Program(program)) => Ok(program),
+            other => panic!("no program: {other:?}"),
+        }
     }
 
     #[test]
@@ -121,7 +130,7 @@ mod tests {
         insta::assert_snapshot!(refused("{command: [a, \"\\e[0m\"]}"), @r"suites/s.yaml:6:25: `tests.t.exec.command[1]`: `\u{1b}[0m` holds control characters");
         insta::assert_snapshot!(refused("{command: [a], result: tap}"), @"
         suites/s.yaml:6:34: unknown word `tap` for `tests.t.exec.result`
-        hint: did you mean `ktap`? known words: `exit-code`, `ktap`
+        hint: did you mean `ktap`? known words: `exit-code`, `ktap`, `selftest`, `kernel-log`
         ");
         insta::assert_snapshot!(refused("{command: [a], file: [b]}"), @"
         suites/s.yaml:6:26: unknown key `file` in `tests.t.exec`

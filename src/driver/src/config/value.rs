@@ -8,7 +8,7 @@ use kregress_wire::{Better, Kind};
 
 use super::error::quoted;
 use super::nearest::hint;
-use crate::model::{Accel, AccelChoice, Backend};
+use crate::model::{Accel, AccelChoice, Backend, RootFs};
 
 /// Virtual CPUs that a machine may have. `CONFIG_NR_CPUS` of distributions is
 /// far above; more than this is a slip of the finger on every host of ours.
@@ -136,6 +136,11 @@ pub(super) fn backend(text: &str) -> Result<Backend, ValueError> {
     let all = [Backend::Qemu, Backend::VirtmeNg];
     let found = all.into_iter().find(|backend| backend.name() == text);
     found.ok_or_else(|| unknown("backend", text, &all.map(Backend::name)))
+}
+
+pub(super) fn rootfs(text: &str) -> Result<RootFs, ValueError> {
+    let found = RootFs::ALL.into_iter().find(|rootfs| rootfs.name() == text);
+    found.ok_or_else(|| unknown("root file system", text, &RootFs::ALL.map(RootFs::name)))
 }
 
 /// Reads a timeout: `30s`, `500ms`, `2m`, `1h`, `1m30s`.

@@ -143,6 +143,10 @@ impl Log {
             self.items.push(Item::Marker(marker));
             return;
         }
+        if let Some(words) = virtme_gives_up(message) {
+            self.items.push(Item::Marker(Marker::Other(words)));
+            return;
+        }
         self.watch_for_reboot(message, span);
         let own = self.blocks.iter().position(|block| block.is_of(caller));
         let is_collecting = own.is_some_and(|own| self.blocks[own].is_collecting());
@@ -297,6 +301,17 @@ impl Log {
             });
         }
     }
+}
+
+/// What the init of virtme-ng says before it waits for ever in a shell that nobody
+/// asked for: its old versions find the ports of a script by names that udev makes.
+fn virtme_gives_up(message: &str) -> Option<String> {
+    let words = message.strip_prefix("virtme-ng-init: ")?;
+    words.contains("cannot find script I/O ports").then(|| {
+        "the init of virtme-ng cannot find its ports, so that it starts nothing\n\
+         hint: the host lacks udevd, which old versions need: `apt-get install udev`, or virtme-ng 1.42 or later"
+            .to_owned()
+    })
 }
 
 /// Reads what stands behind [`MARKER`]: `begin ID NAME`, `end ID WORD`, or

@@ -169,6 +169,14 @@ fn a_repeated_finding_is_reported_once_in_each_test() {
 }
 
 #[test]
+fn an_init_of_virtme_ng_that_waits_for_ever_is_told_by_what_it_lacks() {
+    let log = "[    5.117638][    T1] virtme-ng-init: virtme-init: cannot find script I/O ports; make sure virtio-serial is available\n";
+    let items = scan(log);
+    let [Item::Marker(Marker::Other(words))] = items.as_slice() else { panic!("{items:?}") };
+    assert!(words.contains("hint: the host lacks udevd"), "{words}");
+}
+
+#[test]
 fn a_message_of_ours_does_not_make_a_repeated_finding_new() {
     let note = "[    2.000000] kregress: still alive\n";
     assert_eq!(outline(&scan(&format!("{LEAK}{note}{LEAK}"))), ["leak", "still alive"]);

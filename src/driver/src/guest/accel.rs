@@ -7,11 +7,12 @@
 //!
 //! Decides; the canary's boot is carried out by the lab.
 
-use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -44,7 +45,7 @@ pub enum Device {
     Absent,
     /// It does not open.
     Denied(String),
-    /// It opens, which says little.
+    /// We may open it, which says little.
     Opens,
 }
 
@@ -52,10 +53,16 @@ impl Device {
     /// Looks at `/dev/kvm`.
     #[must_use]
     pub fn of_this_host() -> Self {
-        match OpenOptions::new().read(true).write(true).open("/dev/kvm") {
-            Ok(_) => Self::Opens,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::Absent,
-            Err(error) => Self::Denied(error.to_string()),
+        Self::at(Path::new("/dev/kvm"))
+    }
+
+    /// Looks at a device without opening it: there may be one whose `open` never
+    /// returns. Only the canary opens it, and the canary has a limit.
+    fn at(path: &Path) -> Self {
+        match access(path, Access::READ_OK | Access::WRITE_OK) {
+            Ok(()) => Self::Opens,
+            Err(Errno::NOENT) => Self::Absent,
+            Err(error) => Self::Denied(io::Error::from(error).to_string()),
         }
     }
 }
@@ -124,7 +131,7 @@ pub fn decide<E>(
                 return Ok(Ok(Decision { accel: Accel::Kvm, reason }));
             }
             Canary::Died { reason } => {
-                format!("/dev/kvm opens but the kernel does not boot under it: {reason}")
+                format!("/dev/kvm is there but the kernel does not boot under it: {reason}")
             }
         },
     };
@@ -217,7 +224,7 @@ mod tests {
         assert!(dead().speaks_of_kvm());
         let decision = decided(AccelChoice::Auto, &Device::Opens, dead()).expect("a fallback");
         assert_eq!(decision.accel, Accel::Tcg);
-        insta::assert_snapshot!(decision.reason, @"TCG: /dev/kvm opens but the kernel does not boot under it: it said no hello within 10s");
+        insta::assert_snapshot!(decision.reason, @"TCG: /dev/kvm is there but the kernel does not boot under it: it said no hello within 10s");
     }
 
     #[test]
@@ -225,6 +232,20 @@ mod tests {
         let decision =
             decided(AccelChoice::Auto, &Device::Opens, Canary::Sang { after_ms: 300 }).expect("kvm");
         assert_eq!(decision.accel, Accel::Kvm);
+    }
+
+    #[test]
+    fn a_device_is_not_opened_to_look_at_it() {
+        let dir = tempfile::tempdir().expect("dir");
+        assert_eq!(Device::at(&dir.path().join("kvm")), Device::Absent);
+        // To open it for reading or writing alone would block for ever, and to open
+        // it for both would make a reader and a writer of us.
+        let fifo = dir.path().join("fifo");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, mode).expect("a fifo");
+        assert_eq!(Device::at(&fifo), Device::Opens);
+        let write = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+        assert_eq!(rustix::fs::open(&fifo, write, mode).err(), Some(Errno::NXIO), "it has a reader");
     }
 
     #[test]

@@ -210,6 +210,7 @@ mod tests {
             patience_ms: 1000,
             carrier: Carrier::VirtioSerial,
             tests: vec![],
+            shell: None,
         };
         let init = std::env::current_exe().expect("own path");
         let mut out = Vec::new();

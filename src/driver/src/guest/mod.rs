@@ -10,6 +10,8 @@ pub mod local;
 pub mod modules;
 pub mod programs;
 pub mod qemu;
+pub mod selftests;
 pub mod tools;
 pub mod tsc;
+pub mod virtiofsd;
 pub mod virtme;

@@ -14,7 +14,9 @@ use std::path::{Component, Path, PathBuf};
 use kregress_wire::Exec as Planned;
 
 use super::closure::{ClosureError, elf_closure};
-use crate::model::{Backend, Exec, Test};
+use super::selftests;
+use crate::kernel::Kernel;
+use crate::model::{Backend, Exec, Program, Test};
 
 /// Files that one guest image may carry for programs, and their bytes. From
 /// experience: the guest keeps two copies of the image in memory for a moment.
@@ -49,6 +51,18 @@ pub enum ProgramError {
         /// Which.
         path: PathBuf,
     },
+    /// A selftest where the guest has no userland.
+    #[error(
+        "the kernel's selftests need a shell, iproute2 and other programs, which this guest does not have\n\
+         hint: use `--machine backend=virtme-ng` with a kernel for it, such as `--kernel distro-vng`"
+    )]
+    HostUserland,
+    /// KUnit where no modules travel with the guest.
+    #[error(
+        "KUnit tests are modules of the kernel, which travel with the guest image only\n\
+         hint: use `--machine backend=qemu`"
+    )]
+    Modules,
     /// What it links to cannot be found.
     #[error(transparent)]
     Closure(#[from] ClosureError),
@@ -76,6 +90,14 @@ pub struct TestProgramError {
     source: ProgramError,
 }
 
+/// What an interactive guest has of the host's programs, where the host has them.
+const TOOLS: [&str; 51] = [
+    "sh", "bash", "busybox", "ls", "cat", "cp", "mv", "rm", "mkdir", "ln", "echo", "env", "id", "stty",
+    "sleep", "head", "tail", "grep", "sed", "awk", "cut", "seq", "tee", "date", "find", "touch", "tty", "vi",
+    "timeout", "wc", "sort", "less", "ps", "kill", "top", "free", "dmesg", "mount", "umount", "uname",
+    "sysctl", "ip", "ss", "tc", "ping", "ethtool", "tcpdump", "unshare", "nsenter", "lsns", "strace",
+];
+
 /// What programs need in a guest image.
 #[derive(Debug, Default)]
 pub struct Programs {
@@ -93,28 +115,47 @@ pub struct Programs {
 /// The first one that is not, or that cannot be packed where that is needed.
 pub fn check(tests: &[Test], backend: Backend) -> Result<(), TestProgramError> {
     for test in tests {
-        let Some(exec) = &test.exec else { continue };
-        let checked = match backend {
-            Backend::Qemu => Programs::default().add(exec),
+        let checked = match (&test.exec, backend) {
+            (None, _) => Ok(()),
+            (Some(Exec::Program(program)), Backend::Qemu) => Programs::default().add(program),
+            (Some(Exec::Program(program)), Backend::VirtmeNg) => {
+                locate(&program.program).and_then(|path| executable(&path))
+            }
+            (Some(Exec::Selftest(_)), Backend::VirtmeNg) => Ok(()),
+            (Some(Exec::Selftest(_)), Backend::Qemu | Backend::Local) => Err(ProgramError::HostUserland),
+            (Some(Exec::Kunit), Backend::Qemu) => Ok(()),
+            (Some(Exec::Kunit), Backend::VirtmeNg | Backend::Local) => Err(ProgramError::Modules),
             // It is refused there whatever it is.
-            Backend::Local => Ok(()),
-            Backend::VirtmeNg => locate(&exec.program).and_then(|path| executable(&path)),
+            (Some(Exec::Program(_)), Backend::Local) => Ok(()),
         };
         checked.map_err(|source| TestProgramError { test: test.id.to_string(), source })?;
     }
     Ok(())
 }
 
-/// A program as a guest is told of it. One that is not there is told as written: the
-/// guest then says so.
+/// What a guest runs, as it is told of it; none where it runs no program.
 #[must_use]
-pub fn planned(exec: &Exec) -> Planned {
+pub fn planned(exec: &Exec, kernel: &Kernel) -> Option<Planned> {
+    match exec {
+        Exec::Program(program) => Some(of_the_host(program)),
+        Exec::Selftest(selftest) => {
+            let built = kernel.selftests.as_ref();
+            Some(selftests::planned(selftest, built, kernel.config.as_deref()))
+        }
+        Exec::Kunit => None,
+    }
+}
+
+/// One that is not there is told as written: the guest then says so.
+fn of_the_host(exec: &Program) -> Planned {
     let program = locate(&exec.program).unwrap_or_else(|_| exec.program.clone());
     let program = [program.to_string_lossy().into_owned()];
     Planned {
         command: program.into_iter().chain(exec.args.iter().cloned()).collect(),
         directory: exec.directory.to_string_lossy().into_owned(),
         result: exec.result,
+        instead: None,
+        notes: BTreeMap::new(),
     }
 }
 
@@ -124,7 +165,7 @@ impl Programs {
     /// # Errors
     ///
     /// Fails when a part of it is not there.
-    pub fn add(&mut self, exec: &Exec) -> Result<(), ProgramError> {
+    pub fn add(&mut self, exec: &Program) -> Result<(), ProgramError> {
         let program = locate(&exec.program)?;
         executable(&program)?;
         self.directories.insert(exec.directory.clone());
@@ -133,6 +174,19 @@ impl Programs {
             self.pack(&locate(file)?)?;
         }
         Ok(())
+    }
+
+    /// Adds a command that is typed, and what else one would want to type.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the command is not there; the others come where this host has them.
+    pub fn add_shell(&mut self, command: &[String]) -> Result<(), ProgramError> {
+        if let Some(program) = command.first() {
+            self.pack(&locate(Path::new(program))?)?;
+        }
+        let found: Vec<PathBuf> = TOOLS.iter().filter_map(|name| locate(Path::new(name)).ok()).collect();
+        found.iter().try_for_each(|path| self.pack(path))
     }
 
     fn pack(&mut self, path: &Path) -> Result<(), ProgramError> {
@@ -230,8 +284,8 @@ mod tests {
 
     use super::*;
 
-    fn exec(program: &Path, files: &[&Path]) -> Exec {
-        Exec {
+    fn exec(program: &Path, files: &[&Path]) -> Program {
+        Program {
             program: program.to_owned(),
             args: vec!["-v".into()],
             files: files.iter().map(|file| (*file).to_owned()).collect(),
@@ -301,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_program_by_name_is_told_to_the_guest_by_its_path() {
-        let planned = planned(&exec(Path::new("sh"), &[]));
+        let planned = of_the_host(&exec(Path::new("sh"), &[]));
         assert!(planned.command[0].starts_with('/') && planned.command[0].ends_with("/sh"), "{planned:?}");
         assert_eq!(planned.command[1], "-v");
     }

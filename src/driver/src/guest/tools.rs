@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::qemu::{OLDEST, parse_version};
+use super::virtme;
 use crate::exec::{Cmd, ExecError};
 
 /// Variable that names another QEMU.
@@ -41,6 +42,30 @@ pub enum ToolError {
         "cannot find `vng`, which the virtme-ng backend needs\nhint: `make virtme-ng` installs it for kregress, `pip install virtme-ng` for you; `{VNG_VARIABLE}` names another one"
     )]
     Vng,
+    /// It does not run.
+    #[error(
+        "cannot run virtme-ng: {error}\nhint: `make virtme-ng` installs it for kregress; `{VNG_VARIABLE}` names another one"
+    )]
+    VngBroken {
+        /// What it said.
+        error: ExecError,
+    },
+    /// Its version cannot be read.
+    #[error(
+        "cannot read the version of `{program}` from `{output}`\nhint: `{VNG_VARIABLE}` must name the `vng` of virtme-ng"
+    )]
+    VngVersion {
+        /// The program.
+        program: PathBuf,
+        /// First line of its output.
+        output: String,
+    },
+    /// It is too old.
+    #[error("virtme-ng {}.{} is too old, {}.{} or later is needed\nhint: `make virtme-ng` installs one for kregress; `{VNG_VARIABLE}` names another one", found.0, found.1, virtme::OLDEST.0, virtme::OLDEST.1)]
+    VngTooOld {
+        /// What is there.
+        found: (u32, u32),
+    },
     /// Our own binary cannot be found.
     #[error("cannot find the running binary: {0}")]
     Own(std::io::Error),
@@ -74,18 +99,46 @@ pub fn qemu() -> Result<Qemu, ToolError> {
     Ok(Qemu { path, version: first })
 }
 
-/// The vng of this host: the variable, the project's own virtual environment,
-/// or the `PATH`, in this order.
+/// A vng that was asked for its version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vng {
+    /// The program.
+    pub path: PathBuf,
+    /// Its version as a number.
+    pub number: (u32, u32),
+    /// First line of `--version`.
+    pub version: String,
+}
+
+/// The vng of this host, asked for its version: the one that the variable names, that
+/// of the project's own virtual environment, or that of the `PATH`, in this order.
 ///
 /// # Errors
 ///
-/// Fails when there is none.
-pub fn vng(cache: &Path) -> Result<PathBuf, ToolError> {
+/// Fails when there is none, or it is broken or too old.
+pub fn vng(cache: &Path) -> Result<Vng, ToolError> {
     let own = own_vng(cache);
-    variable(VNG_VARIABLE)
+    let path = variable(VNG_VARIABLE)
         .or_else(|| own.is_file().then_some(own))
         .or_else(|| on_path(Path::new("vng")))
-        .ok_or(ToolError::Vng)
+        .ok_or(ToolError::Vng)?;
+    let output = Cmd::new(&path).arg("--version").read();
+    let output = output.map_err(|error| ToolError::VngBroken { error })?;
+    let version = output.lines().next().unwrap_or_default().trim().to_owned();
+    let Some(number) = virtme::parse_version(&output) else {
+        return Err(ToolError::VngVersion { program: path, output: version });
+    };
+    if number < virtme::OLDEST {
+        return Err(ToolError::VngTooOld { found: number });
+    }
+    Ok(Vng { path, number, version })
+}
+
+/// Where the user's Python packages are, whatever home a program is given:
+/// `PYTHONUSERBASE`, or what stands for it (site.getuserbase of Python).
+#[must_use]
+pub fn python_user_base() -> Option<OsString> {
+    variable("PYTHONUSERBASE").or_else(|| variable("HOME").map(|home| home.join(".local"))).map(Into::into)
 }
 
 /// Where `make virtme-ng` puts it.

@@ -5,7 +5,9 @@
 //! store/KEY/         finished kernels, see store.rs
 //! requests/          what was asked before, and which KEY it came to
 //! sources/SHA256/    unpacked tarballs and packages
-//! trees/FAMILY/      locks, objects, work tree and build directories of one family of sources
+//! trees/FAMILY/      locks, objects, work tree and build directories of one family of sources,
+//!                    with what is known of the warnings in each
+//! selftests/KEY/     built selftests, see selftests/mod.rs
 //! logs/              one log per request
 //! hashes/            hashes of large files
 //! estimates/         objects per configuration, for progress
@@ -59,6 +61,11 @@ impl Cache {
     /// Unpacked archives.
     pub(super) fn sources(&self) -> PathBuf {
         self.root.join("sources")
+    }
+
+    /// Built selftests.
+    pub(super) fn selftests(&self) -> PathBuf {
+        self.root.join("selftests")
     }
 
     /// Everything that is kept of one family of sources.

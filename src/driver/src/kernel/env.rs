@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use super::cache::Cache;
 use super::kconfig::Lacking;
+use super::selftests::Wanted;
 use crate::exec::Cmd;
 use crate::model::FragmentName;
 
@@ -21,6 +22,8 @@ pub struct BuildEnv {
     pub fragments: BTreeMap<FragmentName, String>,
     /// What becomes of symbols that a tree does not know.
     pub lacking: Lacking,
+    /// Selftests that are built with a kernel.
+    pub selftests: Wanted,
     /// Compilers at once.
     pub jobs: NonZeroUsize,
     /// Where programs are looked for.
@@ -36,6 +39,7 @@ impl BuildEnv {
             cache: Cache::new(cache),
             fragments,
             lacking: Lacking::Refused,
+            selftests: Wanted::new(),
             jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             tools: Tools::from_environment(),
             interrupted: crate::interrupt::requested,

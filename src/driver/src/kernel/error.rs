@@ -141,6 +141,12 @@ pub enum KernelProblem {
         /// The source directory.
         path: PathBuf,
     },
+    /// Selftests of a kernel without source.
+    #[error(
+        "its selftests are part of its source, of which it has none\n\
+         hint: use a kernel with `git`, `directory` or `tarball`, or leave out tests with `selftests`"
+    )]
+    NoSelftests,
     /// The user asked to stop.
     #[error("interrupted while {doing}\nhint: the same command goes on where this one stopped")]
     Interrupted {
@@ -165,6 +171,7 @@ impl KernelProblem {
             Self::Image(_)
             | Self::UnknownFragment { .. }
             | Self::Unconfigured
+            | Self::NoSelftests
             | Self::Fragment(_)
             | Self::Merge(_)
             | Self::Config { .. } => Fault::Request,

@@ -71,9 +71,26 @@ pub(super) struct Make<'a> {
     pub(super) build: &'a Path,
 }
 
+/// `make` as a user's shell would not change it.
+fn plain(env: &BuildEnv) -> Cmd {
+    let cmd = FOREIGN.iter().fold(env.tools.cmd("make"), |cmd, name| cmd.env_remove(*name));
+    // The kernel's Makefile takes LC_ALL away, and then these decide the quotes in
+    // messages.
+    cmd.env("LANG", "C").env("LC_CTYPE", "C").env("LC_MESSAGES", "C").tree()
+}
+
+/// `make` in the directory of a collection of selftests, which is built in place.
+pub(super) fn selftests(env: &BuildEnv, compiler: &Compiler, directory: &Path) -> Cmd {
+    plain(env)
+        .arg("-C")
+        .arg(directory)
+        .arg(format!("OUTPUT={}", directory.display()))
+        .args(["ARCH=x86_64".to_owned(), format!("CC={}", compiler.command())])
+}
+
 impl Make<'_> {
     fn command(&self) -> Cmd {
-        let cmd = FOREIGN.iter().fold(self.env.tools.cmd("make"), |cmd, name| cmd.env_remove(*name));
+        let cmd = plain(self.env);
         let cc = self.compiler.command();
         // The output of parallel compilers is kept apart, so that an error and
         // its explanation stand together.
@@ -84,17 +101,11 @@ impl Make<'_> {
             .args([format!("CC={cc}"), format!("HOSTCC={cc}")])
             .arg(format!("-j{}", self.env.jobs))
             .arg("--output-sync=target")
-            // The kernel's Makefile takes LC_ALL away, and then these decide the
-            // quotes in messages.
-            .env("LANG", "C")
-            .env("LC_CTYPE", "C")
-            .env("LC_MESSAGES", "C")
             // A compiler that was updated in place must not get old results.
             .env("CCACHE_COMPILERCHECK", "content")
             // The release must not depend on the repository that happens to
             // contain the source or the cache (scripts/setlocalversion).
             .env("GIT_DIR", "/dev/null")
-            .tree()
     }
 
     /// `allnoconfig` with everything in `wanted` set.
@@ -120,6 +131,11 @@ impl Make<'_> {
             Modules::Some => &["vmlinux", "bzImage", "modules"],
         };
         log.run(&self.command().args(targets.iter().copied()), self.env.interrupted, lines)
+    }
+
+    /// Makes the headers for user space, below `usr` of the build directory.
+    pub(super) fn headers(&self, log: &mut Log) -> Result<ExitStatus, RunError> {
+        log.run(&self.command().arg("headers"), self.env.interrupted, &mut |_| ())
     }
 
     /// Copies stripped modules to `root/lib/modules/RELEASE`.

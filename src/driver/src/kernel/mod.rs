@@ -24,12 +24,14 @@ mod prebuilt;
 mod progress;
 mod run;
 mod running;
+pub mod selftests;
 mod source;
 mod sources;
 mod store;
 #[cfg(test)]
 pub(crate) mod testing;
 mod version;
+mod warnings;
 
 use std::path::PathBuf;
 
@@ -41,12 +43,14 @@ pub use error::{BuildFailure, Fault, FileError, KernelError, KernelProblem};
 pub use image::{ImageError, ImageFormat, ImageInfo, inspect};
 pub use kconfig::Lacking;
 pub use running::running;
+pub use selftests::Selftests;
 pub use source::{
     Authored, Bench, Between, Candidate, Change, Commit, History, HistoryError, LineEnds, Mail, Parents,
     Patched, Presence, Pushed, Reverted, Revision, SourceError, Stack, apply, authored, bisecting, history,
     revert,
 };
 pub use store::Store;
+pub use warnings::{Added, Warning, warnings_added};
 
 use crate::model::{BuildEvent, KernelInfo, KernelSpec, Source};
 
@@ -66,6 +70,11 @@ pub struct Kernel {
     pub config: Option<PathBuf>,
     /// The list that [`Kernel::source_files`] reads, where there is one.
     pub sources: Option<PathBuf>,
+    /// What [`warnings_added`] reads; it need not exist. None of a kernel that was
+    /// not built by us.
+    pub warnings: Option<PathBuf>,
+    /// Selftests of its tree, where they were asked for.
+    pub selftests: Option<Selftests>,
     /// SHA-256 of everything that boots: of the image and, where there are, the
     /// modules. Two kernels with the same digest and format differ in nothing that
     /// a boot could show. None where the modules were never looked at.
@@ -96,7 +105,11 @@ pub fn obtain(
             build::build(spec, env, progress)
         }
     };
-    let kernel = kernel.map_err(|problem| problem.of(&spec.name))?;
+    let mut kernel = kernel.map_err(|problem| problem.of(&spec.name))?;
+    if !env.selftests.is_empty() {
+        let selftests = selftests::obtain(spec, env, progress);
+        kernel.selftests = Some(selftests.map_err(|problem| problem.of(&spec.name))?);
+    }
     progress(BuildEvent::Ready(kernel.info.clone()));
     Ok(kernel)
 }
@@ -114,6 +127,26 @@ pub fn stored(spec: &KernelSpec, env: &BuildEnv) -> Result<Option<Kernel>, Kerne
             build::stored(spec, env).map_err(|problem| problem.of(&spec.name))
         }
     }
+}
+
+/// One word for everything that decides these kernels: the same sources, fragments, base
+/// configurations and compiler have the same, so that a cache of the store can be named
+/// by it. Entries that are not built here do not count.
+///
+/// # Errors
+///
+/// As [`obtain`].
+pub fn key(specs: &[KernelSpec], env: &BuildEnv) -> Result<String, KernelError> {
+    let mut hasher = hash::Hasher::default();
+    for spec in specs {
+        match &spec.source {
+            Source::Image { .. } | Source::Deb(_) => {}
+            Source::Git { .. } | Source::Edited { .. } | Source::Directory(_) | Source::Tarball(_) => {
+                hasher.piece(build::request(spec, env).map_err(|problem| problem.of(&spec.name))?);
+            }
+        }
+    }
+    Ok(hasher.finish().to_string())
 }
 
 impl Kernel {

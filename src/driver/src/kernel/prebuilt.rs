@@ -54,7 +54,9 @@ pub(super) fn image(
     // Its modules are anybody's.
     let image_digest = modules.is_none().then(|| info.identity.clone());
     let image = info.image.clone();
-    Ok(Kernel { image, info, format: found.format, modules, config, sources: None, image_digest })
+    let (sources, warnings, selftests) = (None, None, None);
+    let format = found.format;
+    Ok(Kernel { image, info, format, modules, config, sources, warnings, selftests, image_digest })
 }
 
 /// Unpacks a package, once, and takes the kernel in it.

@@ -29,7 +29,17 @@ pub fn running() -> std::io::Result<Kernel> {
         facts,
     };
     let (image, format) = (info.image.clone(), ImageFormat::Vmlinux);
-    Ok(Kernel { image, info, format, modules: None, config, sources: None, image_digest: None })
+    Ok(Kernel {
+        image,
+        info,
+        format,
+        modules: None,
+        config,
+        sources: None,
+        warnings: None,
+        selftests: None,
+        image_digest: None,
+    })
 }
 
 #[cfg(test)]

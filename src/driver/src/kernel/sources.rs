@@ -43,9 +43,21 @@ impl Kernel {
     }
 }
 
-/// Reads the files that a finished build is made of. None where its records say
-/// too little: that is no fault of the build.
-pub(super) fn of_build(build: &Path, source: &Path, modules: Modules) -> Option<BTreeSet<String>> {
+/// The objects that a finished build has linked into `vmlinux` and into modules,
+/// relative to it. None where its records say too little: that is no fault of the
+/// build.
+pub(super) fn linked(build: &Path, modules: Modules) -> Option<BTreeSet<String>> {
+    let mut objects = linked_paths(build, modules)?;
+    if modules == Modules::Some {
+        // What modules are linked of goes by way of these.
+        let whole = modules_of(build).map(|module| module.with_extension("o"));
+        objects.extend(whole.flat_map(|whole| [whole.with_extension("mod.o"), whole]));
+    }
+    let name = |path: &PathBuf| plain(path.strip_prefix(build).ok()?.to_str()?);
+    Some(objects.iter().filter_map(name).collect())
+}
+
+fn linked_paths(build: &Path, modules: Modules) -> Option<BTreeSet<PathBuf>> {
     let mut objects = BTreeSet::new();
     let linked = fs::read_to_string(build.join(".vmlinux.o.cmd")).ok()?;
     for word in linked_words(&linked) {
@@ -58,6 +70,13 @@ pub(super) fn of_build(build: &Path, source: &Path, modules: Modules) -> Option<
     if modules == Modules::Some {
         objects.extend(objects_of_modules(build));
     }
+    Some(objects)
+}
+
+/// Reads the files that a finished build is made of. None where its records say
+/// too little: that is no fault of the build.
+pub(super) fn of_build(build: &Path, source: &Path, modules: Modules) -> Option<BTreeSet<String>> {
+    let objects = linked_paths(build, modules)?;
     let embedded = EMBEDDED.iter().filter_map(|directory| fs::read_dir(build.join(directory)).ok());
     let embedded = embedded.flatten().filter_map(|entry| Some(entry.ok()?.path()));
     let records = objects
@@ -170,11 +189,17 @@ fn thin_members(bytes: &[u8]) -> Option<Vec<Member>> {
     Some(members)
 }
 
-/// Objects of the modules of this build: those of an earlier one are not in
-/// `modules.order` any more.
-fn objects_of_modules(build: &Path) -> Vec<PathBuf> {
+/// Modules of this build: those of an earlier one are not in `modules.order` any
+/// more. Without the `.ko` that only some versions write there.
+fn modules_of(build: &Path) -> impl Iterator<Item = PathBuf> {
     let order = fs::read_to_string(build.join("modules.order")).unwrap_or_default();
-    let lists = order.lines().map(|module| build.join(module).with_extension("mod"));
+    let modules: Vec<_> = order.lines().map(|module| build.join(module).with_extension("")).collect();
+    modules.into_iter()
+}
+
+/// Objects of the modules of this build.
+fn objects_of_modules(build: &Path) -> Vec<PathBuf> {
+    let lists = modules_of(build).map(|module| module.with_extension("mod"));
     let texts = lists.filter_map(|list| fs::read_to_string(list).ok());
     texts
         .flat_map(|text| {
@@ -198,7 +223,7 @@ fn compiled_from(record: &str) -> impl Iterator<Item = &str> {
 
 /// A path without `..`, which included C files bring along. None if it leads
 /// out of the tree.
-fn plain(path: &str) -> Option<String> {
+pub(super) fn plain(path: &str) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     for component in Path::new(path).components() {
         match component {
@@ -316,6 +341,24 @@ mod tests {
         ");
         let without = of_build(&build, &source, Modules::None).expect("files");
         assert!(!without.iter().any(|file| file.contains("xfrm")), "{without:?}");
+    }
+
+    #[test]
+    fn what_is_linked_is_named_with_what_modules_are_linked_of() {
+        let (_dir, build, _source) = built();
+        let objects = linked(&build, Modules::Some).expect("objects");
+        insta::assert_snapshot!(to_text(&objects), @r"
+        lib/crc32.o
+        lib/made.o
+        net/core/dev.o
+        net/xfrm/xfrm_interface.mod.o
+        net/xfrm/xfrm_interface.o
+        net/xfrm/xfrm_interface_core.o
+        ");
+        let without = linked(&build, Modules::None).expect("objects");
+        assert!(!without.iter().any(|object| object.contains("xfrm")), "{without:?}");
+        fs::remove_file(build.join(".vmlinux.o.cmd")).expect("remove");
+        assert_eq!(linked(&build, Modules::Some), None, "older than 5.17");
     }
 
     #[test]

@@ -3,10 +3,11 @@
 //!
 //! An entry is written beside the others and renamed into place, so that nobody
 //! ever sees half of one; who comes second takes what is there. Nothing in an
-//! entry changes afterwards.
+//! entry changes afterwards, but that what is known of its warnings may become
+//! more.
 //!
 //! ```text
-//! store/KEY/meta.json  vmlinux  vmlinux.debug  bzImage  config  sources  build.log  lib/modules/RELEASE/
+//! store/KEY/meta.json  vmlinux  vmlinux.debug  bzImage  config  sources  warnings  build.log  lib/modules/RELEASE/
 //! requests/REQUEST.json
 //! ```
 
@@ -21,6 +22,7 @@ use super::cache;
 use super::error::{At as _, FileError};
 use super::hash::Digest;
 use super::image::ImageFormat;
+use super::warnings::WARNINGS;
 use crate::clock;
 
 /// Version of entries and requests. It is part of every key, so that a newer
@@ -149,6 +151,12 @@ impl Entry {
     /// The list of its source files. Entries from before it was made have none.
     pub(super) fn sources(&self) -> Option<PathBuf> {
         Some(self.directory.join(SOURCES)).filter(|path| path.is_file())
+    }
+
+    /// Where what is known of its warnings is, or would be: entries from before it
+    /// was kept have none.
+    pub(super) fn warnings(&self) -> PathBuf {
+        self.directory.join(WARNINGS)
     }
 
     /// Hash of everything that boots, where that is known.

@@ -22,6 +22,7 @@ mod flat;
 mod group;
 mod line;
 mod lines;
+mod shell;
 mod time;
 mod tree;
 
@@ -41,6 +42,9 @@ pub const MAX_SUBTESTS: usize = 10_000;
 pub enum Dialect {
     /// What a program printed. Lines of the kernel log in it are no results.
     Output,
+    /// What a selftest of the kernel printed: KTAP like that, or else the lines of
+    /// shell tests, `PASS: name` and `name [ OK ]`.
+    Selftest,
     /// The kernel log: stamps before each line are passed over.
     KernelLog,
 }
@@ -69,6 +73,7 @@ pub struct Report {
 pub struct Parser {
     lines: lines::Lines,
     tree: tree::Tree,
+    shell: shell::Shell,
     dialect: Dialect,
 }
 
@@ -76,34 +81,43 @@ impl Parser {
     /// Starts before the first byte.
     #[must_use]
     pub fn new(dialect: Dialect) -> Self {
-        Self { lines: lines::Lines::default(), tree: tree::Tree::default(), dialect }
+        let shell = shell::Shell::default();
+        Self { lines: lines::Lines::default(), tree: tree::Tree::default(), shell, dialect }
     }
 
     /// Takes what was printed next.
     pub fn push(&mut self, bytes: &[u8]) {
-        let Self { lines, tree, dialect } = self;
-        lines.push(bytes, &mut |raw| take(tree, *dialect, raw));
+        let Self { lines, tree, shell, dialect } = self;
+        lines.push(bytes, &mut |raw| take(tree, shell, *dialect, raw));
     }
 
     /// What was read.
     #[must_use]
     pub fn finish(self, ending: Ending) -> Report {
-        let Self { lines, mut tree, dialect } = self;
+        let Self { lines, mut tree, mut shell, dialect } = self;
         // A line without an end says what it says only if nothing is missing of it.
         if let (Some(raw), Ending::Complete) = (lines.rest(), ending) {
-            take(&mut tree, dialect, &raw);
+            take(&mut tree, &mut shell, dialect, &raw);
         }
         let (roots, skipped) = tree.finish(ending);
-        Report { subtests: flat::flatten(roots), skipped }
+        let mut subtests = flat::flatten(roots);
+        if skipped.is_none() && subtests.iter().all(|it| it.path == [tree::CUT_OFF]) {
+            let ktap = std::mem::replace(&mut subtests, shell.finish());
+            subtests.extend(ktap);
+        }
+        Report { subtests, skipped }
     }
 }
 
-fn take(tree: &mut tree::Tree, dialect: Dialect, raw: &lines::Raw) {
+fn take(tree: &mut tree::Tree, shell: &mut shell::Shell, dialect: Dialect, raw: &lines::Raw) {
     let text = raw.text();
     let text = match dialect {
         Dialect::KernelLog => lines::unstamped(&text).unwrap_or(&text),
-        Dialect::Output => &text,
+        Dialect::Output | Dialect::Selftest => &text,
     };
+    if dialect == Dialect::Selftest {
+        shell.take(text);
+    }
     if !text.trim().is_empty() {
         tree.take(&line::Line::read(text), raw.length());
     }

@@ -19,6 +19,9 @@ const DIAGNOSTICS: usize = 4 << 10;
 const OF_A_PASS: usize = 512;
 const OF_ALL: usize = 1 << 20;
 
+/// Name of the error that stands for what was not heard.
+pub(super) const CUT_OFF: &str = "(output)";
+
 #[derive(Debug)]
 pub(super) struct Tree {
     /// From the left to the right.
@@ -243,7 +246,7 @@ impl Tree {
             self.roots.push(rest);
         }
         if ending == Ending::CutOff {
-            self.roots.push(Node::error("(output)", "it was cut off"));
+            self.roots.push(Node::error(CUT_OFF, "it was cut off"));
         }
         (self.roots, self.skipped)
     }

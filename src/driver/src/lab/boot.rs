@@ -5,8 +5,7 @@
 //! of it happens on one thread, because the machine dies with the thread that
 //! started it.
 
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -17,6 +16,7 @@ use kregress_wire::{Event, Request, Writer};
 use super::channels::{BindError, Channels, Received, Role};
 use super::exchange::{Action, Input};
 use super::heard_time::HeardTime;
+use super::logs::{CappedLog, MachineLog};
 use super::pin;
 use super::qmp::{Answer, Monitor, Query};
 use super::session::Session;
@@ -37,10 +37,6 @@ const REAPING: Duration = Duration::from_secs(1);
 /// Time that was not listened to and is worth a word. From experience: below it,
 /// a loaded host.
 const WORTH_TELLING: Duration = Duration::from_secs(2);
-
-/// Largest console or output log on disk, in bytes. From experience: an honest
-/// boot with debug options writes less than 5 MB.
-const LOG_CAP: u64 = 64 << 20;
 
 /// Most that is taken at once out of the channel of a machine that is gone, in
 /// pieces of 64 KiB: far more than a socket holds, and an end where a part of
@@ -69,33 +65,6 @@ pub enum BootError {
     Wait(io::Error),
 }
 
-/// A log on disk with a bound.
-struct CappedLog {
-    file: File,
-    written: u64,
-}
-
-impl CappedLog {
-    fn create(path: PathBuf) -> Result<Self, BootError> {
-        let file = File::create(&path).map_err(|source| BootError::Create { path, source })?;
-        Ok(Self { file, written: 0 })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.written >= LOG_CAP {
-            return Ok(());
-        }
-        let room = usize::try_from(LOG_CAP - self.written).unwrap_or(usize::MAX);
-        let part = &bytes[..bytes.len().min(room)];
-        self.file.write_all(part)?;
-        self.written += part.len() as u64;
-        if self.written >= LOG_CAP {
-            self.file.write_all(b"\n[kregress: the log reached its limit, the rest is not kept]\n")?;
-        }
-        Ok(())
-    }
-}
-
 /// Where the threads of a machine run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Seat {
@@ -117,7 +86,7 @@ pub(super) struct Boot {
     output_log: CappedLog,
     event_log: CappedLog,
     sample_log: CappedLog,
-    machine_log: PathBuf,
+    machine_log: MachineLog,
     time: HeardTime,
     seat: Seat,
     exited: bool,
@@ -137,15 +106,13 @@ impl Boot {
         dir: &BootDir,
         seat: Seat,
     ) -> Result<Self, BootError> {
-        let machine_log = dir.machine();
-        let create_error = |source| BootError::Create { path: machine_log.clone(), source };
-        let log = File::create(&machine_log).map_err(create_error)?;
+        let (machine_log, theirs) = MachineLog::create(dir.machine())?;
         let console_log = CappedLog::create(dir.console())?;
         let output_log = CappedLog::create(dir.output())?;
         let event_log = CappedLog::create(dir.events())?;
         let sample_log = CappedLog::create(dir.samples())?;
         let time = HeardTime::begin(clock::now());
-        let machine = command.start(&log)?;
+        let machine = command.start(&theirs)?;
         Ok(Self {
             machine,
             channels,
@@ -226,6 +193,8 @@ impl Boot {
             }
             if ended {
                 self.machine.kill();
+                // Its last words; that they cannot be kept changes nothing any more.
+                let _ = self.machine_log.receive();
                 return Ok(self.elapsed());
             }
             if let Some(reason) = trouble.take() {
@@ -321,31 +290,21 @@ impl Boot {
         heard.extend(answer.map(Heard::Monitor));
     }
 
-    /// Last line of what QEMU or vng said, which explains an early end.
-    fn machine_words(&self) -> String {
-        // Enough for any last line of theirs.
-        const TAIL: u64 = 4 << 10;
-        let read = || -> io::Result<Vec<u8>> {
-            let mut file = File::open(&self.machine_log)?;
-            let start = file.metadata()?.len().saturating_sub(TAIL);
-            file.seek(SeekFrom::Start(start))?;
-            let mut bytes = Vec::new();
-            file.take(TAIL).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        let Ok(bytes) = read() else { return String::new() };
-        let text = String::from_utf8_lossy(&bytes);
-        match text.lines().rev().find(|line| !line.trim().is_empty()) {
-            Some(line) => format!(", its last words: {}", line.trim().chars().take(300).collect::<String>()),
-            None => String::new(),
+    /// What the machine's own programs say goes to the log.
+    fn hear_machine(&mut self, heard: &mut Vec<Heard>) {
+        if let Err(error) = self.machine_log.receive() {
+            heard.push(Heard::LogFailed(format!("cannot write the logs of the boot: {error}")));
         }
     }
 
-    /// Waits until a channel has something, or the monitor where it was asked.
+    /// Waits until a channel has something, the machine speaks, or the monitor where
+    /// it was asked.
     fn wait_for_bytes(&mut self, limit: Duration) -> Result<Vec<Role>, BootError> {
         // Unless it is asked something, it may say what it likes.
         let monitor = self.monitor.as_ref().filter(|monitor| monitor.is_asked());
-        self.channels.wait(limit, monitor.map(|monitor| monitor.as_fd())).map_err(BootError::Wait)
+        let monitor = monitor.map(|monitor| monitor.as_fd());
+        let also: Vec<_> = monitor.into_iter().chain(self.machine_log.fd()).collect();
+        self.channels.wait(limit, &also).map_err(BootError::Wait)
     }
 
     /// Everything that there is to hear within `limit`.
@@ -360,6 +319,7 @@ impl Boot {
             self.receive(role, &mut heard);
         }
         self.hear_monitor(&mut heard);
+        self.hear_machine(&mut heard);
         let closed = heard.iter().any(|it| matches!(it, Heard::Closed(Role::Control | Role::Console)));
         let status = match self.exited {
             true => None,
@@ -368,7 +328,10 @@ impl Boot {
         };
         if let Some(status) = &status {
             self.exited = true;
-            self.departed = Some(format!("{status}{}", self.machine_words()));
+            self.hear_machine(&mut heard);
+            let words = self.machine_log.last_words();
+            let words = words.map(|words| format!(", its last words: {words}")).unwrap_or_default();
+            self.departed = Some(format!("{status}{words}"));
             self.channels.machine_ended();
         }
         if closed || self.departed.is_some() {

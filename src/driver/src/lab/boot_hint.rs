@@ -18,6 +18,10 @@ pub(super) fn boot_hint(reason: &str) -> Option<&'static str> {
             "the kernel needs CONFIG_VIRTIO_PCI=y and CONFIG_VIRTIO_CONSOLE=y, or its modules directory must be given",
         ),
         (
+            "id=charvirtfs",
+            "virtiofsd did not listen yet when QEMU wanted it: `--machine rootfs=9p` needs none",
+        ),
+        (
             NO_HELLO,
             "console.log shows how far it came; an empty one means no CONFIG_SERIAL_8250_CONSOLE or an accelerator that does not work",
         ),

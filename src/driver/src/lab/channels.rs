@@ -165,13 +165,21 @@ impl Channels {
         })
     }
 
+    /// A way for what is typed, where there is one.
+    pub(super) fn keyboard(&self) -> Option<UnixStream> {
+        self.open.iter().find_map(|(role, stream)| match stream {
+            Stream::Socket(stream) if *role == Role::Output => stream.try_clone().ok(),
+            _ => None,
+        })
+    }
+
     /// Waits until a channel or `also` has something, and accepts connections on
     /// the way. Gives the channels that may have bytes.
     ///
     /// # Errors
     ///
     /// Fails when waiting does.
-    pub(super) fn wait(&mut self, limit: Duration, also: Option<BorrowedFd<'_>>) -> io::Result<Vec<Role>> {
+    pub(super) fn wait(&mut self, limit: Duration, also: &[BorrowedFd<'_>]) -> io::Result<Vec<Role>> {
         // What is left in files needs no waiting for.
         let limit = if self.has_complete_files() { Duration::ZERO } else { limit };
         let timeout = Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
@@ -180,7 +188,8 @@ impl Channels {
             Stream::Socket(stream) => Some(stream.as_fd()),
             Stream::File(_) => None,
         });
-        let fds = awaited.chain(sockets).chain(self.writes.iter().map(AsFd::as_fd)).chain(also);
+        let fds =
+            awaited.chain(sockets).chain(self.writes.iter().map(AsFd::as_fd)).chain(also.iter().copied());
         let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -317,12 +326,12 @@ mod tests {
     fn what_is_appended_to_a_file_wakes_and_is_read_once() {
         let (_place, mut channels, mut writer) = followed();
         writer.write_all(b"one").expect("written");
-        let ready = channels.wait(Duration::from_secs(60), None).expect("a wait");
+        let ready = channels.wait(Duration::from_secs(60), &[]).expect("a wait");
         assert!(ready.contains(&Role::Control));
         assert_eq!(text(&channels.receive(Role::Control)), "one");
         assert!(matches!(channels.receive(Role::Control), Received::Nothing));
         writer.write_all(b"two").expect("written");
-        channels.wait(Duration::from_secs(60), None).expect("a wait");
+        channels.wait(Duration::from_secs(60), &[]).expect("a wait");
         assert_eq!(text(&channels.receive(Role::Control)), "two");
     }
 
@@ -368,13 +377,13 @@ mod tests {
         let mut stream = UnixStream::connect(&place.paths.console).expect("connected");
         stream.write_all(b"hello").expect("written");
         while !channels.is_open(Role::Console) {
-            channels.wait(Duration::from_secs(60), None).expect("a wait");
+            channels.wait(Duration::from_secs(60), &[]).expect("a wait");
         }
-        assert_eq!(channels.wait(Duration::from_secs(60), None).expect("a wait"), [Role::Console]);
+        assert_eq!(channels.wait(Duration::from_secs(60), &[]).expect("a wait"), [Role::Console]);
         assert_eq!(text(&channels.receive(Role::Console)), "hello");
         assert!(matches!(channels.receive(Role::Console), Received::Nothing));
         drop(stream);
-        channels.wait(Duration::from_secs(60), None).expect("a wait");
+        channels.wait(Duration::from_secs(60), &[]).expect("a wait");
         assert!(matches!(channels.receive(Role::Console), Received::End));
         assert!(!channels.is_open(Role::Console));
     }

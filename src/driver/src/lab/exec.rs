@@ -3,7 +3,7 @@
 //! Neither covers up for the other: a failure among the cases is one whatever the
 //! exit code says, and an exit code whatever the cases say.
 
-use kregress_wire::Outcome;
+use kregress_wire::{ExecResult, Outcome};
 
 use crate::ktap::Report;
 use crate::model::{Subtest, SubtestCounts, SubtestVerdict};
@@ -12,7 +12,7 @@ use crate::model::{Subtest, SubtestCounts, SubtestVerdict};
 const NAMED: usize = 3;
 
 /// The outcome of a test, from that of its program and what it reported.
-pub(super) fn outcome(program: &Outcome, report: &Report) -> Outcome {
+pub(super) fn outcome(program: &Outcome, result: ExecResult, report: &Report) -> Outcome {
     let counts = SubtestCounts::of(report.subtests.iter().map(|it| it.verdict));
     let failed = named(report, SubtestVerdict::Fail, "failed");
     let wrong = named(report, SubtestVerdict::Error, "in error");
@@ -41,6 +41,12 @@ pub(super) fn outcome(program: &Outcome, report: &Report) -> Outcome {
                         reason: if reason.is_empty() { nothing.to_owned() } else { reason.clone() },
                     }
                 }
+                _ if counts.total() == 0 && result == ExecResult::Selftest => program.clone(),
+                _ if counts.total() == 0 && result == ExecResult::KernelLog => Outcome::Error {
+                    message: "the kernel log has no KTAP\n\
+                              hint: KUnit prints it with CONFIG_KUNIT, unless `kunit.enable=0` is on the command line"
+                        .to_owned(),
+                },
                 _ if counts.total() == 0 => Outcome::Error {
                     message: "the program reported no subtest\n\
                               hint: KTAP begins with a version, `KTAP version 1`, or with a plan, `1..N`"
@@ -90,6 +96,21 @@ mod tests {
             diagnostics: String::new(),
         };
         Report { subtests: words.iter().enumerate().map(subtest).collect(), skipped: None }
+    }
+
+    fn outcome(program: &Outcome, report: &Report) -> Outcome {
+        super::outcome(program, ExecResult::Ktap, report)
+    }
+
+    #[test]
+    fn a_selftest_may_report_no_case_at_all() {
+        let of = |program: &Outcome, words: &[SubtestVerdict]| {
+            super::outcome(program, ExecResult::Selftest, &report(words))
+        };
+        assert_eq!(of(&EXIT_0, &[]), EXIT_0);
+        assert_eq!(of(&fail(), &[]), fail());
+        assert_eq!(of(&skip(), &[]), skip());
+        assert!(matches!(of(&EXIT_0, &[SubtestVerdict::Fail]), Outcome::Fail { .. }));
     }
 
     const EXIT_0: Outcome = Outcome::Pass { checks: 1 };

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use kregress_wire::{Nonce, PROTOCOL, Plan, PlannedTest};
+use kregress_wire::{Hello, Nonce, PROTOCOL, Plan, PlannedTest};
 
 use super::Measurement;
 use super::boot::Seat;
@@ -15,8 +15,8 @@ use super::slots::{Purpose, Quiet};
 use super::watchdog::Limits;
 use crate::guest::{programs, qemu};
 use crate::model::{
-    Accel, Allowances, Backend, BootEnd, BootFault, BootId, BootInfo, Observer, RunEvent, TestResult,
-    TroubleKind, Verdict,
+    Accel, Allowances, Backend, BootEnd, BootFault, BootId, BootInfo, Exec, Observer, RootFs, RunEvent,
+    TestResult, TroubleKind, Verdict,
 };
 use crate::results::{BootDir, milliseconds};
 use crate::{chain, interrupt};
@@ -75,7 +75,7 @@ fn plan(measurement: &Measurement<'_>, errand: &Errand, nonce: Nonce, slowdown: 
             timeout_ms: milliseconds(test.timeout.mul_f64(slowdown)),
             silence_ms: milliseconds(limits.no_output),
             seed: seed_of(measurement.seed, repeat, &test.id.to_string()),
-            exec: test.exec.as_ref().map(programs::planned),
+            exec: test.exec.as_ref().and_then(|exec| programs::planned(exec, measurement.kernel)),
         }
     });
     // What it lacks is told best by the guest itself, before our limit passes.
@@ -88,6 +88,7 @@ fn plan(measurement: &Measurement<'_>, errand: &Errand, nonce: Nonce, slowdown: 
         patience_ms,
         carrier,
         tests: tests.collect(),
+        shell: None,
     }
 }
 
@@ -127,7 +128,7 @@ fn session_tests(measurement: &Measurement<'_>, plan: &Plan, slowdown: f64) -> V
             id: planned.id,
             name: test.id.clone(),
             timeout: test.timeout.mul_f64(slowdown.max(1.0)),
-            exec: test.exec.as_ref().map(|exec| exec.result),
+            exec: test.exec.as_ref().map(Exec::result),
             known_metrics: workload
                 .map(|workload| workload.info.metrics.iter().map(|metric| metric.name.to_owned()).collect())
                 .unwrap_or_default(),
@@ -139,6 +140,17 @@ fn session_tests(measurement: &Measurement<'_>, plan: &Plan, slowdown: f64) -> V
         }
     };
     plan.tests.iter().map(of).collect()
+}
+
+/// What is wrong with the root of a guest: vng falls back to 9p without a word.
+fn other_root(wanted: RootFs, hello: &Hello) -> Option<String> {
+    let root = hello.facts.get("root")?;
+    (wanted == RootFs::Virtiofs && root != wanted.name()).then(|| {
+        format!(
+            "`rootfs=virtiofs` was asked for, and the root of the guest is `{root}`: virtiofsd did not come up in time\n\
+             hint: `--machine rootfs=9p` works everywhere"
+        )
+    })
 }
 
 /// Whether another boot may show something else. Not where the host, the user or
@@ -221,6 +233,11 @@ fn try_launch(
     let mut end = BootEnd::Lost { reason: "the boot ended without a word".to_owned() };
     let outcome = lab.carry_out(prepared, seat, &mut session, &mut |at, action| {
         let test = |id: u32| measurement.tests[id as usize].id.clone();
+        if let Action::Hello(hello) = &action
+            && let Some(reason) = other_root(measurement.machine.rootfs, hello)
+        {
+            return Err(anyhow::anyhow!(reason));
+        }
         let event = match action {
             Action::Hello(hello) => RunEvent::BootReady { boot: id, hello: *hello, exec_to_hello: at },
             Action::Started(started) => RunEvent::TestStarted { boot: id, test: test(started) },

@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kregress_wire::{Carrier, Nonce, PROTOCOL, Plan};
+use kregress_wire::{Carrier, KUNIT, Nonce, PROTOCOL, Plan, Value};
 
 use super::Measurement;
 use super::boot::{Boot, BootError, Seat};
@@ -23,11 +23,12 @@ use crate::guest::local;
 use crate::guest::modules::{self, ModulesError, Selection};
 use crate::guest::programs::{ProgramError, Programs};
 use crate::guest::qemu::{self, ChannelPaths};
-use crate::guest::tools::{self, Qemu, ToolError};
+use crate::guest::tools::{self, Qemu, ToolError, Vng};
 use crate::guest::tsc;
+use crate::guest::virtiofsd::{NoVirtiofs, Virtiofsd};
 use crate::guest::virtme;
 use crate::kernel::Kernel;
-use crate::model::{Accel, Backend, BootEnd, BootId, Machine, first_line};
+use crate::model::{Accel, Backend, BootEnd, BootId, Exec, Machine, first_line};
 use crate::results::{BootDir, ResultsError};
 
 /// Everything that boots need from the host.
@@ -35,7 +36,7 @@ use crate::results::{BootDir, ResultsError};
 pub struct Lab {
     own: PathBuf,
     qemu: Option<Qemu>,
-    vng: Option<PathBuf>,
+    vng: Option<(Vng, Virtiofsd)>,
     cache: PathBuf,
 }
 
@@ -78,6 +79,12 @@ pub enum LabError {
         /// What it has.
         image: PathBuf,
     },
+    /// The boot cannot be put into words for virtme-ng.
+    #[error(transparent)]
+    Unfit(#[from] virtme::Unfit),
+    /// A root file system was demanded.
+    #[error(transparent)]
+    RootFs(#[from] NoVirtiofs),
     /// A boot on a lab that was equipped for the host's own kernel.
     #[error("this lab has no QEMU: it was equipped for --local")]
     NotEquipped,
@@ -91,9 +98,9 @@ pub enum LabError {
 pub(super) struct Prepared {
     /// The exact command.
     pub(super) command: Cmd,
-    channels: Channels,
-    dir: BootDir,
-    scratch: Scratch,
+    pub(super) channels: Channels,
+    pub(super) dir: BootDir,
+    pub(super) scratch: Scratch,
 }
 
 impl Lab {
@@ -105,7 +112,9 @@ impl Lab {
     pub fn equip(backend: Backend, cache: &Path) -> Result<Self, ToolError> {
         let (qemu, vng) = match backend {
             Backend::Qemu => (Some(tools::qemu()?), None),
-            Backend::VirtmeNg => (Some(tools::qemu()?), Some(tools::vng(cache)?)),
+            Backend::VirtmeNg => {
+                (Some(tools::qemu()?), Some((tools::vng(cache)?, Virtiofsd::of_this_host())))
+            }
             Backend::Local => (None, None),
         };
         Ok(Self { own: tools::own_binary()?, qemu, vng, cache: cache.to_owned() })
@@ -115,6 +124,12 @@ impl Lab {
     #[must_use]
     pub fn qemu_version(&self) -> &str {
         self.qemu.as_ref().map_or("none", |qemu| &qemu.version)
+    }
+
+    /// First line of `vng --version`, where virtme-ng is used.
+    #[must_use]
+    pub fn vng_version(&self) -> Option<&str> {
+        self.vng.as_ref().map(|(vng, _)| vng.version.as_str())
     }
 
     fn qemu(&self) -> Result<&Qemu, LabError> {
@@ -205,13 +220,20 @@ impl Lab {
                     kernel: kernel.info.name.to_string(),
                     image: kernel.image.clone(),
                 })?;
-                let vng = self.vng.as_deref().ok_or(ToolError::Vng)?;
+                let (vng, virtiofsd) = self.vng.as_ref().ok_or(ToolError::Vng)?;
+                let (home, share) = (scratch.path().join("home"), scratch.path().join("guest"));
+                furnish(&home).map_err(create_error(&home))?;
+                pack(&share, &plan_path).map_err(create_error(&share))?;
+                let (path, user_base) = (tools::path_with(&vng.path), tools::python_user_base());
                 let launch = virtme::Launch {
-                    vng,
-                    path: &tools::path_with(vng),
+                    vng: &vng.path,
+                    version: vng.number,
+                    home: &home,
+                    user_base: user_base.as_deref(),
+                    path: &path,
                     qemu: &self.qemu()?.path,
-                    agent: &self.own,
-                    plan: &plan_path,
+                    share: &share,
+                    rootfs: virtiofsd.choose(measurement.machine.rootfs)?,
                     accel,
                     cpus,
                     memory,
@@ -219,7 +241,7 @@ impl Lab {
                     channels: &channels,
                     cmdline: &cmdline,
                 };
-                virtme::command(&launch)
+                virtme::command(&launch)?
             }
             Backend::Local => local::command(&self.own, &plan_path, &channels),
         };
@@ -235,7 +257,12 @@ impl Lab {
         let mut programs = Programs::default();
         for planned in &plan.tests {
             let test = measurement.tests.get(planned.id as usize);
-            test.and_then(|test| test.exec.as_ref()).map_or(Ok(()), |exec| programs.add(exec))?;
+            if let Some(Exec::Program(program)) = test.and_then(|test| test.exec.as_ref()) {
+                programs.add(program)?;
+            }
+        }
+        if let Some(shell) = &plan.shell {
+            programs.add_shell(&shell.command)?;
         }
         let modules = match &measurement.kernel.modules {
             Some(dir) => modules::plan(dir, &wanted_modules(plan))?,
@@ -315,6 +342,7 @@ impl Lab {
             patience_ms,
             carrier: Carrier::VirtioSerial,
             tests: Vec::new(),
+            shell: None,
         };
         let dir = BootDir::new(logs.path(), BootId(0));
         let prepared = self.prepare(&measurement, &plan, &dir)?;
@@ -344,6 +372,28 @@ impl Lab {
     }
 }
 
+/// Makes a home for virtme-ng in which its configuration says nothing.
+fn furnish(home: &Path) -> io::Result<()> {
+    let (path, text) = virtme::CONFIGURATION;
+    let path = home.join(path);
+    std::fs::create_dir_all(path.parent().unwrap_or(home))?;
+    std::fs::write(path, text)
+}
+
+/// Puts together what a guest of virtme-ng needs of us: the binary that runs, even if
+/// its file was replaced meanwhile, and the plan.
+fn pack(share: &Path, plan: &Path) -> io::Result<()> {
+    use rustix::fs::{AtFlags, CWD, linkat};
+    std::fs::create_dir_all(share)?;
+    std::fs::copy(plan, share.join(virtme::PLAN))?;
+    let agent = share.join(virtme::AGENT);
+    // A link costs nothing; a copy works where the binary is elsewhere or gone.
+    match linkat(CWD, tools::RUNNING_BINARY, CWD, &agent, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => Ok(()),
+        Err(_) => std::fs::copy(tools::RUNNING_BINARY, &agent).map(drop),
+    }
+}
+
 /// Has the kernel complain of a task that is stuck before we lose patience: the
 /// limit of silence is the longest that a task may sleep where nothing wakes it.
 /// `khungtaskd` looks every so many seconds (kernel/hung_task.c).
@@ -355,8 +405,13 @@ fn hung_task(no_output: Duration) -> [String; 2] {
     ]
 }
 
-/// Kernel modules that the workloads of a plan name.
-fn wanted_modules(plan: &Plan) -> BTreeSet<&'static str> {
+/// Kernel modules that the workloads of a plan name, and those with KUnit tests.
+fn wanted_modules(plan: &Plan) -> BTreeSet<&str> {
     let workloads = plan.tests.iter().filter_map(|test| kregress_guest::workloads::find(&test.workload));
-    workloads.flat_map(|workload| workload.info.modules).copied().collect()
+    let of_kunit = plan.tests.iter().filter(|test| test.workload == KUNIT);
+    let of_kunit = of_kunit.filter_map(|test| match test.params.get("module") {
+        Some(Value::Text(module)) => Some(module.as_str()),
+        Some(Value::Int(_)) | None => None,
+    });
+    workloads.flat_map(|workload| workload.info.modules).copied().chain(of_kunit).collect()
 }

@@ -23,6 +23,7 @@ mod exec;
 mod heard_time;
 mod ladder;
 mod launch;
+mod logs;
 mod machine;
 #[cfg(test)]
 mod output_tests;
@@ -35,6 +36,7 @@ mod session;
 #[cfg(test)]
 mod session_tests;
 mod share;
+pub mod shell;
 mod slots;
 #[cfg(test)]
 mod stuck_tests;
@@ -121,6 +123,27 @@ impl BootNumbers {
 pub fn expected(tests: &[Test], cache: &Path) -> Vec<Duration> {
     let durations = Durations::within(cache);
     tests.iter().map(|test| durations.estimate(test, 1.0)).collect()
+}
+
+/// A test that passed somewhere: its name, how long it took, and the factor by which
+/// everything takes longer there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Took<'a> {
+    /// Full name.
+    pub test: &'a str,
+    /// From its start to its end.
+    pub elapsed: Duration,
+    /// 1 on a machine without slowdown.
+    pub slowdown: f64,
+}
+
+/// Learns what tests take that ran on other hosts, for plans that are made here.
+pub fn learn<'a>(seen: impl IntoIterator<Item = Took<'a>>, cache: &Path) {
+    let mut durations = Durations::within(cache);
+    for Took { test, elapsed, slowdown } in seen {
+        durations.learn(test, elapsed, slowdown);
+    }
+    durations.save();
 }
 
 /// Measures everything, as many boots side by side as the slots allow: every test
@@ -252,7 +275,6 @@ fn tell_given_up(given_up: &[GivenUp], measurements: &[Measurement<'_>], ear: &E
 /// Learns from results how long tests take, and passes everything on.
 struct Learner<'a> {
     observer: &'a mut dyn Observer,
-    tests: HashMap<String, &'a Test>,
     slowdowns: HashMap<KernelName, f64>,
     durations: Durations,
 }
@@ -263,9 +285,8 @@ impl<'a> Learner<'a> {
         measurements: &'a [Measurement<'a>],
         durations: Durations,
     ) -> Self {
-        let tests = measurements.iter().flat_map(|it| it.tests).map(|test| (test.id.to_string(), test));
         let slowdowns = measurements.iter().map(|it| (it.kernel.info.name.clone(), it.slowdown()));
-        Self { observer, tests: tests.collect(), slowdowns: slowdowns.collect(), durations }
+        Self { observer, slowdowns: slowdowns.collect(), durations }
     }
 }
 
@@ -273,10 +294,9 @@ impl Observer for Learner<'_> {
     fn observe(&mut self, event: &RunEvent) -> anyhow::Result<()> {
         if let RunEvent::TestFinished(result) = event
             && matches!(result.verdict, Verdict::Pass { .. })
-            && let Some(test) = self.tests.get(&result.test.to_string())
         {
             let slowdown = self.slowdowns.get(&result.kernel).copied().unwrap_or(1.0);
-            self.durations.learn(test, result.elapsed, slowdown);
+            self.durations.learn(&result.test.to_string(), result.elapsed, slowdown);
         }
         self.observer.observe(event)
     }

@@ -119,6 +119,8 @@ enum Output {
     Unread,
     /// KTAP, so far.
     Ktap(Box<Parser>),
+    /// KTAP of its part of the kernel log, so far.
+    Log(Box<Parser>),
     /// What came of it.
     Read(ktap::Report),
 }
@@ -127,6 +129,8 @@ impl Record {
     pub(super) fn new(test: SessionTest) -> Self {
         let output = match test.exec {
             Some(ExecResult::Ktap) => Output::Ktap(Box::new(Parser::new(Dialect::Output))),
+            Some(ExecResult::Selftest) => Output::Ktap(Box::new(Parser::new(Dialect::Selftest))),
+            Some(ExecResult::KernelLog) => Output::Log(Box::new(Parser::new(Dialect::KernelLog))),
             Some(ExecResult::ExitCode) | None => Output::Unread,
         };
         Self {
@@ -179,10 +183,31 @@ impl Record {
         }
     }
 
+    /// Takes what the kernel logged meanwhile.
+    pub(super) fn logged(&mut self, bytes: &[u8]) {
+        self.log.push(bytes);
+        if let Output::Log(parser) = &mut self.output {
+            parser.push(bytes);
+        }
+    }
+
     /// Nothing more of its output comes, or is waited for.
     pub(super) fn output_ends(&mut self, ending: Ending) {
         self.output = match std::mem::replace(&mut self.output, Output::Unread) {
             Output::Ktap(parser) => Output::Read(parser.finish(ending)),
+            other => other,
+        };
+    }
+
+    /// Its part of the kernel log is complete.
+    pub(super) fn log_ends(&mut self) {
+        self.console_ended = true;
+        self.read_log(Ending::Complete);
+    }
+
+    fn read_log(&mut self, ending: Ending) {
+        self.output = match std::mem::replace(&mut self.output, Output::Unread) {
+            Output::Log(parser) => Output::Read(parser.finish(ending)),
             other => other,
         };
     }
@@ -236,17 +261,23 @@ impl Record {
         Ok(())
     }
 
+    /// What was not complete until now is cut off.
+    fn nothing_more_comes(&mut self) {
+        self.output_ends(Ending::CutOff);
+        self.read_log(Ending::CutOff);
+    }
+
     /// Verdict of a test that reported; none of one that did not.
     pub(super) fn judge(&mut self) -> Option<Judged> {
         if !self.is_reported() {
             return None;
         }
-        self.output_ends(Ending::CutOff);
+        self.nothing_more_comes();
         let State::Reported { since, at, outcome } = &self.state else { return None };
         let elapsed = at.saturating_sub(*since);
-        let outcome = match &self.output {
-            Output::Read(report) => &exec::outcome(outcome, report),
-            Output::Unread | Output::Ktap(_) => outcome,
+        let outcome = match (&self.output, self.test.exec) {
+            (Output::Read(report), Some(result)) => &exec::outcome(outcome, result, report),
+            _ => outcome,
         };
         let verdict = verdict(outcome, &self.findings, &self.test.required_metrics, &self.samples);
         let verdict = valid(verdict, self.blinded.as_deref());
@@ -264,10 +295,10 @@ impl Record {
     }
 
     fn judged(&mut self, elapsed: Duration, verdict: Verdict) -> Judged {
-        self.output_ends(Ending::CutOff);
+        self.nothing_more_comes();
         let subtests = match std::mem::replace(&mut self.output, Output::Unread) {
             Output::Read(report) => report.subtests,
-            Output::Unread | Output::Ktap(_) => Vec::new(),
+            Output::Unread | Output::Ktap(_) | Output::Log(_) => Vec::new(),
         };
         Judged {
             subtests,

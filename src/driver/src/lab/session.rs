@@ -373,7 +373,7 @@ impl Session {
                     self.log_console(at);
                     self.console_marks = Marks::Seen;
                     if let Some(record) = self.records.iter_mut().find(|record| record.test.id == id) {
-                        record.console_ended = true;
+                        record.log_ends();
                     }
                     self.console_test = None;
                 }
@@ -396,7 +396,7 @@ impl Session {
     fn log_console(&mut self, until: u64) {
         let text = self.console_text.take_until(until);
         if let Some(at) = self.console_test {
-            self.records[at].log.push(&text);
+            self.records[at].logged(&text);
         }
     }
 

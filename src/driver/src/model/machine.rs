@@ -13,11 +13,19 @@ pub struct Machine {
     pub cpus: u32,
     /// Guest memory in bytes.
     pub memory: u64,
+    /// What the guest's root is made of, on virtme-ng; our own guests need none.
+    pub rootfs: RootFs,
 }
 
 impl Default for Machine {
     fn default() -> Self {
-        Self { accel: AccelChoice::Auto, backend: Backend::Qemu, cpus: 2, memory: 1 << 30 }
+        Self {
+            accel: AccelChoice::Auto,
+            backend: Backend::Qemu,
+            cpus: 2,
+            memory: 1 << 30,
+            rootfs: RootFs::Auto,
+        }
     }
 }
 
@@ -86,6 +94,39 @@ impl Backend {
             Self::VirtmeNg => "virtme-ng",
             Self::Local => "local",
         }
+    }
+}
+
+/// How the files of the host come into a guest of virtme-ng.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum RootFs {
+    /// virtiofs where the host can serve it, else 9p.
+    #[default]
+    Auto,
+    /// By QEMU itself: works everywhere.
+    NineP,
+    /// By virtiofsd, several times faster.
+    Virtiofs,
+}
+
+impl RootFs {
+    /// Every choice, in the order of the declaration.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::NineP, Self::Virtiofs];
+
+    /// As written on the command line and in results.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::NineP => "9p",
+            Self::Virtiofs => "virtiofs",
+        }
+    }
+}
+
+impl fmt::Display for RootFs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -62,9 +62,32 @@ pub struct Test {
     pub line: usize,
 }
 
+/// What a test runs that is no workload of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exec {
+    /// A program of the host.
+    Program(Program),
+    /// A program of the kernel's own tree.
+    Selftest(Selftest),
+    /// A kernel module with KUnit tests, which the parameter `module` names.
+    Kunit,
+}
+
+impl Exec {
+    /// What says how it went.
+    #[must_use]
+    pub fn result(&self) -> ExecResult {
+        match self {
+            Self::Program(program) => program.result,
+            Self::Selftest(_) => ExecResult::Selftest,
+            Self::Kunit => ExecResult::KernelLog,
+        }
+    }
+}
+
 /// A program that is a test, at the same paths on the host and in the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exec {
+pub struct Program {
     /// The program: an absolute path, or a name that is looked up in `PATH`.
     pub program: PathBuf,
     /// Its arguments.
@@ -76,6 +99,18 @@ pub struct Exec {
     pub directory: PathBuf,
     /// What says how it went.
     pub result: ExecResult,
+}
+
+/// A program of `tools/testing/selftests` of the tree that the kernel is built from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selftest {
+    /// Directory of the collection below `tools/testing/selftests`: `net`.
+    pub collection: String,
+    /// Programs of the collection that have to be there: the test itself, or what
+    /// its command starts.
+    pub programs: Vec<String>,
+    /// What runs in the directory of the collection; the program itself if empty.
+    pub command: Vec<String>,
 }
 
 /// A metric of a test.

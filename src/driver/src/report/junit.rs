@@ -12,6 +12,8 @@
 //! reader of JUnit looks at properties.
 
 mod comparison;
+mod files;
+mod series;
 mod subtest;
 
 use std::io::Write;
@@ -26,6 +28,9 @@ use crate::analysis::compare;
 use crate::model::{SubtestVerdict, Verdict};
 use crate::results::format::{Evidence, Run, TestResult};
 use crate::results::{self, Blame, Counts, Health, JUNIT_FILE, ResultsError, Standing, Turn, health};
+use crate::series::checked::Checked;
+
+pub use files::{save_each, save_series};
 
 /// Name of the whole, and first part of every class name.
 const ROOT: &str = "kregress";
@@ -47,12 +52,24 @@ pub struct JunitError(String);
 ///
 /// Fails when `out` does.
 pub fn write(run: &Run, out: impl Write) -> Result<(), JunitError> {
-    let suites = suites(run);
+    write_suites(&suites(run), out)
+}
+
+/// Writes the report of a series: a suite for each patch.
+///
+/// # Errors
+///
+/// Fails when `out` does.
+pub fn of_series(checked: &Checked, out: impl Write) -> Result<(), JunitError> {
+    write_suites(&series::suites(checked), out)
+}
+
+fn write_suites(suites: &[Suite], out: impl Write) -> Result<(), JunitError> {
     let mut report = Report::new();
     report.add_testsuites(suites.iter().map(|suite| suite.xml.clone()));
     let mut xml = Vec::new();
     report.write_xml(&mut xml).map_err(|error| JunitError(error.to_string()))?;
-    annotate(&xml, &suites, out)
+    annotate(&xml, suites, out)
 }
 
 /// Writes `junit.xml` into the run's directory.
@@ -68,6 +85,8 @@ pub fn save(run: &Run) -> Result<std::path::PathBuf, ResultsError> {
 
 /// A suite, and what junit-report cannot hold of it.
 struct Suite {
+    /// Name of the suite, without the kernel.
+    of: String,
     xml: TestSuite,
     file: Option<String>,
     /// Of each test case.
@@ -92,7 +111,13 @@ fn suites(run: &Run) -> Vec<Suite> {
         let at = suites.iter().position(|suite| suite.xml.name == name);
         let at = at.unwrap_or_else(|| {
             let file = case.test.file.as_ref().map(text_safety::name);
-            suites.push(Suite { xml: suite(run, &name, &class), file, cases: Vec::new() });
+            let of = case.test.suite.clone();
+            suites.push(Suite {
+                of,
+                xml: suite(run.plan.started_unix, &name, &class),
+                file,
+                cases: Vec::new(),
+            });
             suites.len() - 1
         });
         suites[at].xml.add_testcase(test_case(run, &case, &class));
@@ -105,9 +130,13 @@ fn suites(run: &Run) -> Vec<Suite> {
     }
     for health in health(run) {
         let class = class(HEALTH, &health.kernel);
-        let mut xml = suite(run, &text_safety::name(format!("{HEALTH} on {}", health.kernel)), &class);
+        let mut xml = suite(
+            run.plan.started_unix,
+            &text_safety::name(format!("{HEALTH} on {}", health.kernel)),
+            &class,
+        );
         xml.add_testcase(health_case(run, &health, &class));
-        suites.push(Suite { xml, file: None, cases: vec![Rest::default()] });
+        suites.push(Suite { of: HEALTH.to_owned(), xml, file: None, cases: vec![Rest::default()] });
     }
     suites
 }
@@ -116,11 +145,11 @@ fn class(suite: &str, kernel: &str) -> String {
     text_safety::name(format!("{ROOT}.{suite}.{kernel}"))
 }
 
-fn suite(run: &Run, name: &str, class: &str) -> TestSuite {
+fn suite(started_unix: i64, name: &str, class: &str) -> TestSuite {
     let mut suite = TestSuite::new(name);
     suite.package = class.to_owned();
     // RFC 3339 has no years beyond 9999, and junit-report asks for no other.
-    let started = OffsetDateTime::from_unix_timestamp(run.plan.started_unix).ok();
+    let started = OffsetDateTime::from_unix_timestamp(started_unix).ok();
     suite.timestamp =
         started.filter(|time| (0..=9999).contains(&time.year())).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     suite

@@ -16,25 +16,25 @@ use crate::results::testing::{self, fold};
 type Attributes = BTreeMap<String, String>;
 
 #[derive(Debug, Default)]
-struct Element {
+pub(super) struct Element {
     tag: String,
-    attributes: Attributes,
+    pub(super) attributes: Attributes,
     children: Vec<Element>,
     text: String,
 }
 
 impl Element {
-    fn all(&self, tag: &str) -> Vec<&Element> {
+    pub(super) fn all(&self, tag: &str) -> Vec<&Element> {
         self.children.iter().filter(|child| child.tag == tag).collect()
     }
 
-    fn number(&self, attribute: &str) -> usize {
+    pub(super) fn number(&self, attribute: &str) -> usize {
         self.attributes[attribute].parse().expect(attribute)
     }
 }
 
 /// The root of a document; panics when it is no well-formed XML 1.0.
-fn parse(xml: &str) -> Element {
+pub(super) fn parse(xml: &str) -> Element {
     let char_of_xml = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
     assert!(xml.chars().all(char_of_xml), "a character that XML cannot hold");
     let mut reader = Reader::from_str(xml);

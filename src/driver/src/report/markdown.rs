@@ -444,4 +444,4 @@ pub(super) fn sentence(text: &str) -> String {
 
 #[cfg(test)]
 #[path = "markdown_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -7,6 +7,7 @@
 //! whatever it went through before.
 
 mod allowed;
+pub mod annotations;
 pub mod bisected;
 mod breakdown;
 mod cases;
@@ -17,6 +18,7 @@ mod environment;
 mod families;
 pub mod html;
 pub mod human;
+mod indented;
 pub mod json;
 pub mod junit;
 pub mod ktap;
@@ -26,6 +28,7 @@ pub mod progress;
 pub mod quantity;
 mod repeat;
 pub mod selfcheck;
+pub mod series;
 mod subtests;
 #[cfg(test)]
 pub(crate) mod testdata;

@@ -26,7 +26,8 @@ pub(crate) fn more(all: usize, shown: usize, one: &str) -> String {
 /// So many of something; its first word is what there are many of.
 fn plural(number: u64, one: &str) -> String {
     let (noun, rest) = one.split_at(one.find(' ').unwrap_or(one.len()));
-    if number == 1 { one.to_owned() } else { format!("{noun}s{rest}") }
+    let ending = if noun.ends_with("ch") { "es" } else { "s" };
+    if number == 1 { one.to_owned() } else { format!("{noun}{ending}{rest}") }
 }
 
 /// A unit with a prefix, chosen once so that a median and its spread are

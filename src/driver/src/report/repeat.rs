@@ -1,7 +1,7 @@
 //! The command that repeats a test. Pure.
 
 use crate::exec::shell_line;
-use crate::model::{AGAIN, Accel, AccelChoice, Backend};
+use crate::model::{AGAIN, Accel, AccelChoice, Backend, RootFs};
 use crate::results::format::{Machine, Plan, Run, TestResult};
 
 /// Options of the original command line that decide what is run and are not in
@@ -63,6 +63,9 @@ fn machine(machine: &Machine, used: Option<Accel>) -> String {
         bytes if bytes % (1 << 30) == 0 => format!("memory={}G", bytes >> 30),
         bytes => format!("memory={}M", bytes >> 20),
     });
+    if machine.rootfs != RootFs::Auto {
+        words.push(format!("rootfs={}", machine.rootfs));
+    }
     words.join(",")
 }
 

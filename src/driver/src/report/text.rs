@@ -273,6 +273,17 @@ impl Lines {
         }
     }
 
+    /// What an author wrote, behind a label as wide as it is.
+    pub(super) fn labelled(&mut self, label: &str, text: &str) {
+        let indent = columns::width(label);
+        for (at, line) in columns::wrap(text, WIDTH - indent).iter().enumerate() {
+            let lead = if at == 0 { label } else { "" };
+            let line = format!("{lead:indent$}{line}");
+            self.text.push_str(columns::fit(&line, WIDTH).trim_end());
+            self.text.push('\n');
+        }
+    }
+
     pub(super) fn indented(&mut self, indent: usize, text: &str) {
         for line in columns::wrap(&ascii(text), WIDTH - indent) {
             self.line(&format!("{:indent$}{line}", ""));

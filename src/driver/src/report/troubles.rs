@@ -25,9 +25,9 @@ const FINDINGS: usize = 3;
 const FRAMES: usize = 6;
 
 /// Tests that failed alike on one kernel.
-struct Group<'a> {
-    first: &'a Case<'a>,
-    others: Vec<&'a Case<'a>>,
+pub(super) struct Group<'a> {
+    pub(super) first: &'a Case<'a>,
+    pub(super) others: Vec<&'a Case<'a>>,
 }
 
 /// Writes everything that went wrong; nothing if nothing did.
@@ -60,7 +60,7 @@ pub(super) fn write(run: &Run, cases: &[Case<'_>], look: Look, out: &mut dyn Wri
 }
 
 /// Failures before errors before flaky passes, each in the order of the cases.
-fn groups<'a>(cases: &'a [Case<'a>]) -> Vec<Group<'a>> {
+pub(super) fn groups<'a>(cases: &'a [Case<'a>]) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::new();
     let mut index = std::collections::HashMap::new();
     for standing in [Standing::Fail, Standing::Error, Standing::Flaky] {

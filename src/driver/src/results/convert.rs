@@ -161,6 +161,7 @@ pub(crate) fn machine(machine: &model::Machine) -> Machine {
         backend: machine.backend,
         cpus: machine.cpus,
         memory_bytes: machine.memory,
+        rootfs: machine.rootfs,
     }
 }
 
@@ -171,6 +172,7 @@ pub(crate) fn from_machine(machine: &Machine) -> model::Machine {
         backend: machine.backend,
         cpus: machine.cpus,
         memory: machine.memory_bytes,
+        rootfs: machine.rootfs,
     }
 }
 

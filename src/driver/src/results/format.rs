@@ -18,11 +18,13 @@ pub use super::event::{Event, Line};
 use super::sharded::{Merged, Shard};
 use super::subtest::Subtest;
 use super::words::{
-    AccelWord, BackendWord, EvidenceSourceWord, FaultWord, FindingKindWord, VerdictWord, accel_choice,
-    decimal, overall, params,
+    AccelWord, BackendWord, EvidenceSourceWord, FaultWord, FindingKindWord, RootFsWord, VerdictWord,
+    accel_choice, decimal, overall, params,
 };
 use crate::console::FindingKind;
-use crate::model::{Accel, AccelChoice, Backend, BootFault, EvidenceSource, Overall, Trouble, Verdict};
+use crate::model::{
+    Accel, AccelChoice, Backend, BootFault, EvidenceSource, Overall, RootFs, Trouble, Verdict,
+};
 
 /// Version of `run.json` and of the event lines together.
 ///
@@ -132,6 +134,13 @@ pub struct Machine {
     pub cpus: u32,
     /// Guest memory in bytes.
     pub memory_bytes: u64,
+    /// What the root of a guest of virtme-ng is made of; left out where it was not chosen.
+    #[serde(default, with = "RootFsWord", skip_serializing_if = "is_default")]
+    pub rootfs: RootFs,
+}
+
+fn is_default(rootfs: &RootFs) -> bool {
+    *rootfs == RootFs::default()
 }
 
 /// A planned test.

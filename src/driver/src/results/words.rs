@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::console::FindingKind;
 use crate::model::{
-    Accel, AccelChoice, Backend, BootFault, EvidenceSource, Failure, FailureKind, Overall, SubtestVerdict,
-    Trouble, TroubleKind, Verdict,
+    Accel, AccelChoice, Backend, BootFault, EvidenceSource, Failure, FailureKind, Overall, RootFs,
+    SubtestVerdict, Trouble, TroubleKind, Verdict,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -28,6 +28,15 @@ pub(super) enum BackendWord {
     Qemu,
     VirtmeNg,
     Local,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "RootFs", rename_all = "kebab-case")]
+pub(super) enum RootFsWord {
+    Auto,
+    #[serde(rename = "9p")]
+    NineP,
+    Virtiofs,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -12,9 +12,11 @@
 //! `kernel::obtain` builds.
 
 mod asked;
+pub mod checked;
 mod collect;
 mod error;
 mod hunk;
+pub mod judge;
 mod letter;
 mod order;
 mod refusal;

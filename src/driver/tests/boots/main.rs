@@ -8,5 +8,7 @@ mod failures;
 mod kernels;
 mod programs;
 mod rig;
+mod selftests;
+mod shell;
 mod suites;
 mod virtual_time;

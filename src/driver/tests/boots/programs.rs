@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use crate::rig::{Ran, Rig, text};
 
-const CONFIG: &str = "\
+pub(crate) const CONFIG: &str = "\
 version: 1
 default-kernel: distro
 kernels:
@@ -15,7 +15,7 @@ kernels:
     fragments: [base, netns]
   distro-vng:
     tarball: /usr/src/linux-source-*.tar.*
-    fragments: [base, netns, virtme-ng]
+    fragments: [base, netns, virtme-ng, selftests]
 ";
 
 const SUITE: &str = "\
@@ -95,7 +95,7 @@ fn run(rig: &Rig, machine: &str, kernel: &str) -> Ran {
 }
 
 /// Verdicts, cases and what was left behind, a line for each.
-fn told(ran: &Ran) -> String {
+pub(crate) fn told(ran: &Ran) -> String {
     let mut told = String::new();
     for result in ran.run["results"].as_array().expect("results") {
         let word = |key: &str| result[key].as_str().unwrap_or_default();

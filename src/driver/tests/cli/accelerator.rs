@@ -40,7 +40,7 @@ fn a_kvm_that_only_seems_to_work_means_tcg_and_is_tried_once() {
     assert_eq!(accel, "tcg");
     if opens() {
         let expected =
-            "fake: TCG: /dev/kvm opens but the kernel does not boot under it: it said no hello within 10s";
+            "fake: TCG: /dev/kvm is there but the kernel does not boot under it: it said no hello within 10s";
         assert_eq!(why, expected);
         assert_eq!(rig.names("cache/probe").len(), 1);
         // The verdict is kept, and given again in the same words.

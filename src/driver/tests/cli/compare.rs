@@ -392,3 +392,15 @@ fn selfcheck_measures_noise_keeps_it_and_compare_takes_it() {
     let record = rig.kregress(&args).ends().1.record();
     assert_eq!(record.json["plan"]["comparison"]["noise"], serde_json::json!([]));
 }
+
+#[test]
+fn where_no_emulated_time_may_decide_nothing_is_measured_and_counts_still_are() {
+    let rig = rig(&base(), &head(6e6));
+    let seen = rig.kregress(&["compare", "fake", "other", "c", "--no-emulated-times"]).exits(4);
+    insta::assert_snapshot!(seen.stderr(), @r"
+    inconclusive: 1 of the tests decide by time, `c/timed` for one (`drain_time`), and under `tcg` every instruction is emulated
+    hint: `--machine accel=icount` decides by instructions, on any host; or name tests that only count; or leave out `--no-emulated-times`
+    ");
+    assert!(rig.runs().is_empty());
+    rig.kregress(&["compare", "fake", "other", "c/counted", "c/plain", "--no-emulated-times"]).exits(0);
+}

@@ -121,25 +121,30 @@ fn header(release: &str) -> Vec<u8> {
     image
 }
 
-/// Path of the fake. Plain `cargo test` and `cargo nextest run` build it beside
-/// the tests; with the name of a test, with `--test` or with `--all-targets`
-/// cargo does not, so that it may be missing or old. Then it is built here.
+/// Path of the fake QEMU.
 ///
 /// # Panics
 ///
 /// Panics when it cannot be built.
 pub(crate) fn fake_qemu() -> PathBuf {
     static FAKE: OnceLock<PathBuf> = OnceLock::new();
-    FAKE.get_or_init(find_or_build).clone()
+    FAKE.get_or_init(|| find_or_build("fake-qemu")).clone()
 }
 
-fn find_or_build() -> PathBuf {
+/// Finds an example. Plain `cargo test` and `cargo nextest run` build it beside the
+/// tests; with the name of a test, with `--test` or with `--all-targets` cargo does
+/// not, so that it may be missing or old. Then it is built here.
+///
+/// # Panics
+///
+/// Panics when it cannot be built.
+pub(crate) fn find_or_build(example: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a path of this test");
-    // target/debug/deps/NAME-HASH, target/debug/examples/fake-qemu
+    // target/debug/deps/NAME-HASH, target/debug/examples/NAME
     let profile = test.parent().and_then(Path::parent).expect("a directory of the build profile");
-    let fake = profile.join("examples/fake-qemu");
+    let fake = profile.join("examples").join(example);
     let built = fs::metadata(&fake).and_then(|metadata| metadata.modified());
-    if built.is_ok_and(|built| newest_source().is_some_and(|source| source <= built)) {
+    if built.is_ok_and(|built| newest_source(example).is_some_and(|source| source <= built)) {
         return fake;
     }
     let name = match profile.file_name().and_then(|name| name.to_str()) {
@@ -148,22 +153,22 @@ fn find_or_build() -> PathBuf {
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     Cmd::new(cargo)
-        .args(["build", "--offline", "--quiet", "--example", "fake-qemu", "--profile", name])
+        .args(["build", "--offline", "--quiet", "--example", example, "--profile", name])
         .arg("--target-dir")
         .arg(profile.parent().expect("a target directory"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .read()
-        .unwrap_or_else(|error| panic!("the fake QEMU cannot be built: {error}"));
+        .unwrap_or_else(|error| panic!("`{example}` cannot be built: {error}"));
     assert!(fake.exists(), "cargo built no `{}`", fake.display());
     fake
 }
 
 /// When anything that the fake is made of was last changed.
-fn newest_source() -> Option<SystemTime> {
-    const SOURCES: [&str; 4] =
-        ["examples/fake-qemu", "tests/cli/fake_script.rs", "../wire/src", "../guest/src"];
+fn newest_source(example: &str) -> Option<SystemTime> {
+    let own = format!("examples/{example}");
+    let sources = [own.as_str(), "tests/cli/fake_script.rs", "../wire/src", "../guest/src"];
     let driver = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let files = SOURCES.iter().flat_map(|source| WalkDir::new(driver.join(source)));
+    let files = sources.iter().flat_map(|source| WalkDir::new(driver.join(source)));
     files.filter_map(|file| file.ok()?.metadata().ok()?.modified().ok()).max()
 }
 

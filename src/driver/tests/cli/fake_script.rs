@@ -121,6 +121,10 @@ pub(crate) enum Behaviour {
     PassWithoutSamples,
     /// Passes and printed this between its markers.
     Splat(Splat),
+    /// Has the kernel log this, and passes.
+    Logs(String),
+    /// Has the kernel log this, and panics.
+    LogsAndPanics(String),
     /// Panics; QEMU exits with 0.
     Panic,
     /// Sends and prints nothing any more. Answers an NMI by a panic if the

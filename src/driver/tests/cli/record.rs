@@ -46,6 +46,15 @@ pub(crate) fn check_bisection(found: &Value) {
     assert!(complaints.is_empty(), "{complaints:?}: {found}");
 }
 
+/// Holds what became of a series against its schema.
+#[track_caller]
+pub(crate) fn check_series(found: &Value) {
+    static SCHEMA: OnceLock<Validator> = OnceLock::new();
+    let schema = SCHEMA.get_or_init(|| schema("series.schema.json"));
+    let complaints: Vec<_> = schema.iter_errors(found).map(|error| error.to_string()).collect();
+    assert!(complaints.is_empty(), "{complaints:?}: {found}");
+}
+
 /// Holds every line against the schema of events, and gives the lines.
 #[track_caller]
 pub(crate) fn check_events(text: &str) -> Vec<Value> {

@@ -10,6 +10,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use kregress::clock;
@@ -17,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Rlimit, Signal, kill_process, pidfd_open, setrlimit};
 use tempfile::TempDir;
 
-use crate::fake_kernel::{FakeKernel, fake_qemu};
+use crate::fake_kernel::{FakeKernel, fake_qemu, find_or_build};
 use crate::record::{Record, check_harmless};
 
 /// How long a command may take on a busy host before the test is given up.
@@ -125,6 +126,13 @@ impl Rig {
         self
     }
 
+    /// Has the backend virtme-ng take the fake vng, of this version.
+    pub(crate) fn vng(self, version: &str) -> Self {
+        static FAKE: OnceLock<PathBuf> = OnceLock::new();
+        let fake = FAKE.get_or_init(|| find_or_build("fake-vng"));
+        self.env("KREGRESS_VNG", fake).env("FAKE_VNG_VERSION", version)
+    }
+
     /// Puts the host's own programs behind those in `bin`.
     pub(crate) fn host_programs(self) -> Self {
         let mut path = self.path("bin").into_os_string();
@@ -217,6 +225,13 @@ impl Rig {
         all.filter(|path| path.join("bisect.jsonl").exists()).collect()
     }
 
+    /// Directories of series, oldest first.
+    pub(crate) fn series(&self) -> Vec<PathBuf> {
+        let all = self.names("project/results/series").into_iter();
+        let all = all.map(|name| self.path("project/results/series").join(name));
+        all.filter(|path| path.join("series.json").exists()).collect()
+    }
+
     /// What a command is told by its surroundings.
     pub(crate) fn environment(&self) -> impl Iterator<Item = (OsString, OsString)> {
         self.env.iter().map(|(key, value)| (key.clone(), value.clone()))
@@ -230,6 +245,15 @@ impl Rig {
         let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
         let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
         lines.filter(|line| line.contains(own)).collect()
+    }
+
+    /// Waits until a process with this word that has to do with this directory runs.
+    pub(crate) fn wait_for_process(&self, word: &str) {
+        let started = clock::now();
+        while !self.processes().iter().any(|line| line.contains(word)) {
+            assert!(started.elapsed() < PATIENCE, "`{word}` never ran");
+            clock::poll_interval(Duration::from_millis(10));
+        }
     }
 
     /// Waits until nothing runs that has to do with this directory.
@@ -364,6 +388,12 @@ impl<'a> Ended<'a> {
         let left = rig.names("cache/run");
         assert!(left.iter().all(|name| seen.before.scratch.contains(name)), "left behind: {left:?}");
         assert_eq!(rig.names("tmp"), Vec::<String>::new(), "left behind");
+        for series in rig.series() {
+            for file in ["series.json", "junit.xml", "report.html"] {
+                let text = fs::read(series.join(file)).unwrap_or_default();
+                check_harmless(file, &String::from_utf8_lossy(&text));
+            }
+        }
         for session in rig.sessions() {
             for file in ["bisect.jsonl", "bisect.json", "bisect.log", "report.html"] {
                 let text = fs::read(session.join(file)).unwrap_or_default();
@@ -450,6 +480,10 @@ impl Seen<'_> {
         for run in self.rig.runs() {
             let name = run.file_name().expect("a name").to_string_lossy().into_owned();
             text = text.replace(&name, "[RUN]");
+        }
+        for series in self.rig.series() {
+            let name = series.file_name().expect("a name").to_string_lossy().into_owned();
+            text = text.replace(&name, "[SERIES]");
         }
         for session in self.rig.sessions() {
             let name = session.file_name().expect("a name").to_string_lossy().into_owned();

@@ -58,7 +58,7 @@ fn a_selection_of_nothing_is_wrong_and_never_a_success() {
     let say = |words: &[&str]| rig.kregress(&[&["run"], words].concat()).exits(2).stderr();
     insta::assert_snapshot!(say(&["nosuch"]), @r"
     error: unknown suite `nosuch`
-    hint: known suites: `hasty`, `msg-zerocopy`, `netns-churn`, `netns-teardown`, `netns-work`, `nsid`, `rtnl`, `setns`, `smoke`, `t`, `tcp-zerocopy`, `uring-zerocopy`
+    hint: known suites: `hasty`, `kunit`, `msg-zerocopy`, `netns-churn`, `netns-teardown`, `netns-work`, `nsid`, `rtnl`, `selftests`, `setns`, `smoke`, `t` and 2 more
     ");
     insta::assert_snapshot!(say(&["t/nosuch"]), @r"
     error: unknown test `t/nosuch`

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
-use crate::fake_kernel::{Behaviour, FakeKernel, SampleRule};
+use crate::fake_kernel::{Behaviour, FakeKernel, SampleRule, Splat};
 use crate::record::{Record, check_events, list, word};
 use crate::rig::{Ended, Rig};
 
@@ -157,9 +157,89 @@ fn every_test_of_a_lost_shard_is_an_error_in_the_merged_run_and_its_junit() {
     let told = rig.kregress(&["merge", "--message-format", "json"]).exits(3);
     assert_eq!(check_events(&told.stdout).len(), record.json["events"].as_u64().expect("a number") as usize);
     // Its own copy of the plan is enough for a shard to tell what the others lack.
-    let only = rig.runs().remove(0);
+    // Runs of the same second are in no order.
+    let is_shard = |run: &std::path::PathBuf| run.join("shards.json").exists();
+    let only = rig.runs().into_iter().find(is_shard).expect("a shard");
     let seen = rig.kregress(&["merge", only.to_str().expect("UTF-8")]).exits(3);
     assert_eq!(seen.record().verdicts().matches("left no results").count(), 2);
+}
+
+#[test]
+fn a_merge_teaches_the_next_plan_what_tests_took() {
+    let rig = planned();
+    three(&rig);
+    // What a host has learned of its own shard stays with it.
+    fs::remove_dir_all(rig.path("cache/estimates")).expect("forgotten");
+    rig.kregress(&["merge"]).exits(1);
+    let learned = fs::read_to_string(rig.path("cache/estimates/tests.json")).expect("learned");
+    let learned: serde_json::Value = serde_json::from_str(&learned).expect("JSON");
+    let names: Vec<&String> = learned.as_object().expect("tests").keys().collect();
+    assert_eq!(names, ["t/first", "t/last"], "what failed took no time that says anything");
+}
+
+#[test]
+fn each_suite_has_a_file_of_junit_where_ci_looks_for_it() {
+    let rig = planned();
+    for (number, code) in [("1", 0), ("2", 1), ("3", 0)] {
+        let words = ["run", "--plan", "plan.json", "--shard", number, "--junit", "junit-reports"];
+        rig.kregress(&words).exits(code);
+    }
+    rig.kregress(&["merge", "--junit", "merged"]).exits(1);
+    assert_eq!(
+        rig.names("project/junit-reports").join(" "),
+        "TEST-kernel-health-1.xml TEST-kernel-health-2.xml TEST-kernel-health-3.xml TEST-t-1.xml TEST-t-2.xml TEST-t-3.xml"
+    );
+    assert_eq!(rig.names("project/merged").join(" "), "TEST-kernel-health.xml TEST-t.xml");
+    let text = fs::read_to_string(rig.path("project/merged/TEST-t.xml")).expect("a file");
+    assert!(text.contains("<testsuites name=\"kregress\" tests=\"3\" failures=\"1\" errors=\"0\""), "{text}");
+    // The results are there all the same, and the exit code is not that of a verdict.
+    rig.write("project/file", "");
+    let seen = rig.kregress(&["merge", "--junit", "file"]).exits(3);
+    assert!(seen.stderr.contains("`file`"), "{}", seen.stderr);
+}
+
+/// Where the merged run below is left for programs of others to read: `scripts/test-junit`.
+const JUNIT: &str = "KREGRESS_TEST_JUNIT";
+
+#[test]
+fn a_merged_run_with_everything_that_can_become_of_a_test_adds_up() {
+    let flaky = Behaviour::InTurn(vec![Behaviour::Fail("the first time".to_owned()), Behaviour::Pass]);
+    let kernel = FakeKernel::new()
+        .test("mix/fails", Behaviour::HostileText)
+        .test("mix/warns", Behaviour::Splat(Splat::Warning))
+        .test("mix/skips", Behaviour::Skip("no CONFIG_XFRM".to_owned()))
+        .test("mix/flaky", flaky)
+        .test("mix/errs", Behaviour::Error("no memory for it".to_owned()));
+    let rig = Rig::with(&kernel);
+    // Every third one is of the shard that is lost.
+    let names = ["fails", "warns", "lost-1", "skips", "flaky", "lost-2", "errs", "plain", "lost-3"];
+    let tests: String =
+        names.iter().map(|name| format!("  {name}: {{workload: netns/drain, timeout: 60s}}\n")).collect();
+    rig.write("project/suites/mix.yaml", &format!("version: 1\nsummary: all kinds\ntests:\n{tests}"));
+    rig.kregress(&["plan", "mix", "--shards", "3", "--retries", "1"]).exits(0);
+    for number in ["1", "2"] {
+        shard(&rig, number).exits(1);
+    }
+    let seen = rig.kregress(&["merge", "--plan", "plan.json", "--junit", "junit-reports"]).exits(1);
+    let record = seen.record();
+    let counts = &record.json["summary"]["verdicts"];
+    let count = |word: &str| counts[word].as_u64().expect("a number");
+    // A test that did not pass has a verdict for each of its attempts; what was lost has one.
+    assert_eq!((count("flaky"), count("skip")), (1, 1), "{counts}");
+    let xml = fs::read_to_string(rig.path("project/junit-reports/TEST-mix.xml")).expect("a file");
+    assert!(xml.contains("tests=\"9\" failures=\"2\" errors=\"4\" skipped=\"1\""), "{xml}");
+    assert_eq!(xml.matches("<flakyFailure ").count(), 1, "{xml}");
+    if let Some(keep) = std::env::var_os(JUNIT) {
+        let keep = PathBuf::from(keep);
+        for (from, to) in [
+            (rig.path("project/junit-reports/TEST-mix.xml"), "TEST-mix.xml"),
+            (rig.path("project/junit-reports/TEST-kernel-health.xml"), "TEST-kernel-health.xml"),
+            (record.dir.join("junit.xml"), "junit.xml"),
+            (record.dir.join("run.json"), "run.json"),
+        ] {
+            fs::copy(from, keep.join(to)).expect("kept");
+        }
+    }
 }
 
 #[test]

@@ -121,3 +121,25 @@ fn a_host_without_a_compiler_is_told_what_to_install() {
     hint: apt-get install bc binutils bison flex gcc make mawk
     ");
 }
+
+#[test]
+fn the_key_of_kernels_is_that_of_their_sources_and_is_had_without_building() {
+    let rig = Rig::with(&FakeKernel::new()).host_programs();
+    std::fs::create_dir(rig.path("linux")).expect("a directory");
+    repository(&rig);
+    let key = |words: &[&str]| {
+        let seen = rig.kregress(&[&["build", "--key"], words].concat()).exits(0);
+        assert_eq!(seen.stderr, "");
+        let key = seen.stdout.trim_end().to_owned();
+        assert!(key.len() == 64 && key.bytes().all(|it| it.is_ascii_hexdigit()), "{key}");
+        key
+    };
+    let (old, new) = (key(&["../linux@v1"]), key(&["../linux@HEAD"]));
+    assert_ne!(old, new);
+    assert_eq!(new, key(&["../linux@main"]), "the name of a revision is no part of it");
+    assert_ne!(new, key(&["../linux@HEAD+lockdep"]));
+    assert_ne!(new, key(&["../linux@v1", "../linux@HEAD"]));
+    assert_eq!(new, key(&["fake", "../linux@HEAD"]), "images are not built");
+    assert_eq!(rig.names("cache/store"), Vec::<String>::new());
+    rig.kregress(&["build", "--key", "../linux@v7"]).exits(3);
+}

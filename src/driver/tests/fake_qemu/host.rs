@@ -129,6 +129,7 @@ fn prepare(kernel: &FakeKernel, tests: &[&str], image: Image) -> TempDir {
         patience_ms: 1000,
         carrier: Carrier::VirtioSerial,
         tests: (1..).zip(tests).map(|(id, name)| planned(id, name)).collect(),
+        shell: None,
     };
     let plan = serde_json::to_vec(&plan).expect("a plan");
     let archive = match image {

@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::system::{RebootCommand, reboot};
 
-use crate::{facts, ffi, kmsg, plan, ports, session};
+use crate::{facts, ffi, kmsg, plan, ports, session, shell};
 
 /// Namespaces are held by descriptors, thousands of them.
 const OPEN_FILES: u64 = 65_536;
@@ -46,6 +46,10 @@ fn run_session() -> Result<(), String> {
     }
     let plan = plan::read(Path::new(PLAN_PATH)).map_err(|error| error.to_string())?;
     let ports = ports::open(plan.carrier, plan.patience()).map_err(|error| error.to_string())?;
+    if let Some(shell) = &plan.shell {
+        mounts::for_shell(&mut facts).map_err(|error| error.to_string())?;
+        return shell::run(shell, ports);
+    }
     let channels = session::Channels::over(ports, &mut facts).map_err(|error| error.to_string())?;
     session::run(&plan, facts, channels, session::Place::Machine).map_err(|error| error.to_string())
 }

@@ -97,6 +97,16 @@ const INIT: &[Mount] = &[
 /// What a root file system of somebody else's may have left out.
 const AGENT: &[Mount] = &[DEBUGFS, TRACEFS];
 
+/// What an interactive guest has in addition.
+const SHELL: &[Mount] = &[Mount {
+    fs: "devpts",
+    target: "/dev/pts",
+    flags: MountFlags::NOSUID.union(MountFlags::NOEXEC),
+    data: Some(c"mode=0620,ptmxmode=0666"),
+    need: Need::Required,
+    symbol: "CONFIG_UNIX98_PTYS",
+}];
+
 const DEBUGFS: Mount = Mount {
     fs: "debugfs",
     target: "/sys/kernel/debug",
@@ -132,6 +142,15 @@ pub(crate) struct MountError {
 /// Fails when a required one does.
 pub(crate) fn as_init(facts: &mut BTreeMap<String, String>) -> Result<(), MountError> {
     mount_all(INIT, "", facts)
+}
+
+/// Mounts what a terminal needs.
+///
+/// # Errors
+///
+/// Fails where the kernel has no pseudoterminals.
+pub(crate) fn for_shell(facts: &mut BTreeMap<String, String>) -> Result<(), MountError> {
+    mount_all(SHELL, "", facts)
 }
 
 /// Mounts what is missing in a system that somebody else has booted.

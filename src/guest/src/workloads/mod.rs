@@ -1,6 +1,7 @@
 //! The registry of workloads.
 
 mod exec;
+mod kunit;
 mod netns;
 mod nsid;
 mod rtnl;
@@ -24,11 +25,11 @@ pub fn infos() -> impl Iterator<Item = &'static WorkloadInfo> {
     all().map(|workload| workload.info)
 }
 
-/// The workload of this name; also the one that runs programs, which suites do not
-/// name by `workload:`.
+/// The workload of this name; also those that run programs and KUnit, which suites do
+/// not name by `workload:`.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Workload> {
-    all().chain([&exec::EXEC]).find(|workload| workload.info.name == name)
+    all().chain([&exec::EXEC, &kunit::TESTS]).find(|workload| workload.info.name == name)
 }
 
 #[cfg(test)]

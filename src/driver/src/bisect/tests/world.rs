@@ -12,7 +12,7 @@ use crate::bisect::record::{
     VERSION,
 };
 use crate::bisect::{Budget, Next, State, next, outcome};
-use crate::model::{AccelChoice, Backend};
+use crate::model::{AccelChoice, Backend, RootFs};
 use crate::results::format::{Machine, Metric};
 
 /// Steps after which a bisection is taken to go on for ever.
@@ -109,6 +109,7 @@ impl World {
                 backend: Backend::Qemu,
                 cpus: 2,
                 memory_bytes: 1 << 30,
+                rootfs: RootFs::Auto,
             },
             seed: self.seed,
             quiet_host: false,

@@ -13,15 +13,27 @@ use crate::commands::{Context, usage};
 use crate::config::{self, Project};
 use crate::kernel::{self, Between, Fault, Tools};
 use crate::lab::Quiet;
-use crate::model::{KernelSpec, Source, Suite, Test};
+use crate::model::{FragmentName, KernelSpec, Source, Suite, Test};
 use crate::results::{to_machine, to_metric};
+
+/// The commits among which is searched.
+pub(in crate::commands) struct Range {
+    /// The end without the change.
+    pub(in crate::commands) good: Commit,
+    /// Others of which it is said that they are without it.
+    pub(in crate::commands) others_good: Vec<Commit>,
+    /// The end with the change.
+    pub(in crate::commands) bad: Commit,
+    /// All after `good` up to `bad`, parents before children.
+    pub(in crate::commands) commits: Vec<Candidate>,
+}
 
 /// Reads the history and begins a session.
 pub(super) fn begin(context: &Context, search: &Search) -> anyhow::Result<Session> {
     let project = context.project()?;
-    let machine = context.machine(&project)?;
-    let (repository, spec) = tree(&project, &search.tree, &search.bad)?;
-    let (question, test) = question(&project, &search.want)?;
+    let (repository, _) = tree(&project, &search.tree, &search.bad)?;
+    // A mistyped test is told before the history is read.
+    question(&project, &search.want)?;
     if let Some(patch) = &search.fix_build
         && !patch.is_file()
     {
@@ -53,12 +65,32 @@ pub(super) fn begin(context: &Context, search: &Search) -> anyhow::Result<Sessio
         let commit = commit(history.bad.clone());
         commits.push(Candidate { commit, parents: vec![last], files: Vec::new() });
     }
-    let fix_build = search.fix_build.as_deref().map(std::fs::canonicalize).transpose()?;
-    if let Some(patch) = &fix_build {
+    if let Some(patch) = &search.fix_build {
         // Whether it applies there does not matter, but a letter applies nowhere.
         kernel::apply(&repository, &search.bad, patch, &context.build_env(&project)?).map_err(usage)?;
     }
-    let profile = profile(&project, &search.want, &test);
+    let range = Range {
+        good: commit(history.good),
+        others_good: history.others_good.into_iter().map(commit).collect(),
+        bad: commit(history.bad),
+        commits,
+    };
+    begin_in(context, &project, search, range)
+}
+
+/// Begins a session that searches among these commits, whatever the search says of
+/// revisions.
+pub(super) fn begin_in(
+    context: &Context,
+    project: &Project,
+    search: &Search,
+    range: Range,
+) -> anyhow::Result<Session> {
+    let machine = context.machine(project)?;
+    let (repository, spec) = tree(project, &search.tree, &range.bad.hash)?;
+    let (question, test) = question(project, &search.want)?;
+    let fix_build = search.fix_build.as_deref().map(std::fs::canonicalize).transpose()?;
+    let profile = profile(project, &search.want, &test);
     Ok(Session::begin(&context.results, |id| Plan {
         version: VERSION,
         kregress: env!("CARGO_PKG_VERSION").to_owned(),
@@ -77,11 +109,11 @@ pub(super) fn begin(context: &Context, search: &Search) -> anyhow::Result<Sessio
         confidence: search.confidence,
         floor: search.floor,
         layout_noise: search.layout_noise,
-        good: commit(history.good),
-        others_good: history.others_good.into_iter().map(commit).collect(),
-        bad: commit(history.bad),
+        good: range.good,
+        others_good: range.others_good,
+        bad: range.bad,
         paths: search.paths.clone(),
-        commits,
+        commits: range.commits,
     })?)
 }
 
@@ -91,9 +123,26 @@ fn commit(commit: kernel::Commit) -> Commit {
     Commit { hash, subject, author, date }
 }
 
+/// The name of a kernel of this revision: fragments of the tree stand behind it.
+fn kernel_at(project: &Project, tree: &str, revision: &str) -> String {
+    let (mut tree, mut fragments) = (tree, String::new());
+    while let Some((rest, last)) = tree.rsplit_once('+')
+        && !rest.is_empty()
+        && project.fragments.get(&FragmentName(last.to_owned())).is_some()
+    {
+        fragments.insert_str(0, &format!("+{last}"));
+        tree = rest;
+    }
+    format!("{tree}@{revision}{fragments}")
+}
+
 /// The repository of a tree, and how its kernels are built.
-pub(super) fn tree(project: &Project, tree: &str, revision: &str) -> anyhow::Result<(PathBuf, KernelSpec)> {
-    let request = project.parse_request(&format!("{tree}@{revision}")).map_err(usage)?;
+pub(in crate::commands) fn tree(
+    project: &Project,
+    tree: &str,
+    revision: &str,
+) -> anyhow::Result<(PathBuf, KernelSpec)> {
+    let request = project.parse_request(&kernel_at(project, tree, revision)).map_err(usage)?;
     let spec = project.resolve(&request).map_err(usage)?;
     match &spec.source {
         Source::Git { repository, .. } => Ok((repository.clone(), spec)),

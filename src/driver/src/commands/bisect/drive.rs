@@ -1,19 +1,19 @@
 //! The loop of a bisection: asks what is next, does it, and says what it came to.
 
 use super::kernels::Shop;
-use super::watch::Watch;
 use crate::bisect::bisected::Bisected;
 use crate::bisect::record::{Asked, Line};
 use crate::bisect::session::Session;
 use crate::bisect::{self, Budget, Next};
 use crate::commands::Context;
+use crate::commands::watch::Watch;
 use crate::interrupt;
 use crate::model::RunEvent;
 use crate::report::bisected as report;
 
 /// Why a bisection stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stopped {
+pub(in crate::commands) enum Stopped {
     /// There is nothing more to do, or nothing left to spend.
     Done,
     /// The user asked for it.

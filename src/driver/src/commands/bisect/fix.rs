@@ -3,8 +3,8 @@
 //! A patch that mends one revision may well apply to others, older ones that had nothing
 //! to mend and newer ones that have what it brings, and break them.
 
-use super::watch::Watch;
 use crate::bisect::record::FixUse;
+use crate::commands::watch::Watch;
 use crate::kernel::{self, BuildEnv, Fault, Kernel, KernelError, Patched};
 use crate::model::{Edit, KernelSpec, RunEvent, Source};
 

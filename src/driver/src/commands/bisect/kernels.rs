@@ -5,7 +5,6 @@ use std::num::NonZeroUsize;
 
 use super::ask::{question, suite, tree};
 use super::scribe::Scribe;
-use super::watch::Watch;
 use super::{Want, cache, fix};
 use crate::bisect::record::{
     FixUse, KernelLine, KernelOutcome, Line, Phase, Plan, Question, Target, Touched,
@@ -15,6 +14,7 @@ use crate::bisect::{Missing, State};
 use crate::chain;
 use crate::clock;
 use crate::commands::run::host_facts;
+use crate::commands::watch::Watch;
 use crate::commands::{Context, usage};
 use crate::config::{self, Project, machine_text};
 use crate::guest::accel::Decision;
@@ -74,7 +74,7 @@ impl Shop {
         };
         let suite = suite(project, &test)?;
         let lab = Lab::equip(machine.backend, &cache()?)?;
-        let mut env = context.build_env(project)?;
+        let mut env = context.build_env_for(project, std::slice::from_ref(&test))?;
         env.lacking = Lacking::Recorded;
         let asked = context.jobs.map(NonZeroUsize::get);
         let quiet = if plan.quiet_host { Quiet::Alone } else { Quiet::Shared };

@@ -9,28 +9,34 @@ mod fix;
 mod kernels;
 mod once;
 mod scribe;
-mod watch;
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use self::drive::{Stopped, drive};
+pub(super) use self::ask::{Range, tree};
+pub(super) use self::drive::Stopped;
+use self::drive::drive;
 use self::kernels::Shop;
 pub use self::once::{ABORT, Once, refuse, run as once};
 use super::report::{Form, ReportFormat};
-use super::{Context, HOST, INTERRUPTED, MessageFormat, PASSED, usage};
+use super::{Context, HOST, INCONCLUSIVE, INTERRUPTED, MessageFormat, PASSED, usage};
 use crate::bisect::bisected::{Bisected, Confirmation, Ending};
 use crate::bisect::session::{self, Session};
-use crate::bisect::{self, Budget};
+use crate::bisect::{self, Grant};
+use crate::config::Project;
 use crate::kernel::Parents;
 use crate::lab::Quiet;
 use crate::report::bisected as report;
 use crate::report::look::Look;
 use crate::{interrupt, paths};
 
-/// Exit code where no answer stands on its feet.
-const INCONCLUSIVE: u8 = 4;
+/// How sure an answer has to be, unless something else is said.
+pub const CONFIDENCE: f64 = 0.95;
+
+/// What a build adds by its layout, unless something else is said, as a share: from
+/// experience with kernels of which nothing but the placement of code differs.
+pub const LAYOUT_NOISE: f64 = 0.005;
 
 /// What is searched for.
 #[derive(Debug, Clone)]
@@ -101,7 +107,7 @@ pub enum Request {
 ///
 /// Fails on wrong words, on a history that cannot be searched, and when the host cannot
 /// carry the boots.
-pub fn run(context: &Context, request: &Request, budget: &Budget, form: Form<'_>) -> anyhow::Result<u8> {
+pub fn run(context: &Context, request: &Request, grant: Grant, form: Form<'_>) -> anyhow::Result<u8> {
     if context.messages == MessageFormat::Json && form.format != ReportFormat::Human && form.output.is_none()
     {
         return Err(usage(anyhow::anyhow!(
@@ -123,18 +129,50 @@ pub fn run(context: &Context, request: &Request, budget: &Budget, form: Form<'_>
             plan.layout_noise = layout_noise.unwrap_or(plan.layout_noise);
             let state = state.with_plan(plan);
             let directory = std::fs::canonicalize(&path).unwrap_or(path);
-            let found = bisect::outcome(&state, budget, &directory.display().to_string());
+            let budget = grant.budget(&state);
+            let found = bisect::outcome(&state, &budget, &directory.display().to_string());
             show(context, &found, form)?;
             return Ok(PASSED);
         }
     };
     interrupt::listen().context("cannot listen for Ctrl-C")?;
     let project = context.project()?;
-    let mut shop = Shop::open(context, &project, session.state())?;
-    let stopped = drive(context, &mut session, &mut shop, budget);
+    let (found, stopped) = carry_out(context, &project, &mut session, &grant)?;
+    show(context, &found, form)?;
+    Ok(match stopped {
+        Stopped::Interrupted => INTERRUPTED,
+        Stopped::Done => exit_code(&found),
+    })
+}
+
+/// Searches among these commits. The session is left as by the command, which can
+/// resume it.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(super) fn among(
+    context: &Context,
+    project: &Project,
+    search: &Search,
+    range: Range,
+) -> anyhow::Result<(Bisected, Stopped)> {
+    let mut session = ask::begin_in(context, project, search, range)?;
+    carry_out(context, project, &mut session, &Grant::default())
+}
+
+fn carry_out(
+    context: &Context,
+    project: &Project,
+    session: &mut Session,
+    grant: &Grant,
+) -> anyhow::Result<(Bisected, Stopped)> {
+    let mut shop = Shop::open(context, project, session.state())?;
+    let budget = grant.budget(session.state());
+    let stopped = drive(context, session, &mut shop, &budget);
     let directory = session.path().display().to_string();
-    let found = bisect::outcome(session.state(), budget, &directory);
-    let kept = keep(&session, &found);
+    let found = bisect::outcome(session.state(), &budget, &directory);
+    let kept = keep(session, &found);
     let stopped = match stopped {
         Ok(stopped) => stopped,
         Err(error) => {
@@ -143,11 +181,7 @@ pub fn run(context: &Context, request: &Request, budget: &Budget, form: Form<'_>
         }
     };
     kept?;
-    show(context, &found, form)?;
-    Ok(match stopped {
-        Stopped::Interrupted => INTERRUPTED,
-        Stopped::Done => exit_code(&found),
-    })
+    Ok((found, stopped))
 }
 
 /// The forms that a bisection has.
@@ -158,7 +192,7 @@ fn check_form(form: Form<'_>) -> anyhow::Result<()> {
         | ReportFormat::Markdown
         | ReportFormat::Text
         | ReportFormat::Json => Ok(()),
-        ReportFormat::Junit | ReportFormat::Ktap => Err(usage(anyhow::anyhow!(
+        ReportFormat::Junit | ReportFormat::Ktap | ReportFormat::Annotations => Err(usage(anyhow::anyhow!(
             "a bisection is no list of tests: it has no such form\n\
              hint: take `html`, `markdown`, `text` or `json`"
         ))),
@@ -168,7 +202,7 @@ fn check_form(form: Form<'_>) -> anyhow::Result<()> {
 fn bytes(found: &Bisected, format: ReportFormat, look: Look) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     match format {
-        ReportFormat::Human | ReportFormat::Junit | ReportFormat::Ktap => {
+        ReportFormat::Human | ReportFormat::Junit | ReportFormat::Ktap | ReportFormat::Annotations => {
             report::human(found, look, &mut bytes)?;
         }
         ReportFormat::Html => bytes = report::html(found).into_bytes(),

@@ -10,10 +10,10 @@ use anyhow::Context as _;
 use kregress_wire::{Better, Unit};
 
 use super::scribe::{HostFault, Word, outcome, word};
-use super::watch::Watch;
 use super::{Want, ask, cache, fix};
 use crate::analysis::stats::median;
 use crate::bisect::record::{Outcome, Question};
+use crate::commands::watch::Watch;
 use crate::commands::{Context, fail, usage};
 use crate::console::Finding;
 use crate::kernel::{self, Fault, Lacking, Tools};
@@ -129,7 +129,7 @@ fn measure(context: &Context, once: &Once) -> anyhow::Result<Said> {
     let spec = KernelSpec { source, ..spec };
     let lab = Lab::equip(machine.backend, &cache()?)?;
     interrupt::listen().context("cannot listen for Ctrl-C")?;
-    let mut env = context.build_env(&project)?;
+    let mut env = context.build_env_for(&project, std::slice::from_ref(&test))?;
     env.lacking = Lacking::Recorded;
     let mut watch = Watch::new(context.messages);
     let kernel = match fix::obtain(&spec, &env, &mut watch) {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::watch::Watch;
 use crate::analysis::{Boot, is_sound};
 use crate::bisect::record::{Asked, BootLine, Line, Outcome, Phase, Question, Target};
 use crate::bisect::session::Session;
+use crate::commands::watch::Watch;
 use crate::console::Finding;
 use crate::model::{
     Accel, BootId, Failure, Observer, RunEvent, TestResult, TroubleKind, Verdict, first_line,

@@ -16,7 +16,7 @@ fn an_unknown_key_of_the_project_names_its_neighbour() {
 fn an_unknown_key_of_the_machine_names_its_neighbour() {
     assert_snapshot!(config("version: 1\nmachine: {acel: tcg}\nkernels: {}\n"), @r"
     kregress.yaml:2:11: unknown key `acel` in `machine`
-    hint: did you mean `accel`? known keys: `accel`, `backend`, `cpus`, `memory`
+    hint: did you mean `accel`? known keys: `accel`, `backend`, `cpus`, `memory`, `rootfs`
     ");
 }
 
@@ -40,7 +40,7 @@ fn an_unknown_key_of_a_suite_names_its_neighbour() {
 fn an_unknown_key_of_a_test_names_its_neighbour() {
     assert_snapshot!(test("workload: netns/drain\nparam: {rounds: 1}"), @r"
     suites/net.yaml:7:5: unknown key `param` in `tests.drain`
-    hint: did you mean `params`? known keys: `workload`, `exec`, `params`, `matrix`, `timeout`, `metrics`
+    hint: did you mean `params`? known keys: `workload`, `exec`, `selftests`, `kunit`, `params`, `matrix`, `timeout`, `metrics`
     ");
 }
 
@@ -56,7 +56,7 @@ fn an_unknown_key_of_a_metric_names_its_neighbour() {
 fn a_key_that_is_like_nothing_known_lists_what_is() {
     assert_snapshot!(test("workload: netns/drain\nbanana: 1"), @r"
     suites/net.yaml:7:5: unknown key `banana` in `tests.drain`
-    hint: known keys: `workload`, `exec`, `params`, `matrix`, `timeout`, `metrics`
+    hint: known keys: `workload`, `exec`, `selftests`, `kunit`, `params`, `matrix`, `timeout`, `metrics`
     ");
 }
 

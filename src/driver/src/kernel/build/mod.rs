@@ -5,6 +5,7 @@
 //! tree is configured, and the second question is whether *this kernel* is there:
 //! other words may have come to the same configuration.
 
+mod again;
 mod recipe;
 
 use std::fs;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
+pub(super) use again::make_again;
 use recipe::Recipe;
 
 use super::cache::{self, Lock, Locked};
@@ -28,6 +30,7 @@ use super::progress::{DEFAULT_OBJECTS, Meter};
 use super::run::{Log, RunError};
 use super::source::{self, Tree};
 use super::store::{Answer, Asked, Entry, Inputs, Meta, Modules, SOURCES};
+use super::warnings::{Ledger, Snapshot, WARNINGS};
 use super::{ImageError, Kernel, sources};
 use crate::clock;
 use crate::model::{BuildEvent, KernelInfo, KernelSpec};
@@ -57,6 +60,11 @@ pub(super) fn build(
 /// Finds the kernel of an entry in the store, and builds nothing.
 pub(super) fn stored(spec: &KernelSpec, env: &BuildEnv) -> Result<Option<Kernel>, KernelProblem> {
     Ok(Build::ask(spec, env, &mut |_| ())?.stored())
+}
+
+/// Name of the request that an entry comes to.
+pub(super) fn request(spec: &KernelSpec, env: &BuildEnv) -> Result<String, KernelProblem> {
+    Ok(Build::ask(spec, env, &mut |_| ())?.request.to_string())
 }
 
 /// Where a kernel came from.
@@ -132,6 +140,17 @@ impl<'a> Build<'a> {
     }
 
     fn build(mut self) -> Result<Kernel, KernelProblem> {
+        let path = self.log_path();
+        self.with_make(path, Self::answer)
+    }
+
+    /// Puts the source into place, and keeps what is heard of its warnings while
+    /// `work` runs make, however that ends.
+    fn with_make<T>(
+        &mut self,
+        log: PathBuf,
+        work: impl FnOnce(&mut Self, &Make<'_>, &mut Heard) -> Result<T, KernelProblem>,
+    ) -> Result<T, KernelProblem> {
         let (env, spec) = (self.env, self.spec);
         let progress = &mut *self.progress;
         let source = self.tree.prepare(env, &mut |what| {
@@ -139,36 +158,42 @@ impl<'a> Build<'a> {
         })?;
         let directory = self.family().join(format!("{}{}", self.compiler.directory(), self.recipe.apart()));
         cache::create_dir(&directory)?;
-        let mut log = Log::create(self.log_path())?;
+        let log = Log::create(log)?;
+        let mut heard = Heard { log, ledger: Ledger::begin(&source, &directory)? };
         let compiler = self.compiler.clone();
         let make = Make { env, compiler: &compiler, source: &source, build: &directory };
+        let done = work(self, &make, &mut heard);
+        heard.ledger.end();
+        done
+    }
 
+    /// Configures, and compiles unless just this kernel is there.
+    fn answer(&mut self, make: &Make<'_>, heard: &mut Heard) -> Result<Kernel, KernelProblem> {
         self.step("configuring");
-        let config = self.configure(&make, &mut log)?;
+        let config = self.configure(make, heard)?;
         let resolved = DotConfig::parse(&config)
-            .map_err(|source| KernelProblem::Config { path: directory.join(".config"), source })?;
-        let load = || KconfigTree::load(&source, SRCARCH);
-        let report = kconfig::gate(&self.recipe.merged, &resolved, env.lacking, load)?;
+            .map_err(|source| KernelProblem::Config { path: make.build.join(".config"), source })?;
+        let load = || KconfigTree::load(make.source, SRCARCH);
+        let report = kconfig::gate(&self.recipe.merged, &resolved, self.env.lacking, load)?;
         let request = match report.needs() {
             Lacking::Refused => self.request,
             Lacking::Recorded => self.lenient,
         };
-
-        let inputs = Inputs {
-            source: &self.tree.identity,
-            config: &config,
-            compiler: &compiler.identity(),
-            flags: &make::FLAGS,
-        };
         let absent = report.absent.iter().map(|it| format!("{}: {}", it.symbol, it.why)).collect();
-        let answer = Answer { key: inputs.key(), absent, unverified: report.unverified };
-        let store = env.cache.store();
+        let answer = Answer { key: self.key(&config), absent, unverified: report.unverified };
+        let store = self.env.cache.store();
         let (entry, found) = match store.lookup(answer.key) {
             Some(entry) => (entry, Found::Stored),
-            None => (self.make(&make, &resolved, &config, answer.key, &mut log)?, Found::Built),
+            None => (self.make(make, &resolved, &config, answer.key, heard)?, Found::Built),
         };
         store.remember(request, &answer)?;
         Ok(self.kernel(&entry, &answer, found))
+    }
+
+    /// Key of the kernel that a configuration of this source comes to.
+    fn key(&self, config: &str) -> Digest {
+        let compiler = self.compiler.identity();
+        Inputs { source: &self.tree.identity, config, compiler: &compiler, flags: &make::FLAGS }.key()
     }
 
     /// One log per request: a later failure of another kernel does not hide it.
@@ -179,7 +204,13 @@ impl<'a> Build<'a> {
     }
 
     /// Writes the `.config` and gives its text.
-    fn configure(&self, make: &Make<'_>, log: &mut Log) -> Result<String, KernelProblem> {
+    fn configure(&self, make: &Make<'_>, heard: &mut Heard) -> Result<String, KernelProblem> {
+        let configured = self.configured(make, &mut heard.log);
+        heard.listen()?;
+        configured
+    }
+
+    fn configured(&self, make: &Make<'_>, log: &mut Log) -> Result<String, KernelProblem> {
         let wanted = self.recipe.merged.to_allconfig();
         let dot_config = make.build.join(".config");
         if let Some(base) = &self.recipe.base {
@@ -220,14 +251,15 @@ impl<'a> Build<'a> {
         resolved: &DotConfig,
         config: &str,
         key: Digest,
-        log: &mut Log,
+        heard: &mut Heard,
     ) -> Result<Entry, KernelProblem> {
         let is_set = |symbol: &str| resolved.get(symbol) == Some(&ConfigValue::Yes);
-        let modules = if is_set("MODULES") { Modules::Some } else { Modules::None };
-        let elapsed = self.compile(make, modules, log)?;
+        let modules = modules_of(resolved);
+        let elapsed = self.compile(make, modules, heard)?;
         self.tree.check_unchanged()?;
 
         self.step("storing");
+        let (ledger, log) = (&heard.ledger, &mut heard.log);
         let staged = self.env.cache.store().stage()?;
         let strip = if is_set("DEBUG_INFO") { Strip::Debug } else { Strip::Nothing };
         self.copy_vmlinux(make, staged.path(), strip, log)?;
@@ -237,6 +269,8 @@ impl<'a> Build<'a> {
             let path = staged.path().join(SOURCES);
             fs::write(&path, sources::to_text(&files)).at("write", &path)?;
         }
+        let linked = sources::linked(make.build, modules);
+        Snapshot::of(ledger, linked.as_ref()).write(&staged.path().join(WARNINGS))?;
         let release = read_release(make.build, log)?;
         let modules = match modules {
             Modules::Some => self.install_modules(make, staged.path(), &release, log)?,
@@ -274,7 +308,7 @@ impl<'a> Build<'a> {
         &mut self,
         make: &Make<'_>,
         modules: Modules,
-        log: &mut Log,
+        heard: &mut Heard,
     ) -> Result<Duration, KernelProblem> {
         self.step("compiling");
         let history = History::new(self.env, make.build, &self.recipe);
@@ -284,7 +318,7 @@ impl<'a> Build<'a> {
         let progress = &mut *self.progress;
         let below_build = format!("{}/", make.build.display());
         let mut told = None;
-        let made = make.images(modules, log, &mut |lines| {
+        let made = make.images(modules, &mut heard.log, &mut |lines| {
             lines.iter().for_each(|line| meter.line(line));
             let elapsed = start.elapsed();
             // The clock on the screen goes on while the linker is silent.
@@ -301,8 +335,9 @@ impl<'a> Build<'a> {
         });
         let ended_well = matches!(&made, Ok(status) if status.success());
         history.record(&meter, if ended_well { Ended::Well } else { Ended::Early });
+        heard.listen()?;
         let status = made.map_err(|error| error.while_doing("compiling"))?;
-        self.check(status, "compiling", make, log)?;
+        self.check(status, "compiling", make, &heard.log)?;
         Ok(start.elapsed())
     }
 
@@ -390,8 +425,31 @@ impl<'a> Build<'a> {
             modules: entry.modules(),
             config: Some(entry.config()),
             sources: entry.sources(),
+            warnings: Some(entry.warnings()),
+            selftests: None,
             image_digest: entry.boots().map(|digest| digest.to_string()),
         }
+    }
+}
+
+/// A log of make, and what was heard in it.
+#[derive(Debug)]
+struct Heard {
+    log: Log,
+    ledger: Ledger,
+}
+
+impl Heard {
+    fn listen(&mut self) -> Result<(), FileError> {
+        self.ledger.hear(&self.log.text()?);
+        Ok(())
+    }
+}
+
+fn modules_of(resolved: &DotConfig) -> Modules {
+    match resolved.get("MODULES") {
+        Some(ConfigValue::Yes) => Modules::Some,
+        _ => Modules::None,
     }
 }
 

@@ -14,10 +14,11 @@ use crate::model::{FragmentName, KernelSpec};
 /// of a build directory: a kernel that has one keeps its objects apart, so that
 /// going to and fro between it and a plain one compiles neither anew. Those that
 /// a few hundred objects look at are not worth a directory. From experience.
-const APART: [(&str, &str); 6] = [
+const APART: [(&str, &str); 7] = [
     ("DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT", "debuginfo"),
     ("KASAN", "kasan"),
     ("KCSAN", "kcsan"),
+    ("KUNIT", "kunit"),
     ("PROVE_LOCKING", "lockdep"),
     ("PREEMPT", "preempt"),
     ("UBSAN", "ubsan"),
@@ -83,7 +84,8 @@ impl Recipe {
 
     /// What to add to the name of a build directory.
     pub(super) fn apart(&self) -> String {
-        let asked = |symbol: &str| self.merged.get(symbol).is_some_and(|want| want.value == ConfigValue::Yes);
+        let is_on = |want: &Want| matches!(want.value, ConfigValue::Yes | ConfigValue::Module);
+        let asked = |symbol: &str| self.merged.get(symbol).is_some_and(is_on);
         APART.iter().filter(|(symbol, _)| asked(symbol)).map(|(_, word)| format!("-{word}")).collect()
     }
 

@@ -1,4 +1,5 @@
 mod recorded;
+mod warned;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

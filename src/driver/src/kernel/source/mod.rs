@@ -225,6 +225,12 @@ impl Tree {
         }
     }
 
+    /// Whether the directory that it is prepared in serves other revisions too, and
+    /// holds this one only as long as the family's lock is held.
+    pub(super) fn shares_its_directory(&self) -> bool {
+        matches!(self.origin, Origin::Git { .. })
+    }
+
     /// Checks, after a build, that what was built is what was identified. Only a
     /// plain directory can change under us.
     pub(super) fn check_unchanged(&self) -> Result<(), KernelProblem> {

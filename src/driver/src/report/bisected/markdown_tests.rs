@@ -2,6 +2,7 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::report::bisected::testdata;
+use crate::report::markdown::tests::outside_of_code;
 
 /// What is told of it, and not of one culprit that was confirmed.
 fn own(bisected: &Bisected) -> String {
@@ -180,44 +181,11 @@ fn what_goes_on_reads_like_this() {
 #[test]
 fn what_others_wrote_stands_in_code_only() {
     let text = of_bisection(&testdata::hostile());
-    // Every span of code is taken out, fenced ones first: what is left is ours.
-    let mut outside = String::new();
-    let mut fenced = false;
-    for line in text.lines() {
-        if line.starts_with("```") {
-            fenced = !fenced;
-        } else if !fenced {
-            outside.push_str(&spans_removed(line));
-        }
-    }
+    let outside = outside_of_code(&text);
     for raw in ["<script>", "@torvalds", "#123", "</details> ", "\u{1b}"] {
         assert!(!outside.contains(raw), "{raw}: {outside}");
     }
     assert!(text.contains("<script>"), "it is there to be read");
-}
-
-fn spans_removed(line: &str) -> String {
-    let mut out = String::new();
-    let mut rest = line;
-    while let Some(start) = rest.find('`') {
-        out.push_str(&rest[..start]);
-        let run = rest[start..].chars().take_while(|c| *c == '`').count();
-        let ticks = "`".repeat(run);
-        rest = &rest[start + run..];
-        let mut at = 0;
-        // The end is a run of exactly as many.
-        let end = loop {
-            let Some(found) = rest[at..].find(&ticks) else { break rest.len() };
-            let place = at + found;
-            let length = rest[place..].chars().take_while(|c| *c == '`').count();
-            if length == run {
-                break place;
-            }
-            at = place + length;
-        };
-        rest = rest.get(end + run..).unwrap_or_default();
-    }
-    out + rest
 }
 
 #[test]

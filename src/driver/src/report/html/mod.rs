@@ -13,6 +13,7 @@ mod environment;
 mod history;
 mod plots;
 mod run;
+mod series;
 mod svg;
 mod troubles;
 
@@ -23,6 +24,7 @@ use super::quantity::{count, more};
 use super::text_safety;
 use crate::bisect::bisected::Bisected;
 use crate::results::format::Run;
+use crate::series::checked::Checked;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -47,6 +49,12 @@ pub fn of_comparison(compared: &Compared<'_>) -> String {
 #[must_use]
 pub fn of_bisection(bisected: &Bisected) -> String {
     bisected::page(bisected).into_string()
+}
+
+/// The report of a series.
+#[must_use]
+pub fn of_series(checked: &Checked) -> String {
+    series::page(checked).into_string()
 }
 
 fn page(title: &str, body: &Markup) -> Markup {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::report::bisected::testdata as bisections;
+use crate::report::series::testdata as series;
 use crate::report::testdata::{self, HOSTILE};
 
 /// Tags of a page with their attributes, as a parser of HTML that is as simple
@@ -30,6 +31,7 @@ fn pages() -> Vec<(&'static str, String)> {
         ("bisection-10000", of_bisection(&bisections::long(10_000))),
     ];
     pages.extend(bisections::all().into_iter().map(|(name, it)| (name, of_bisection(&it))));
+    pages.extend(series::all().into_iter().map(|(name, it)| (name, of_series(&it))));
     pages
 }
 

@@ -28,7 +28,13 @@ pub(super) fn suites(run: &Run, comparison: &Comparison) -> Vec<Suite> {
         let at = suites.iter().position(|suite| suite.xml.name == name);
         let at = at.unwrap_or_else(|| {
             let file = planned.and_then(|planned| planned.file.as_ref()).map(text_safety::name);
-            suites.push(Suite { xml: suite(run, &name, &class), file, cases: Vec::new() });
+            let of = of_suite.to_owned();
+            suites.push(Suite {
+                of,
+                xml: suite(run.plan.started_unix, &name, &class),
+                file,
+                cases: Vec::new(),
+            });
             suites.len() - 1
         });
         let metrics: Vec<&MetricChange> =

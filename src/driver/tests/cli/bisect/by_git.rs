@@ -2,8 +2,8 @@
 
 use kregress::exec::Cmd;
 
-use super::history::{Commit, History, TIMED, fast_and_slow, git, line};
 use crate::fake_kernel::{Behaviour, FakeKernel};
+use crate::history::{Commit, History, TIMED, fast_and_slow, git, line};
 
 /// The middle between fast and slow.
 const BEYOND: &[&str] = &["--threshold", "5.5ms"];

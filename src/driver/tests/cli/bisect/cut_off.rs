@@ -5,7 +5,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use super::history::{History, TIMED, counts, fast_and_slow, in_no_hurry, line};
+use crate::history::{History, TIMED, counts, fast_and_slow, in_no_hurry, line};
 
 /// Boots of the ends before the search begins: six of each.
 const ENDS: usize = 12;
@@ -112,6 +112,12 @@ fn a_budget_ends_it_with_the_suspects_that_are_left_and_more_of_it_goes_on() {
     );
     assert!(seen.stdout.contains("what remains are "), "{}", seen.stdout);
     assert!(seen.stdout.contains(" --budget MORE\n"), "{}", seen.stdout);
+    // A budget is of the session, unless it begins with a plus.
+    let resume = |budget| history.rig.kregress(&["bisect", "--resume", session.name(), "--budget", budget]);
+    resume("13boots").exits(4);
+    assert_eq!(history.session().boots(), session.boots());
+    resume("+1boots").exits(4);
+    assert!(history.session().boots() > session.boots());
     history.rig.kregress(&["bisect", "--resume", session.name()]).exits(0);
     assert_eq!(history.session().answers(), [[history.hashes[8].clone()]]);
 }

@@ -3,11 +3,12 @@
 
 mod by_git;
 mod cut_off;
-mod history;
 mod words;
 
-use self::history::{Commit, FIX, History, REPAIR, TIMED, counts, fast_and_slow, git, harmless, line, takes};
 use crate::fake_kernel::{Behaviour, FakeKernel, Splat};
+use crate::history::{
+    Commit, FIX, History, REPAIR, TIMED, counts, fast_and_slow, git, harmless, line, takes,
+};
 use crate::record::check_events;
 use crate::rig::Seen;
 

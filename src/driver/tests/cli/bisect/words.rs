@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::history::{History, TIMED, counts, fast_and_slow, line};
+use crate::history::{History, TIMED, counts, fast_and_slow, line};
 
 fn history() -> History {
     History::new(&fast_and_slow(), &line(4, 2, "slow"))

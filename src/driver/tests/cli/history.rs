@@ -4,7 +4,7 @@
 //! What a kernel does is a word in `net/core/does`, which names one of the kernels of the
 //! test. Everything that is code in the tree shows in its release, and so in its image;
 //! comments do not. Where there is a file `drivers/broken` or `drivers/repair`, and not both,
-//! nothing compiles.
+//! nothing compiles; `drivers/warns` is what the compiler warns of.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -63,6 +63,8 @@ if [ "$(has broken)" != "$(has repair)" ]; then
     exit 2
 fi
 echo "  CC      drivers/main.o"
+echo "  LD      vmlinux"
+[ ! -e "$source/drivers/warns" ] || cat "$source/drivers/warns" >&2
 mkdir -p "$out/include/config" "$out/arch/x86/boot"
 sed "s/SRCDIGST/$code/g" "$here/../images/$(cat "$source/net/core/does")" >"$out/vmlinux"
 cp "$out/vmlinux" "$out/arch/x86/boot/bzImage"
@@ -89,6 +91,13 @@ impl Commit {
     pub(crate) fn comment(number: usize) -> Self {
         let file = (format!("drivers/change-{number}.c"), Some(format!("// Change {number}.\n")));
         Self { subject: format!("drivers: comment {number}"), files: vec![file] }
+    }
+
+    /// From here on the compiler warns of a variable in this line.
+    pub(crate) fn warns(self, variable: &str, line: usize) -> Self {
+        let text =
+            format!("drivers/main.c:{line}:6: warning: unused variable '{variable}' [-Wunused-variable]\n");
+        self.with("drivers/warns", Some(&text))
     }
 
     fn with(mut self, file: &str, text: Option<&str>) -> Self {

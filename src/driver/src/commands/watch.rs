@@ -1,4 +1,4 @@
-//! What is seen of a bisection while it goes on.
+//! What is seen of a bisection or of a series while it goes on.
 
 use crate::commands::MessageFormat;
 use crate::model::{Observer, RunEvent};
@@ -20,8 +20,8 @@ impl Watch {
         }
     }
 
-    /// Shows an event. Nobody who reads this is no reason to end the bisection: what
-    /// counts is in its record.
+    /// Shows an event. Nobody who reads this is no reason to end: what counts is
+    /// in the record.
     pub(super) fn show(&mut self, event: &RunEvent) {
         let _ = self.progress.observe(event);
         if let Some(events) = &mut self.events {
