@@ -2,6 +2,7 @@
 //!
 //! Turns words into requests; what they mean is for `commands`.
 
+mod judged;
 mod series;
 mod shards;
 
@@ -11,14 +12,13 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+use self::judged::JudgedWords;
 use self::series::SeriesWords;
 use self::shards::{MergeWords, PlanWords};
 use crate::analysis::refuse::What;
 use crate::bisect::{Budget, Grant};
 use crate::commands::bisect::{self, CONFIDENCE, LAYOUT_NOISE, Once, Request, Search, Want};
-use crate::commands::compare::Asked;
 use crate::commands::list::{Format as ListFormat, ListKind};
-use crate::commands::pair::Emulated;
 use crate::commands::report::{Form, ReportFormat};
 use crate::commands::run::Effort;
 use crate::commands::{self, Context, MessageFormat};
@@ -138,21 +138,11 @@ enum Command {
         /// Suites, tests, or patterns with `*` [default: smoke; of runs, all that both have]
         #[arg(value_name = "SUITE|TEST")]
         tests: Vec<String>,
-        /// Boots of each kernel at most; without it up to 24, as many as the numbers need
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-        boots: Option<u32>,
-        /// Smallest change of a noisy metric that counts [default: 5, with --quiet-host 2]
-        #[arg(long, value_name = "PERCENT", value_parser = percent)]
-        floor: Option<f64>,
         /// What may differ between the sides beside the kernel; the comparison then stands under that reservation
         #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
         allow_different: Vec<Different>,
-        /// Boots that measure times run alone, on processors of their own
-        #[arg(long)]
-        quiet_host: bool,
-        /// Let no time decide under TCG: where tests take times that decide, end with 4 before anything is measured
-        #[arg(long)]
-        no_emulated_times: bool,
+        #[command(flatten)]
+        judged: JudgedWords,
         #[command(flatten)]
         shape: Shape,
     },
@@ -520,21 +510,8 @@ pub fn main(args: Vec<OsString>) -> u8 {
             let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
             commands::run::run(&context, &tests, on, Effort { boots, retries, quiet })
         }
-        Command::Compare {
-            base,
-            head,
-            tests,
-            boots,
-            floor,
-            allow_different,
-            quiet_host,
-            no_emulated_times,
-            shape,
-        } => {
-            let allowed = allow_different.into_iter().map(Different::what).collect();
-            let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
-            let emulated = if no_emulated_times { Emulated::Refused } else { Emulated::Decides };
-            let asked = Asked { boots, floor, allowed, quiet, emulated };
+        Command::Compare { base, head, tests, allow_different, judged, shape } => {
+            let asked = judged.asked(allow_different.into_iter().map(Different::what).collect());
             let form = Form { format: shape.format.format(), output: shape.output.as_deref() };
             commands::compare::run(&context, [&base, &head], &tests, &asked, form)
         }

@@ -2,12 +2,11 @@
 
 use clap::Args;
 
-use super::{Shape, percent};
+use super::Shape;
+use super::judged::JudgedWords;
 use crate::commands::Context;
-use crate::commands::pair::Emulated;
 use crate::commands::report::Form;
 use crate::commands::series::{Request, run};
-use crate::lab::Quiet;
 
 #[derive(Debug, Args)]
 pub(super) struct SeriesWords {
@@ -26,18 +25,8 @@ pub(super) struct SeriesWords {
     /// Repeat a test that did not pass up to so often, each time in a fresh boot; passed then, it is flaky
     #[arg(long, value_name = "N", default_value_t = 2)]
     retries: u32,
-    /// Base against tip: boots of each at most; without it up to 24, as many as the numbers need
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    boots: Option<u32>,
-    /// Smallest change of a noisy metric that counts [default: 5, with --quiet-host 2]
-    #[arg(long, value_name = "PERCENT", value_parser = percent)]
-    floor: Option<f64>,
-    /// Boots that measure times run alone, on processors of their own
-    #[arg(long)]
-    quiet_host: bool,
-    /// Base against tip: nothing is measured where instructions are emulated (tcg), whose times are proportions only
-    #[arg(long)]
-    no_emulated_times: bool,
+    #[command(flatten)]
+    judged: JudgedWords,
     #[command(flatten)]
     shape: Shape,
 }
@@ -51,10 +40,7 @@ impl SeriesWords {
             base: self.base,
             tests: self.tests,
             retries: self.retries,
-            boots: self.boots,
-            floor: self.floor,
-            emulated: if self.no_emulated_times { Emulated::Refused } else { Emulated::Decides },
-            quiet: if self.quiet_host { Quiet::Alone } else { Quiet::Shared },
+            judged: self.judged.asked(Vec::new()),
         };
         run(context, &request, form)
     }

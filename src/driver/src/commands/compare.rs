@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use super::pair::{self, Emulated, Pair, Place, Planner, Profile};
-use super::report::{Form, ReportFormat};
-use super::{Context, MessageFormat, report, unless_reader_left, usage};
+use super::report::Form;
+use super::{Context, MessageFormat, report, usage};
 use crate::analysis::compare::{self, Request, Terms};
 use crate::analysis::refuse::What;
 use crate::analysis::{EXACT_FLOOR, FLOOR, Measured, QUIET_FLOOR};
@@ -32,14 +32,10 @@ pub struct Asked {
 }
 
 impl Asked {
-    fn floor(&self) -> f64 {
-        self.floor.unwrap_or(usual_floor(self.quiet))
+    pub(super) fn floor(&self) -> f64 {
+        let usual = if self.quiet == Quiet::Alone { QUIET_FLOOR } else { FLOOR };
+        self.floor.unwrap_or(usual)
     }
-}
-
-/// Smallest change that counts where nothing else is asked for, as a share.
-pub(super) fn usual_floor(quiet: Quiet) -> f64 {
-    if quiet == Quiet::Alone { QUIET_FLOOR } else { FLOOR }
 }
 
 /// Runs the command. Gives the exit code.
@@ -55,12 +51,7 @@ pub fn run(
     asked: &Asked,
     form: Form<'_>,
 ) -> anyhow::Result<u8> {
-    if context.messages == MessageFormat::Json && form.format != ReportFormat::Human && form.output.is_none()
-    {
-        return Err(usage(anyhow::anyhow!(
-            "standard output cannot carry events and a report\nhint: write the report to a file: --output FILE"
-        )));
-    }
+    form.check_beside_events(context)?;
     match (stored(context, base)?, stored(context, head)?) {
         (Some(base), Some(head)) => offline(context, [&base, &head], tests, asked, form),
         (None, None) => live(context, [base, head], tests, asked, form),
@@ -188,9 +179,7 @@ fn offline(
         Terms { floor: asked.floor(), allowed: asked.allowed.clone(), noise: super::noise::of_run(base) };
     let comparison = compare::of_runs(base, head, &terms).map_err(usage)?;
     if context.messages == MessageFormat::Json {
-        let mut text = serde_json::to_vec(&comparison)?;
-        text.push(b'\n');
-        unless_reader_left(std::io::Write::write_all(&mut std::io::stdout().lock(), &text))?;
+        report::write(&crate::report::json::line(&comparison)?, &mut std::io::stdout().lock())?;
     }
     if context.messages == MessageFormat::Human || form.output.is_some() {
         let [base, head] = &runs;

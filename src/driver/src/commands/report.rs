@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::usage;
+use super::{Context, MessageFormat, usage};
 use crate::analysis::compare;
 use crate::report::compared::Compared;
 use crate::report::look::Look;
@@ -95,6 +95,27 @@ pub struct Form<'a> {
     pub output: Option<&'a Path>,
 }
 
+impl Form<'_> {
+    /// Fails where standard output would have to carry events and a report.
+    pub(super) fn check_beside_events(self, context: &Context) -> anyhow::Result<()> {
+        let to_people = self.format == ReportFormat::Human || self.output.is_some();
+        if to_people || context.messages != MessageFormat::Json {
+            return Ok(());
+        }
+        Err(usage(anyhow::anyhow!(
+            "standard output cannot carry events and a report\nhint: write the report to a file: --output FILE"
+        )))
+    }
+
+    /// Writes a report to its place, in the look of that.
+    pub(super) fn put(self, report: impl FnOnce(Look) -> anyhow::Result<Vec<u8>>) -> anyhow::Result<()> {
+        match self.output {
+            Some(path) => write_file(&report(Look::PLAIN)?, path),
+            None => write(&report(Look::of_stdout())?, &mut io::stdout().lock()),
+        }
+    }
+}
+
 /// Shows a comparison that was just made.
 ///
 /// # Errors
@@ -102,17 +123,11 @@ pub struct Form<'a> {
 /// Fails where the report cannot be written, and where JUnit is asked for of two
 /// runs, each of which has its own.
 pub fn show(compared: &Compared<'_>, form: Form<'_>) -> anyhow::Result<()> {
-    let mut bytes = Vec::new();
-    match form.output {
-        Some(path) => {
-            of_comparison(compared, form.format, Look::PLAIN, &mut bytes)?;
-            write_file(&bytes, path)
-        }
-        None => {
-            of_comparison(compared, form.format, Look::of_stdout(), &mut bytes)?;
-            write(&bytes, &mut io::stdout().lock())
-        }
-    }
+    form.put(|look| {
+        let mut bytes = Vec::new();
+        of_comparison(compared, form.format, look, &mut bytes)?;
+        Ok(bytes)
+    })
 }
 
 fn of_comparison(
@@ -162,10 +177,7 @@ fn report(
 ///
 /// Fails where the report cannot be written.
 pub fn show_run(run: &Run, form: Form<'_>) -> anyhow::Result<()> {
-    match form.output {
-        Some(path) => write_file(&of_run(run, form.format, Look::PLAIN)?, path),
-        None => write(&of_run(run, form.format, Look::of_stdout())?, &mut io::stdout().lock()),
-    }
+    form.put(|look| of_run(run, form.format, look))
 }
 
 fn of_run(run: &Run, format: ReportFormat, look: Look) -> anyhow::Result<Vec<u8>> {

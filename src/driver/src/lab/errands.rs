@@ -189,8 +189,9 @@ impl Errands {
             How::Booted(_) if fruitless < FRUITLESS => {
                 self.waiting.push_front(Errand { tests: left, fruitless, ..errand.clone() });
             }
-            How::Booted(_) => {
-                let reason = format!("{FRUITLESS} boots in a row ended before a test had a verdict");
+            How::Booted(end) => {
+                let last = end.reason().map_or(String::new(), |reason| format!(", the last: {reason}"));
+                let reason = format!("{FRUITLESS} boots in a row ended before a test had a verdict{last}");
                 given_up.push(errand.give_up(left, boot, TroubleKind::NotReached, &reason));
             }
         }

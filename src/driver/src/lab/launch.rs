@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use kregress_wire::{Hello, Nonce, PROTOCOL, Plan, PlannedTest};
+use kregress_wire::{Nonce, PROTOCOL, Plan, PlannedTest};
 
 use super::Measurement;
 use super::boot::Seat;
@@ -15,8 +15,8 @@ use super::slots::{Purpose, Quiet};
 use super::watchdog::Limits;
 use crate::guest::{programs, qemu};
 use crate::model::{
-    Accel, Allowances, Backend, BootEnd, BootFault, BootId, BootInfo, Exec, Observer, RootFs, RunEvent,
-    TestResult, TroubleKind, Verdict,
+    Accel, Allowances, Backend, BootEnd, BootFault, BootId, BootInfo, Exec, Observer, RunEvent, TestResult,
+    TroubleKind, Verdict,
 };
 use crate::results::{BootDir, milliseconds};
 use crate::{chain, interrupt};
@@ -142,17 +142,6 @@ fn session_tests(measurement: &Measurement<'_>, plan: &Plan, slowdown: f64) -> V
     plan.tests.iter().map(of).collect()
 }
 
-/// What is wrong with the root of a guest: vng falls back to 9p without a word.
-fn other_root(wanted: RootFs, hello: &Hello) -> Option<String> {
-    let root = hello.facts.get("root")?;
-    (wanted == RootFs::Virtiofs && root != wanted.name()).then(|| {
-        format!(
-            "`rootfs=virtiofs` was asked for, and the root of the guest is `{root}`: virtiofsd did not come up in time\n\
-             hint: `--machine rootfs=9p` works everywhere"
-        )
-    })
-}
-
 /// Whether another boot may show something else. Not where the host, the user or
 /// the order of things is to blame.
 fn may_be_tried_again(verdict: &Verdict) -> bool {
@@ -229,15 +218,11 @@ fn try_launch(
         return Err(chain::text(error.as_ref()));
     }
     let mut session = Session::new(plan.nonce.clone(), session_tests(measurement, &plan, slowdown), limits)
-        .allowing(Allowances::of_kernel(measurement.allow, &measurement.kernel.info.name.0));
+        .allowing(Allowances::of_kernel(measurement.allow, &measurement.kernel.info.name.0))
+        .on_root(measurement.machine.rootfs);
     let mut end = BootEnd::Lost { reason: "the boot ended without a word".to_owned() };
     let outcome = lab.carry_out(prepared, seat, &mut session, &mut |at, action| {
         let test = |id: u32| measurement.tests[id as usize].id.clone();
-        if let Action::Hello(hello) = &action
-            && let Some(reason) = other_root(measurement.machine.rootfs, hello)
-        {
-            return Err(anyhow::anyhow!(reason));
-        }
         let event = match action {
             Action::Hello(hello) => RunEvent::BootReady { boot: id, hello: *hello, exec_to_hello: at },
             Action::Started(started) => RunEvent::TestStarted { boot: id, test: test(started) },

@@ -9,10 +9,11 @@
 use std::time::Duration;
 
 use kregress_wire::output::{Edge, Marks as OutputMarks, Piece};
-use kregress_wire::{Decoder, Event, Nonce, PROTOCOL};
+use kregress_wire::{Decoder, Event, Nonce};
 
 mod blind;
 mod ending;
+mod hello;
 
 use self::blind::Blinded;
 use super::console_text::ConsoleText;
@@ -22,7 +23,7 @@ use super::record::Record;
 use super::watchdog::{Limits, Watchdog};
 use crate::console::{Finding, FindingKind, Item, Marker, Scanner};
 use crate::ktap::Ending;
-use crate::model::{Allowances, Trouble, TroubleKind, Verdict};
+use crate::model::{Allowances, RootFs, Trouble, TroubleKind, Verdict};
 
 /// Why a guest that has not said goodbye comes to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +68,7 @@ pub struct Session {
     records: Vec<Record>,
     limits: Limits,
     allowances: Allowances,
+    root: RootFs,
     watchdog: Watchdog,
     /// Time of the input that is being taken.
     now: Duration,
@@ -131,6 +133,7 @@ impl Session {
             now: Duration::ZERO,
             limits,
             allowances: Allowances::default(),
+            root: RootFs::Auto,
             phase: Phase::Booting,
             running: None,
             console_test: None,
@@ -155,6 +158,12 @@ impl Session {
     #[must_use]
     pub fn allowing(self, allowances: Allowances) -> Self {
         Self { allowances, ..self }
+    }
+
+    /// The same, where the root of the guest was asked for.
+    #[must_use]
+    pub fn on_root(self, root: RootFs) -> Self {
+        Self { root, ..self }
     }
 
     /// When the session wants a [`Input::Tick`] at the latest.
@@ -277,15 +286,14 @@ impl Session {
                 if self.phase != Phase::Booting {
                     return Err("it said hello twice".to_owned());
                 }
-                if hello.protocol != PROTOCOL {
-                    return Err(format!("it speaks protocol {}, we speak {PROTOCOL}", hello.protocol));
-                }
-                if hello.nonce != self.nonce {
-                    return Err("its hello carries the nonce of another boot".to_owned());
-                }
+                hello::of_this_boot(&hello, &self.nonce)?;
                 self.phase = Phase::Talking;
                 self.watchdog.between_tests(at, self.limits.no_output);
+                let refused = hello::other_root(self.root, &hello);
                 self.actions.push(Action::Hello(Box::new(hello)));
+                if let Some(reason) = refused {
+                    self.end_with(at, Cause::Host(reason));
+                }
             }
             _ if self.phase == Phase::Booting => return Err("it spoke before its hello".to_owned()),
             _ if self.phase == Phase::Leaving => return Err("it spoke after its goodbye".to_owned()),

@@ -9,7 +9,7 @@ use super::exchange::{Action, Input, SessionTest};
 use super::record::Judged;
 use super::session::Session;
 use super::watchdog::Limits;
-use crate::model::{BootEnd, BootFault, FailureKind, SuiteName, TestId, TroubleKind, Verdict};
+use crate::model::{BootEnd, BootFault, FailureKind, RootFs, SuiteName, TestId, TroubleKind, Verdict};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
@@ -471,6 +471,33 @@ fn trouble_of_the_host_is_never_a_failure_of_the_kernel() {
     talk.console("[    3.000000] Kernel panic - not syncing: whatever\n");
     talk.input(Input::HostTrouble("cannot write run.json: No space left on device".to_owned()));
     assert_eq!(talk.trouble(), TroubleKind::Host);
+}
+
+#[test]
+fn a_guest_on_another_root_than_was_asked_for_gives_no_verdict_however_fast_it_is() {
+    for (root, asked, passed) in
+        [("9p", RootFs::Virtiofs, 0), ("virtiofs", RootFs::Virtiofs, 1), ("9p", RootFs::Auto, 1)]
+    {
+        let mut talk = Talk::new(1);
+        talk.session = Session::new(nonce(), vec![test(0)], Limits::scaled(1.0)).on_root(asked);
+        let Event::Hello(mut hello) = hello(nonce(), PROTOCOL) else { panic!("no hello") };
+        hello.facts.insert("root".to_owned(), root.to_owned());
+        let mut writer = Writer::new(Vec::new());
+        let finished = Event::Finished { test: 0, outcome: PASS, elapsed_ns: 1 };
+        for event in [Event::Hello(hello), Event::Started { test: 0 }, finished, Event::Bye] {
+            writer.send(&event).expect("send to memory");
+        }
+        talk.input(Input::Control(writer.get_ref()));
+        talk.give_up_waiting();
+        let judged = talk.actions.iter().filter(|action| matches!(action, Action::Judged(_))).count();
+        assert_eq!(judged, passed, "{root}, {asked:?}");
+        let told = talk.actions.iter().any(|action| matches!(action, Action::Hello(_)));
+        assert!(told, "what the guest said of itself is kept");
+        if passed == 0 {
+            let BootEnd::Killed { reason } = talk.end() else { panic!("{:?}", talk.end()) };
+            assert!(reason.contains("the root of the guest is `9p`"), "{reason}");
+        }
+    }
 }
 
 #[test]

@@ -216,6 +216,21 @@ pub enum BootEnd {
     },
 }
 
+impl BootEnd {
+    /// What there is to say of an end that was no clean one.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Clean => None,
+            Self::Panicked { title } => Some(title),
+            Self::Lost { reason }
+            | Self::Killed { reason }
+            | Self::NotBooted { reason, .. }
+            | Self::Hung { reason } => Some(reason),
+        }
+    }
+}
+
 /// Who is at fault for a kernel that does not come up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BootFault {

@@ -47,10 +47,7 @@ impl<W: Write> JsonEvents<W> {
     pub(crate) fn tell(&mut self, elapsed_ms: u64, event: Event) -> io::Result<()> {
         let line = Line { version: VERSION, seq: self.lines, elapsed_ms, event };
         // One write per line, so that lines of several writers do not mix.
-        let mut bytes = Vec::new();
-        line.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, Printable))?;
-        bytes.push(b'\n');
-        self.out.write_all(&bytes)?;
+        self.out.write_all(&self::line(&line)?)?;
         self.out.flush()?;
         self.lines += 1;
         Ok(())
@@ -70,9 +67,19 @@ impl<W: Write + Send> Observer for JsonEvents<W> {
 ///
 /// Fails when `out` does.
 pub fn write(run: &Run, mut out: impl Write) -> io::Result<()> {
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, Printable);
-    results::with_summary(run).serialize(&mut serializer)?;
-    out.write_all(b"\n")
+    out.write_all(&line(&results::with_summary(run))?)
+}
+
+/// A document on one line, with its end.
+///
+/// # Errors
+///
+/// Fails where the document cannot be JSON.
+pub fn line(document: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    document.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, Printable))?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }
 
 /// A comparison as `report --format json` writes it

@@ -14,6 +14,7 @@
 mod comparison;
 mod files;
 mod series;
+mod stand;
 mod subtest;
 
 use std::io::Write;

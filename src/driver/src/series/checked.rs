@@ -349,7 +349,7 @@ pub struct Change {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "found", rename_all = "kebab-case")]
 pub enum Found {
-    /// Nobody looked: it is not worse.
+    /// Nobody looked: it is not worse, or there was no time.
     NotSearched,
     /// It was searched for by another metric of the same test.
     With {
@@ -447,7 +447,8 @@ impl Checked {
 }
 
 /// The revision whose boots speak for the one of this index.
-pub(super) fn booted(revisions: &[Revision], at: usize) -> &Revision {
+#[must_use]
+pub fn booted(revisions: &[Revision], at: usize) -> &Revision {
     match revisions[at].image {
         Image::SameAs { revision } => &revisions[revision],
         Image::Own | Image::Missing => &revisions[at],

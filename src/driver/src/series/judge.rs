@@ -219,7 +219,7 @@ fn slowed(performance: &Performance) -> Vec<Defect> {
             Found::Patches { answers } => answers.iter().map(blamed).collect(),
             Found::Nobody { reason } => vec![Since::NotKnown { reason: reason.clone() }],
             Found::NotSearched | Found::With { .. } => {
-                vec![Since::NotKnown { reason: "nobody looked which patch it was".to_owned() }]
+                vec![Since::NotKnown { reason: "nobody has looked which patch it was".to_owned() }]
             }
         };
         defects.extend(since.into_iter().map(|since| Defect {

@@ -110,7 +110,7 @@ fn hello_has_to_be_said_once_and_to_us() {
     insta::assert_snapshot!(told(Boot::HelloTwice, 3), @r"
     1 fake killed it broke the protocol: it said hello twice
     2 fake killed it broke the protocol: it said hello twice
-    2 t/first error: not-reached: 2 boots in a row ended before a test had a verdict
+    2 t/first error: not-reached: 2 boots in a row ended before a test had a verdict, the last: it broke the protocol: it said hello twice
     ");
 }
 

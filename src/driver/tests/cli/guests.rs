@@ -158,9 +158,9 @@ fn a_guest_that_always_breaks_the_protocol_is_not_booted_for_ever() {
     let rig = Rig::with(&FakeKernel::new().test("*", Behaviour::LeftOut));
     let record = rig.kregress(&["run", "t"]).exits(3).record();
     insta::assert_snapshot!(record.verdicts(), @r"
-    2 t/first error: not-reached: 2 boots in a row ended before a test had a verdict
-    2 t/middle error: not-reached: 2 boots in a row ended before a test had a verdict
-    2 t/last error: not-reached: 2 boots in a row ended before a test had a verdict
+    2 t/first error: not-reached: 2 boots in a row ended before a test had a verdict, the last: it broke the protocol: it said goodbye without starting test 0
+    2 t/middle error: not-reached: 2 boots in a row ended before a test had a verdict, the last: it broke the protocol: it said goodbye without starting test 0
+    2 t/last error: not-reached: 2 boots in a row ended before a test had a verdict, the last: it broke the protocol: it said goodbye without starting test 0
     ");
     insta::assert_snapshot!(record.boots(), @r"
     1 fake killed it broke the protocol: it said goodbye without starting test 0

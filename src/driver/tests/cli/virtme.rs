@@ -269,7 +269,8 @@ fn virtiofs_that_was_demanded_is_never_replaced() {
     serve(&rig, RUST);
     let rig = rig.env("FAKE_VNG", "late-virtiofsd");
     let seen = rig.kregress(&["run", "t", "--machine", machine]).exits(3);
-    assert!(seen.stdout.contains("and the root of the guest is `9p`"), "{}", seen.stdout);
+    let words = "the last: `rootfs=virtiofs` was asked for, and the root of the guest is `9p`: virtiofsd did";
+    assert_eq!(seen.record().verdicts().matches(words).count(), 3, "{}", seen.record().verdicts());
     assert_eq!(root(&run(&rig, 0)), "9p", "where nothing was demanded it is recorded, and no error");
 }
 

@@ -108,12 +108,7 @@ pub enum Request {
 /// Fails on wrong words, on a history that cannot be searched, and when the host cannot
 /// carry the boots.
 pub fn run(context: &Context, request: &Request, grant: Grant, form: Form<'_>) -> anyhow::Result<u8> {
-    if context.messages == MessageFormat::Json && form.format != ReportFormat::Human && form.output.is_none()
-    {
-        return Err(usage(anyhow::anyhow!(
-            "standard output cannot carry events and a report\nhint: write the report to a file: --output FILE"
-        )));
-    }
+    form.check_beside_events(context)?;
     check_form(form)?;
     let mut session = match request {
         Request::Begin(search) => ask::begin(context, search)?,
@@ -221,13 +216,7 @@ fn show(context: &Context, found: &Bisected, form: Form<'_>) -> anyhow::Result<(
         let line: String = json.lines().map(str::trim_start).chain(["\n"]).collect();
         return super::report::write(line.as_bytes(), &mut std::io::stdout().lock());
     }
-    match form.output {
-        Some(path) => super::report::write_file(&bytes(found, form.format, Look::PLAIN)?, path),
-        None => {
-            let bytes = bytes(found, form.format, Look::of_stdout())?;
-            super::report::write(&bytes, &mut std::io::stdout().lock())
-        }
-    }
+    form.put(|look| bytes(found, form.format, look))
 }
 
 /// Leaves the report and the log of git in the session's directory.

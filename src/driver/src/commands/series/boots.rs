@@ -24,7 +24,7 @@ pub(super) fn boot(check: &mut Check<'_>, bank: &Bank) -> anyhow::Result<()> {
         machine: check.machine,
         wanted: specs.into_iter().map(Wanted::Spec).collect(),
         tests: check.tests.clone(),
-        effort: Effort { boots: 1, retries: check.request.retries, quiet: check.request.quiet },
+        effort: Effort { boots: 1, retries: check.request.retries, quiet: check.request.judged.quiet },
         seed: check.context.seed,
         part: None,
     };

@@ -16,14 +16,14 @@ use anyhow::Context as _;
 
 use self::kernels::Bank;
 use super::bisect::tree;
-use super::pair::Emulated;
 use super::report::{Form, ReportFormat};
 use super::watch::Watch;
-use super::{Context, MessageFormat, usage};
+use super::{Context, MessageFormat, compare, usage};
 use crate::config::{self, Project, machine_text};
 use crate::guest::programs;
-use crate::lab::{Lab, Quiet};
+use crate::lab::Lab;
 use crate::model::{AllowRule, KernelName, Machine, RunEvent, Source, Test};
+use crate::report::json;
 use crate::report::look::Look;
 use crate::report::series as report;
 use crate::results::{self, RunDir};
@@ -50,14 +50,8 @@ pub struct Request {
     pub tests: Vec<String>,
     /// Repetitions of a test that did not pass.
     pub retries: u32,
-    /// Boots of a side at most, of base against tip.
-    pub boots: Option<u32>,
-    /// Smallest change that counts, as a share.
-    pub floor: Option<f64>,
-    /// What boots that measure times are granted.
-    pub quiet: Quiet,
-    /// Whether times decide where every instruction is emulated.
-    pub emulated: Emulated,
+    /// How base and tip are compared; its rest holds for all boots.
+    pub judged: compare::Asked,
 }
 
 /// A series on its way, with every name resolved.
@@ -79,7 +73,8 @@ struct Check<'a> {
 /// Fails on wrong words, on a series that cannot be read, and when the host cannot carry
 /// the builds or boots at all.
 pub fn run(context: &Context, request: &Request, form: Form<'_>) -> anyhow::Result<u8> {
-    check_form(context, form)?;
+    form.check_beside_events(context)?;
+    check_form(form)?;
     let mut project = context.project()?;
     config::check_expiry(&project.allow, clock::today()).map_err(usage)?;
     let machine = context.machine(&project)?;
@@ -231,14 +226,8 @@ fn source(repository: &Path, commit: &str) -> Source {
     Source::Git { repository: PathBuf::from(repository), revision: commit.to_owned() }
 }
 
-/// The forms that a series has, and where they go.
-fn check_form(context: &Context, form: Form<'_>) -> anyhow::Result<()> {
-    if context.messages == MessageFormat::Json && form.format != ReportFormat::Human && form.output.is_none()
-    {
-        return Err(usage(anyhow::anyhow!(
-            "standard output cannot carry events and a report\nhint: write the report to a file: --output FILE"
-        )));
-    }
+/// The forms that a series has.
+fn check_form(form: Form<'_>) -> anyhow::Result<()> {
     match form.format {
         ReportFormat::Human
         | ReportFormat::Html
@@ -271,15 +260,7 @@ fn bytes(checked: &Checked, format: ReportFormat, look: Look) -> anyhow::Result<
 /// Shows what became of it.
 fn show(context: &Context, checked: &Checked, form: Form<'_>) -> anyhow::Result<()> {
     if context.messages == MessageFormat::Json && form.output.is_none() {
-        let mut line = serde_json::to_vec(checked)?;
-        line.push(b'\n');
-        return super::report::write(&line, &mut std::io::stdout().lock());
+        return super::report::write(&json::line(checked)?, &mut std::io::stdout().lock());
     }
-    match form.output {
-        Some(path) => super::report::write_file(&bytes(checked, form.format, Look::PLAIN)?, path),
-        None => {
-            let bytes = bytes(checked, form.format, Look::of_stdout())?;
-            super::report::write(&bytes, &mut std::io::stdout().lock())
-        }
-    }
+    form.put(|look| bytes(checked, form.format, look))
 }

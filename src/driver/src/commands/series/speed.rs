@@ -11,15 +11,16 @@ use crate::bisect::bisected::{self, Bisected, Confirmation, Ending};
 use crate::bisect::record::Candidate;
 use crate::commands::Undecidable;
 use crate::commands::bisect::{self, CONFIDENCE, LAYOUT_NOISE, Range, Search, Stopped, Want};
-use crate::commands::compare::{Looking, usual_floor};
+use crate::commands::compare::Looking;
 use crate::commands::pair::{self, Pair, Profile};
 use crate::kernel::Parents;
 use crate::model::{Overall, Test};
 use crate::report::bisected::words;
+use crate::report::compared::Compared;
 use crate::report::series::{basis, change_text, words as words_of_series};
 use crate::results::format::State;
 use crate::results::{Finished, Standing};
-use crate::series::checked::{Answer, Change, Found, Image, Performance, Revision, Verdict};
+use crate::series::checked::{Answer, Change, Found, Image, Performance, Revision, Verdict, booted};
 
 /// Measures base against tip, and searches for whoever made the tip worse. A test that
 /// fails on the tip says nothing of its speed: it is measured up to the last patch with
@@ -78,12 +79,7 @@ fn same_image(revision: &Revision) -> bool {
 /// by that revision. What passes on the base only is measured nowhere.
 fn reach(revisions: &[Revision], tests: Vec<Test>) -> BTreeMap<usize, Vec<Test>> {
     let passes = |at: usize, test: &Test| {
-        let revision = &revisions[at];
-        let booted = match revision.image {
-            Image::SameAs { revision } => &revisions[revision],
-            Image::Own | Image::Missing => revision,
-        };
-        let tested = booted.tests.get(&test.id.to_string());
+        let tested = booted(revisions, at).tests.get(&test.id.to_string());
         tested.is_some_and(|it| matches!(it.standing, Standing::Pass | Standing::Flaky))
     };
     let mut reach: BTreeMap<usize, Vec<Test>> = BTreeMap::new();
@@ -113,16 +109,17 @@ fn against(check: &mut Check<'_>, bank: &Bank, head: usize, tests: Vec<Test>) ->
     let (Some(base), Some(spec)) = (bank.spec(0), bank.spec(head)) else {
         return Ok(Performance::NotMeasured { reason: "a kernel is gone".to_owned() });
     };
+    let judged = &check.request.judged;
     let pair = Pair {
         kernels: [base.clone(), spec.clone()],
         tests,
-        boots: check.request.boots,
-        floor: check.request.floor.unwrap_or(usual_floor(check.request.quiet)),
+        boots: judged.boots,
+        floor: judged.floor(),
         exact_floor: EXACT_FLOOR,
-        allowed: &[],
-        quiet: check.request.quiet,
+        allowed: &judged.allowed,
+        quiet: judged.quiet,
         profile: Profile::OnDemand,
-        emulated: check.request.emulated,
+        emulated: judged.emulated,
     };
     let Finished { run, saved } = match pair::measure(check.context, &check.project, pair, &Looking) {
         Ok(finished) => finished,
@@ -197,10 +194,6 @@ fn performance(comparison: &Comparison, head: usize) -> Performance {
         let count = gates().filter(|metric| verdict(metric) == wanted).count();
         u32::try_from(count).unwrap_or(u32::MAX)
     };
-    let mut changed: Vec<&MetricChange> =
-        gates().filter(|metric| matches!(verdict(metric), Verdict::Regressed | Verdict::Improved)).collect();
-    changed.sort_by(|a, b| size(b).total_cmp(&size(a)));
-    changed.sort_by_key(|metric| verdict(metric) != Verdict::Regressed);
     Performance::Measured {
         verdict: match comparison.overall() {
             // A test that fails is told by the patch that fails it.
@@ -211,8 +204,8 @@ fn performance(comparison: &Comparison, head: usize) -> Performance {
             Overall::Inconclusive => Verdict::Inconclusive,
             Overall::Failed => Verdict::NotMeasured,
         },
-        changes: changed
-            .iter()
+        changes: in_order(comparison)
+            .filter(|metric| matches!(verdict(metric), Verdict::Regressed | Verdict::Improved))
             .map(|metric| Change {
                 test: metric.test.clone(),
                 metric: metric.metric.name.clone(),
@@ -228,22 +221,17 @@ fn performance(comparison: &Comparison, head: usize) -> Performance {
     }
 }
 
-/// How large a change is, whatever its direction.
-fn size(metric: &MetricChange) -> f64 {
-    match &metric.estimate {
-        Some(estimate) if estimate.change > -1.0 => estimate.change.ln_1p().abs(),
-        _ => f64::INFINITY,
-    }
+/// Metrics that decide: what is worse first, and large changes before small ones.
+fn in_order(comparison: &Comparison) -> impl Iterator<Item = &MetricChange> {
+    let compared = Compared { comparison, overall: comparison.overall(), runs: &[] };
+    compared.metrics().into_iter().filter(|metric| metric.weight == Weight::Gates)
 }
 
 /// Metrics that are worse, by the test without its parameters: of each such group the
 /// one that is searched for stands first. What can be told best is found with the
 /// fewest boots: where counts or virtual time decide, one does.
 fn groups(comparison: &Comparison) -> Vec<Vec<&MetricChange>> {
-    let worse = comparison
-        .metrics
-        .iter()
-        .filter(|metric| metric.weight == Weight::Gates && metric.change == analysis::Change::Regressed);
+    let worse = in_order(comparison).filter(|metric| metric.change == analysis::Change::Regressed);
     let mut groups: Vec<Vec<&MetricChange>> = Vec::new();
     let family = |test: &str| test.split('[').next().unwrap_or(test).to_owned();
     for metric in worse {
@@ -253,10 +241,11 @@ fn groups(comparison: &Comparison) -> Vec<Vec<&MetricChange>> {
         }
     }
     for group in &mut groups {
+        // Of those that are as certain the larger change stays in front.
         group.sort_by(|a, b| {
             let exact = |it: &MetricChange| it.rule == analysis::Rule::Exact;
             let chance = |it: &MetricChange| it.p.unwrap_or(0.0);
-            exact(b).cmp(&exact(a)).then(chance(a).total_cmp(&chance(b))).then(size(b).total_cmp(&size(a)))
+            exact(b).cmp(&exact(a)).then(chance(a).total_cmp(&chance(b)))
         });
     }
     groups
@@ -278,10 +267,10 @@ fn search(check: &mut Check<'_>, head: usize, metric: &str) -> anyhow::Result<Fo
         paths: Vec::new(),
         parents: Parents::All,
         confidence: CONFIDENCE,
-        floor: check.request.floor.unwrap_or(usual_floor(check.request.quiet)),
+        floor: check.request.judged.floor(),
         layout_noise: LAYOUT_NOISE,
         fix_build: None,
-        quiet: check.request.quiet,
+        quiet: check.request.judged.quiet,
     };
     let candidate = |(at, commit): (usize, &bisected::Commit)| Candidate {
         commit: commit.clone(),
@@ -293,7 +282,7 @@ fn search(check: &mut Check<'_>, head: usize, metric: &str) -> anyhow::Result<Fo
     let (found, stopped) = bisect::among(check.context, &check.project, &search, range)?;
     check.made_of(&format!("search for {metric}"), Path::new(&found.directory));
     Ok(match stopped {
-        Stopped::Interrupted => Found::Nobody { reason: "the search was stopped".to_owned() },
+        Stopped::Interrupted => Found::NotSearched,
         Stopped::Done => answer(&found, &check.checked.revisions),
     })
 }

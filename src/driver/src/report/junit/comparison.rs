@@ -1,8 +1,9 @@
 //! A comparison as JUnit: a case for each test of head, red where head is worse
 //! than base and not where base is as bad.
 
-use junit_report::{Duration, TestCase, TestCaseBuilder};
+use junit_report::{Duration, TestCase};
 
+use super::stand::Stand;
 use super::{Rest, Suite, class, suite};
 use crate::analysis::{
     Change, Comparison, Estimate, HEALTH, MetricChange, TestChange, TestClass, Tries, Undecided, Weight,
@@ -47,14 +48,6 @@ pub(super) fn suites(run: &Run, comparison: &Comparison) -> Vec<Suite> {
     suites
 }
 
-/// How a case stands.
-enum Stand {
-    Good,
-    Failure(&'static str, String),
-    Error(String),
-    Skipped(String),
-}
-
 fn case(
     name: &str,
     class: &str,
@@ -64,21 +57,13 @@ fn case(
 ) -> TestCase {
     let name = text_safety::name(name);
     let stand = stand(test, metrics);
-    let time = Duration::ZERO;
-    let mut builder = match &stand {
-        Stand::Good => TestCaseBuilder::success(&name, time),
-        Stand::Failure(kind, text) => TestCaseBuilder::failure(&name, time, kind, &text_safety::title(text)),
-        Stand::Error(text) => TestCaseBuilder::error(&name, time, "not-measured", &text_safety::title(text)),
-        Stand::Skipped(text) => {
-            TestCaseBuilder::skipped_with_cause(&name, "inconclusive", &text_safety::title(text))
-        }
-    };
+    let mut builder = stand.case(&name, Duration::ZERO);
     builder.set_classname(class);
     if let Some(file) = file {
         builder.set_filepath(&text_safety::name(file));
     }
     let output = output(test, metrics);
-    if matches!(stand, Stand::Failure(..) | Stand::Error(_)) {
+    if stand.is_red() {
         builder.set_trace(&text_safety::body(&output));
     }
     builder.set_system_out(&text_safety::output(output));
@@ -94,7 +79,7 @@ fn stand(test: &TestChange, metrics: &[&MetricChange]) -> Stand {
         TestClass::NewFailure => return Stand::Failure("NewFailure", message),
         TestClass::WorseFlaky => return Stand::Failure("WorseFlaky", message),
         TestClass::NotComparable if !learned(test.base) || !learned(test.head) => {
-            return Stand::Error(message);
+            return Stand::Error("not-measured", message);
         }
         _ => {}
     }
@@ -108,12 +93,15 @@ fn stand(test: &TestChange, metrics: &[&MetricChange]) -> Stand {
     match (test.class, unknown) {
         (TestClass::Suspect, _) => {
             let (failed, base) = (test.head.failed, test.base.failed);
-            Stand::Skipped(format!("failed {failed} times on head, {base} on base: {message}"))
+            Stand::Skipped(
+                "inconclusive",
+                format!("failed {failed} times on head, {base} on base: {message}"),
+            )
         }
-        (TestClass::NotComparable, _) => Stand::Skipped(format!("not comparable: {message}")),
-        (_, Some(metric)) => Stand::Skipped(format!("inconclusive: {}", line(metric))),
+        (TestClass::NotComparable, _) => Stand::Skipped("inconclusive", format!("not comparable: {message}")),
+        (_, Some(metric)) => Stand::Skipped("inconclusive", format!("inconclusive: {}", line(metric))),
         (_, None) if test.head.passed + test.head.failed == 0 && test.head.skipped > 0 => {
-            Stand::Skipped(message)
+            Stand::Skipped("inconclusive", message)
         }
         (_, None) => Stand::Good,
     }

@@ -2,8 +2,9 @@
 //! do, and one for base against tip. Red is what a patch may have brought, where it was
 //! seen; what fails on the base too says nothing of a patch, and is skipped.
 
-use junit_report::{Duration, TestCase, TestCaseBuilder};
+use junit_report::{Duration, TestCase};
 
+use super::stand::Stand;
 use super::{ROOT, Rest, Suite, suite};
 use crate::report::series::words;
 use crate::report::text_safety;
@@ -14,14 +15,6 @@ use crate::series::checked::{
 
 /// What all of its suites are of.
 pub(super) const SERIES: &str = "series";
-
-/// How a case stands.
-enum Stand {
-    Good,
-    Failure(&'static str, String),
-    Error(&'static str, String),
-    Skipped(&'static str, String),
-}
 
 /// The suites of a series.
 pub(super) fn suites(checked: &Checked) -> Vec<Suite> {
@@ -85,14 +78,7 @@ fn new_defect<'a>(checked: &'a Checked, at: usize, what: What, name: &str) -> Op
 fn case(class: &str, name: &str, milliseconds: u64, stand: &Stand, told: &str) -> TestCase {
     let name = text_safety::name(name);
     let time = Duration::milliseconds(i64::try_from(milliseconds).unwrap_or(i64::MAX));
-    let title = |text: &str| text_safety::title(text);
-    let mut builder = match stand {
-        Stand::Good => TestCaseBuilder::success(&name, time),
-        Stand::Failure(kind, text) => TestCaseBuilder::failure(&name, time, kind, &title(text)),
-        Stand::Error(kind, text) => TestCaseBuilder::error(&name, time, kind, &title(text)),
-        Stand::Skipped(kind, text) => TestCaseBuilder::skipped_with_cause(&name, kind, &title(text)),
-    };
-    builder.testcase.time = time;
+    let mut builder = stand.case(&name, time);
     builder.set_classname(class);
     if let Stand::Failure(_, text) | Stand::Error(_, text) = stand {
         builder.set_trace(&text_safety::body(text));

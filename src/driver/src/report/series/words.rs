@@ -204,7 +204,7 @@ fn broken(checked: &Checked) -> String {
     }
     told.extend(gone);
     if unknown > 0 {
-        told.push(format!("{} for which no patch can be blamed", count(unknown, "defect")));
+        told.push(format!("{} of which it is not known since when", count(unknown, "defect")));
     }
     told.join("; ")
 }
