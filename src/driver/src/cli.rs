@@ -24,7 +24,6 @@ use crate::commands::run::Effort;
 use crate::commands::{self, Context, MessageFormat};
 use crate::kernel::Parents;
 use crate::lab::Quiet;
-use crate::report::look::Look;
 
 /// What clap needs to know of our exit codes: usage errors are 2.
 pub const USAGE: u8 = 2;
@@ -50,7 +49,7 @@ const SHARED: &str = "Options of every command";
 
 #[derive(Debug, Args)]
 struct Shared {
-    /// Machine to boot on: accel=auto|kvm|tcg|icount, backend=qemu|virtme-ng, cpus=N, memory=SIZE, rootfs=auto|9p|virtiofs
+    /// Machine to boot on: accel=auto|kvm|tcg|icount, backend=qemu|virtme-ng, cpus=N, memory=SIZE, rootfs=auto|9p|virtiofs, root=DIR
     #[arg(long, global = true, help_heading = SHARED, value_name = "KEY=VALUE,...")]
     machine: Option<String>,
     /// Directory of the run directories
@@ -176,7 +175,8 @@ enum Command {
     Bisect(Box<BisectWords>),
     /// Show a run again
     Report {
-        /// Directory, name or unique beginning of a name [default: the latest run]
+        /// A run or a series: directory, name or unique beginning of a name [default: the latest run]
+        #[arg(value_name = "RUN")]
         run: Option<String>,
         #[command(flatten)]
         shape: Shape,
@@ -523,18 +523,9 @@ pub fn main(args: Vec<OsString>) -> u8 {
         Command::Shell { kernel, command } => commands::shell::run(&context, kernel.as_deref(), &command),
         Command::Bisect(words) => words.run(&context),
         Command::Report { run, shape: Shape { format, output } } => {
-            let format = format.format();
-            let written = match output {
-                Some(path) => commands::report::to_file(&context.results, run.as_deref(), format, &path),
-                None => commands::report::run(
-                    &context.results,
-                    run.as_deref(),
-                    format,
-                    Look::of_stdout(),
-                    &mut std::io::stdout(),
-                ),
-            };
-            written.map(|_| commands::PASSED)
+            let form = Form { format: format.format(), output: output.as_deref() };
+            let written = commands::report::run(&context.results, run.as_deref(), form);
+            written.map(|()| commands::PASSED)
         }
     };
     match result {

@@ -49,6 +49,10 @@ pub use context::{Context, Stop, Workload, WorkloadResult};
 /// the plan.
 pub const AGENT: &str = "__agent";
 
+/// Variable with which this program finds its libraries where the root has others. Not
+/// for programs of tests, which have those of the root.
+pub const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
+
 /// First argument of a guest that runs on the host's own kernel; paths follow.
 pub const LOCAL: &str = "__local";
 

@@ -127,7 +127,7 @@ fn start(shell: &Shell) -> Result<(File, Pid), String> {
     };
     #[expect(clippy::disallowed_methods, reason = "the command is what the user asked for")]
     let mut command = Command::new(program);
-    command.args(args).envs(&shell.environment).current_dir("/");
+    command.args(args).env_remove(crate::LIBRARY_PATH).envs(&shell.environment).current_dir("/");
     command.stdin(stdin).stdout(copy(&slave)?).stderr(copy(&slave)?);
     // SAFETY: the closure runs between fork and exec and makes two system calls.
     unsafe {

@@ -175,8 +175,21 @@ impl Guest {
             return Err(self.panic("No working init found.  Try passing init= option to kernel."));
         }
         let command = exec_word::find(&self.cmdline).unwrap_or_default();
+        // In another root there is no libc that we could count on: whoever is there has
+        // to bring all of his own.
+        let other_root = self.cmdline.contains("virtme.guesttools");
+        let (variables, command): (Vec<&String>, Vec<&String>) =
+            command.iter().partition(|word| word.starts_with("LD_LIBRARY_PATH="));
+        let brought = variables.iter().filter_map(|variable| variable.split_once('='));
+        let brought: Vec<PathBuf> =
+            brought.map(|(_, dir)| self.on_host(&format!("{dir}/libc.so.6"))).collect();
+        if other_root && !brought.iter().any(|libc| libc.is_file()) {
+            self.log.print("/bin/sh: /run/kregress/kregress: not found");
+            return Err(self.power_off());
+        }
+        let command: Vec<&str> = command.iter().map(|word| word.as_str()).collect();
         let plan = match command.as_slice() {
-            [agent, word, plan] if word == "__agent" && self.on_host(agent).is_file() => {
+            [agent, word, plan] if *word == "__agent" && self.on_host(agent).is_file() => {
                 fs::read(self.on_host(plan))
             }
             _ => {

@@ -90,6 +90,12 @@ fn vng(args: &[String]) -> ExitCode {
         }
     };
     options.obey(&configuration());
+    // It makes what is not there, of what it downloads.
+    if let Some(root) = options.value("root").filter(|root| !Path::new(root).exists())
+        && let Err(error) = fs::create_dir_all(root)
+    {
+        say(&format!("vng: error: {error}"));
+    }
     match misbehaviour().as_str() {
         "hangs" => linger(),
         "dies-late" => broken(),

@@ -63,7 +63,7 @@ impl Options {
         }
     }
 
-    fn value(&self, name: &str) -> Option<&str> {
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
         self.given.iter().find(|(given, _)| given == name)?.1.as_deref()
     }
 

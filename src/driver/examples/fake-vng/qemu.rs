@@ -16,6 +16,9 @@ pub(crate) struct Machine {
     shares: Vec<(String, String)>,
     /// What the guest's root is made of.
     pub(crate) root: Root,
+    /// The directory that it is, if not that of the host.
+    directory: Option<PathBuf>,
+    cwd: Option<PathBuf>,
     more: Vec<String>,
 }
 
@@ -63,19 +66,27 @@ impl Machine {
                     }
                     machine.shares.push((guest.to_owned(), host.to_owned()));
                 }
-                "--user" | "--cwd" | "--root" => drop(value()?),
+                "--user" => drop(value()?),
+                "--cwd" => machine.cwd = Some(value()?.into()),
+                "--root" => machine.directory = Some(value()?.into()),
                 "--disable-kvm" => machine.kvm = Kvm::Off,
                 "--force-9p" => machine.root = Root::NineP,
                 "--disable-microvm" | "--verbose" => {}
                 other => return Err(format!("unrecognized arguments: {other}")),
             }
         }
-        Ok(machine)
+        match (&machine.directory, &machine.cwd) {
+            (Some(root), Some(cwd)) if !cwd.starts_with(root) => {
+                Err("specified working directory is not contained in the root".to_owned())
+            }
+            _ => Ok(machine),
+        }
     }
 
     /// The arguments of QEMU.
     pub(crate) fn command_line(&self) -> Vec<String> {
-        let fixed = "-fsdev local,id=virtfs5,path=/,security_model=none,readonly=on,multidevs=remap \
+        let root = self.directory.as_deref().unwrap_or(std::path::Path::new("/")).display();
+        let fixed = "-fsdev local,id=virtfs5,path=ROOT,security_model=none,readonly=on,multidevs=remap \
             -device virtio-9p-pci,fsdev=virtfs5,mount_tag=/dev/root \
             -device i6300esb,id=watchdog0 -parallel none -net none -vga none -display none \
             -serial chardev:console -chardev file,id=console,path=/dev/null \
@@ -89,6 +100,7 @@ impl Machine {
             Kvm::WhereItOpens => "accel=kvm:tcg",
             Kvm::Off => "q35",
         };
+        let fixed = fixed.replace("ROOT", &root.to_string());
         let mut args: Vec<String> = fixed.split_whitespace().map(str::to_owned).collect();
         let mut add = |option: &str, value: &str| args.extend([option.to_owned(), value.to_owned()]);
         add("-machine", machine);
@@ -136,7 +148,15 @@ impl Machine {
                 .map(|word| if word.contains(' ') { format!("\"{word}\"") } else { word.clone() }),
         );
         // At the end: what is too long costs this first.
-        words.push("init=/usr/lib/python3/dist-packages/virtme/guest/bin/virtme-ng-init".to_owned());
+        words.push(match self.directory {
+            None => "init=/usr/lib/python3/dist-packages/virtme/guest/bin/virtme-ng-init".to_owned(),
+            Some(_) => "init=/bin/sh -- -c \"mount -t tmpfs run /run; mount -t devtmpfs devtmpfs /dev; \
+                 mkdir -p /run/virtme/guesttools; /bin/mount -n -t 9p \
+                 -o ro,version=9p2000.L,trans=virtio,access=any,msize=524288 virtme.guesttools \
+                 /run/virtme/guesttools; mount --bind /usr/lib/python3/dist-packages/virtme/guest/fstab \
+                 /etc/fstab; exec /run/virtme/guesttools/bin/virtme-ng-init\""
+                .to_owned(),
+        });
         words.join(" ")
     }
 }

@@ -41,7 +41,7 @@ impl Default for Store {
 
 /// Where numbers of one kind come from: host, accelerator and guest.
 #[must_use]
-pub fn place(host: &BTreeMap<String, String>, accel: Accel, machine: Machine) -> String {
+pub fn place(host: &BTreeMap<String, String>, accel: Accel, machine: &Machine) -> String {
     let fact = |name: &str| host.get(name).map_or("unknown", String::as_str);
     format!(
         "{}, {} CPUs, {accel}, {}, {} guest CPUs",
@@ -179,6 +179,9 @@ mod tests {
     fn a_place_is_host_accelerator_and_guest() {
         let host =
             BTreeMap::from([("cpu".to_owned(), "Some CPU".to_owned()), ("cpus".to_owned(), "8".to_owned())]);
-        assert_eq!(place(&host, Accel::Tcg, Machine::default()), "Some CPU, 8 CPUs, tcg, qemu, 2 guest CPUs");
+        assert_eq!(
+            place(&host, Accel::Tcg, &Machine::default()),
+            "Some CPU, 8 CPUs, tcg, qemu, 2 guest CPUs"
+        );
     }
 }

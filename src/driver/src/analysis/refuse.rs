@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::side::Measured;
-use crate::model::{Accel, AccelChoice, KernelInfo, Machine};
+use crate::model::{Accel, AccelChoice, Backend, KernelInfo, Machine};
 use crate::results::format::Kernel;
 
 /// A class of circumstances, as it is allowed to differ.
@@ -109,7 +109,7 @@ impl fmt::Display for Difference {
 /// Circumstances of a kernel that is about to be measured, as far as they may
 /// differ within one run.
 #[must_use]
-pub fn of_kernel(kernel: &KernelInfo, accel: Accel, machine: Machine) -> Vec<Circumstance> {
+pub fn of_kernel(kernel: &KernelInfo, accel: Accel, machine: &Machine) -> Vec<Circumstance> {
     let detectors: Vec<&str> = kernel.detectors.iter().map(|detector| detector.name()).collect();
     let fact = |name: &str| kernel.facts.get(name).map(String::as_str);
     let mut all = configured(&fact, &detectors.join(", "));
@@ -132,6 +132,11 @@ pub fn of_measured(side: Measured<'_>) -> Vec<Circumstance> {
         all.push(Circumstance::new(What::Accel, "accelerator", accel));
     }
     all.push(Circumstance::new(What::Backend, "backend", machine.backend));
+    if machine.backend == Backend::VirtmeNg {
+        let root = machine.root.as_deref().unwrap_or("that of the host");
+        all.push(Circumstance::new(What::Backend, "root of the guest", root));
+        all.push(Circumstance::new(What::Backend, "how its files come in", machine.rootfs));
+    }
     all.push(Circumstance::new(What::Cpus, "virtual CPUs", machine.cpus));
     all.push(Circumstance::new(What::Memory, "memory", format!("{} MiB", machine.memory_bytes >> 20)));
     all.push(Circumstance::new(What::Harness, "kregress", &plan.kregress));
@@ -259,7 +264,7 @@ mod tests {
     }
 
     fn kernel(facts: &[(&str, &str)]) -> Vec<Circumstance> {
-        of_kernel(&info(facts), Accel::Tcg, Machine::default())
+        of_kernel(&info(facts), Accel::Tcg, &Machine::default())
     }
 
     fn texts(base: &[Circumstance], head: &[Circumstance]) -> Vec<String> {
@@ -305,7 +310,7 @@ mod tests {
     fn accelerators_compilers_and_detectors_count() {
         let base = kernel(&[("compiler", "gcc 12.2.0")]);
         let head = KernelInfo { detectors: vec![Detector::Kasan], ..info(&[("compiler", "gcc 14.1.0")]) };
-        let head = of_kernel(&head, Accel::Kvm, Machine::default());
+        let head = of_kernel(&head, Accel::Kvm, &Machine::default());
         assert_eq!(
             texts(&base, &head),
             [

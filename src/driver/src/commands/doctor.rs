@@ -112,7 +112,7 @@ fn accelerator(context: &Context) -> Check {
         let machine =
             Machine { accel: AccelChoice::Auto, backend: Backend::Qemu, ..context.machine(&project)? };
         let lab = Lab::equip(Backend::Qemu, &paths::cache()?)?;
-        let decision = lab.decide(&kernel, machine)?;
+        let decision = lab.decide(&kernel, &machine)?;
         Ok(Some(match decision.accel {
             Accel::Kvm | Accel::Native => decision.reason,
             Accel::Tcg | Accel::Icount => format!("{}; {tcg}", decision.reason.trim_start_matches("TCG: ")),

@@ -21,6 +21,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::config::{self, MachineOptions, Project};
+use crate::guest::foreign_root;
 use crate::kernel::BuildEnv;
 use crate::kernel::selftests::Wanted;
 use crate::model::{Accel, AccelChoice, Backend, Exec, KernelSpec, Machine, Test};
@@ -107,7 +108,20 @@ impl Context {
             Some(text) => text.parse().map_err(usage)?,
             None => MachineOptions::default(),
         };
-        let machine = options.over(project.machine);
+        let mut machine = options.over(project.machine.clone());
+        if let Some(root) = &machine.root {
+            if machine.backend != Backend::VirtmeNg {
+                return Err(usage(anyhow::anyhow!(
+                    "`root={}` and `backend={}` contradict each other: its guests bring their own files\n\
+                     hint: `backend=virtme-ng` with a kernel for it, such as `distro-vng`",
+                    root.display(),
+                    machine.backend
+                )));
+            }
+            let root = std::path::absolute(root).map_err(usage)?;
+            foreign_root::check(&root).map_err(usage)?;
+            machine.root = Some(root);
+        }
         if machine.accel == AccelChoice::Only(Accel::Icount) && machine.backend != Backend::Qemu {
             return Err(usage(anyhow::anyhow!(
                 "`accel=icount` and `backend={}` contradict each other: virtual time bears no virtio \

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use super::pair::Place;
 use crate::analysis::Measured;
 use crate::analysis::noise::{Store, place};
-use crate::model::{Machine, NoiseOf};
+use crate::model::NoiseOf;
 use crate::results::format::Noise;
+use crate::results::from_machine;
 use crate::{clock, paths};
 
 fn file(cache: &Path) -> PathBuf {
@@ -40,15 +41,8 @@ pub(super) fn of_run(side: Measured<'_>) -> Vec<Noise> {
 /// The place of a run, if a boot of it was started.
 fn key(side: Measured<'_>) -> Option<String> {
     let boot = side.run.boots.iter().find(|boot| boot.launch.kernel == side.kernel)?;
-    let machine = &boot.launch.machine;
-    let machine = Machine {
-        accel: machine.accel,
-        backend: machine.backend,
-        cpus: machine.cpus,
-        memory: machine.memory_bytes,
-        rootfs: machine.rootfs,
-    };
-    Some(place(&side.run.plan.host, boot.launch.accel, machine))
+    let machine = from_machine(&boot.launch.machine);
+    Some(place(&side.run.plan.host, boot.launch.accel, &machine))
 }
 
 /// Keeps what was measured; gives the place.

@@ -65,7 +65,7 @@ pub(super) enum Profile {
 pub(super) struct Place<'a> {
     pub(super) host: &'a BTreeMap<String, String>,
     pub(super) accel: Accel,
-    pub(super) machine: Machine,
+    pub(super) machine: &'a Machine,
 }
 
 /// Whoever says what is measured and when it is enough.
@@ -113,7 +113,7 @@ pub(super) fn measure(
     let machine = context.machine(project)?;
     let sides = sides(pair.kernels, &project.allow);
     let (tests, profile) = with_profile(pair.tests, &project.suites, pair.profile);
-    programs::check(&tests, machine.backend).map_err(usage)?;
+    programs::check(&tests, &machine).map_err(usage)?;
     let lab = Lab::equip(machine.backend, &paths::cache()?)?;
     interrupt::listen().context("cannot listen for Ctrl-C")?;
     let asked = context.jobs.map(NonZeroUsize::get);
@@ -132,11 +132,11 @@ pub(super) fn measure(
     let mut kernels = Vec::new();
     for side in &sides {
         let wanted = Wanted::Spec(side.spec.clone());
-        kernels.push(obtain(&lab, &env, &wanted, machine, &mut told)?);
+        kernels.push(obtain(&lab, &env, &wanted, &machine, &mut told)?);
     }
     if let [Ok((base, on_base)), Ok((head, on_head))] = kernels.as_slice() {
         // Refused before there is a run.
-        let of = |kernel: &Kernel, on: &Decision| refuse::of_kernel(&kernel.info, on.accel, machine);
+        let of = |kernel: &Kernel, on: &Decision| refuse::of_kernel(&kernel.info, on.accel, &machine);
         let differences = refuse::differences(&of(base, on_base), &of(head, on_head));
         refuse::check(&differences, pair.allowed).map_err(usage)?;
     }
@@ -147,7 +147,7 @@ pub(super) fn measure(
     }
     let accel = kernels.iter().flatten().map(|(_, decision)| decision.accel).next().unwrap_or(Accel::Tcg);
     let host = host_facts(&lab);
-    let noise = planner.noise(&Place { host: &host, accel, machine });
+    let noise = planner.noise(&Place { host: &host, accel, machine: &machine });
     let directory = results::RunDir::create(&context.results)?;
     let info = RunInfo {
         id: directory.id().clone(),
@@ -156,7 +156,7 @@ pub(super) fn measure(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_unix: clock::unix_seconds(),
         seed: context.seed,
-        machine,
+        machine: machine.clone(),
         kernels: sides.iter().map(|side| side.spec.name.clone()).collect(),
         tests,
         suite_files: project.suites.iter().map(|suite| (suite.name.clone(), suite.file.clone())).collect(),
@@ -214,7 +214,7 @@ pub(super) fn measure(
                 tests: &tests,
                 turns: turns.clone(),
                 retries: 0,
-                machine,
+                machine: &machine,
                 decision: decision.clone(),
                 seed: context.seed,
                 run_dir: &info.directory,

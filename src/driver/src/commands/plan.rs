@@ -68,7 +68,7 @@ pub fn run(
     let Effort { boots, retries, quiet } = effort;
     let here = Here {
         project: &project,
-        machine,
+        machine: &machine,
         kernels: &kernels,
         tests: &tests,
         boots,
@@ -159,7 +159,7 @@ pub fn shard(context: &Context, file: &Path, number: u32) -> anyhow::Result<u8> 
     let tests = tests_of(&project, plan.work().tests.iter().map(|test| test.id.as_str()));
     let here = shards::work(&Here {
         project: &project,
-        machine,
+        machine: &machine,
         kernels: &kernels,
         tests: &tests,
         boots: effort.boots,

@@ -1,16 +1,16 @@
-//! `kregress report`: shows a run that was made before, or one that goes on. Also the
-//! forms in which a comparison is shown, whoever made it.
+//! `kregress report`: shows a run that was made before, one that goes on, or a series.
+//! Also the forms in which a comparison is shown, whoever made it.
 
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::{Context, MessageFormat, usage};
+use super::{Context, MessageFormat, series, usage};
 use crate::analysis::compare;
 use crate::report::compared::Compared;
 use crate::report::look::Look;
 use crate::report::{annotations, comparison_human, html, human, json, junit, ktap, markdown, text};
+use crate::results;
 use crate::results::format::Run;
-use crate::results::{self, Summary};
 
 /// In which form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,26 +34,22 @@ pub enum ReportFormat {
     Json,
 }
 
-/// Writes a report of the run `which` (its name, the beginning of its name, or
-/// a path), by default the latest in `results_dir`. Nothing on disk is changed.
-///
-/// The summary is for whoever wants to know; the command itself has done its
-/// work when the report is written, whatever it says.
+/// Writes a report of what was made before: of a run, by its name, the beginning of its
+/// name or a path, by default the latest; or of a series. Nothing on disk is changed.
+/// The command has done its work when the report is written, whatever it says.
 ///
 /// # Errors
 ///
-/// Fails when there is no such run, its record cannot be read, or `out` fails.
-/// A reader who has seen enough and closed the pipe is no error.
-pub fn run(
-    results_dir: &Path,
-    which: Option<&str>,
-    format: ReportFormat,
-    look: Look,
-    out: &mut dyn Write,
-) -> anyhow::Result<Summary> {
-    let (bytes, summary) = report(results_dir, which, format, look)?;
-    write(&bytes, out)?;
-    Ok(summary)
+/// Fails when there is no such run, its record cannot be read, or the report cannot be
+/// written. A reader who has seen enough and closed the pipe is no error.
+pub fn run(results_dir: &Path, which: Option<&str>, form: Form<'_>) -> anyhow::Result<()> {
+    let found = results::find(results_dir, which);
+    if found.is_err()
+        && let Some(series) = which.and_then(|which| series::stored::find(results_dir, which))
+    {
+        return series::stored::show(&series, form);
+    }
+    show_run(&results::load(&found?)?, form)
 }
 
 pub(super) fn write(bytes: &[u8], out: &mut dyn Write) -> anyhow::Result<()> {
@@ -70,23 +66,7 @@ pub(super) fn write_file(bytes: &[u8], path: &Path) -> anyhow::Result<()> {
         .map_err(|error| anyhow::anyhow!("cannot write the report to `{}`: {error}", path.display()))
 }
 
-/// The same into a file, without colours.
-///
-/// # Errors
-///
-/// Fails as [`run`] does, and where the file cannot be written.
-pub fn to_file(
-    results_dir: &Path,
-    which: Option<&str>,
-    format: ReportFormat,
-    path: &Path,
-) -> anyhow::Result<Summary> {
-    let (bytes, summary) = report(results_dir, which, format, Look::PLAIN)?;
-    write_file(&bytes, path)?;
-    Ok(summary)
-}
-
-/// Form and place of the report of a comparison.
+/// Form and place of a report.
 #[derive(Debug, Clone, Copy)]
 pub struct Form<'a> {
     /// In which form.
@@ -159,18 +139,6 @@ fn of_comparison(
     Ok(())
 }
 
-fn report(
-    results_dir: &Path,
-    which: Option<&str>,
-    format: ReportFormat,
-    look: Look,
-) -> anyhow::Result<(Vec<u8>, Summary)> {
-    let dir = results::find(results_dir, which)?;
-    let run = results::load(&dir)?;
-    let bytes = of_run(&run, format, look)?;
-    Ok((bytes, Summary::of(&run)))
-}
-
 /// Shows a run that was just made.
 ///
 /// # Errors
@@ -205,6 +173,7 @@ fn of_run(run: &Run, format: ReportFormat, look: Look) -> anyhow::Result<Vec<u8>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::series::testdata;
     use crate::results::{Recorder, RunDir, testing};
 
     /// A results directory with a run that passed and, later, one that was killed.
@@ -221,10 +190,10 @@ mod tests {
         results
     }
 
-    fn report(results: &Path, which: Option<&str>, format: ReportFormat) -> (String, Summary) {
-        let mut bytes = Vec::new();
-        let summary = run(results, which, format, Look::PLAIN, &mut bytes).expect("report");
-        (String::from_utf8(bytes).expect("utf-8"), summary)
+    fn report(results: &Path, which: Option<&str>, format: ReportFormat) -> String {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        run(results, which, Form { format, output: Some(file.path()) }).expect("report");
+        std::fs::read_to_string(file.path()).expect("utf-8")
     }
 
     fn names(results: &Path) -> Vec<String> {
@@ -239,21 +208,18 @@ mod tests {
     #[test]
     fn every_format_shows_a_run_by_its_name() {
         let results = results();
-        let all: Vec<(String, Summary)> = names(results.path())
-            .iter()
-            .map(|name| {
-                let (human, summary) = report(results.path(), Some(name), ReportFormat::Human);
-                assert!(human.contains(name), "{human}");
-                let (junit, _) = report(results.path(), Some(name), ReportFormat::Junit);
-                assert!(junit.starts_with("<?xml") && junit.ends_with("</testsuites>\n"), "{junit}");
-                let (json, _) = report(results.path(), Some(name), ReportFormat::Json);
-                let json: serde_json::Value = serde_json::from_str(&json).expect("json");
-                (json["state"].as_str().expect("state").to_owned(), summary)
-            })
-            .collect();
-        let mut codes: Vec<_> = all.iter().map(|(state, it)| (state.as_str(), it.exit_code())).collect();
-        codes.sort_unstable();
-        assert_eq!(codes, [("finished", 0), ("unfinished", 3)]);
+        let all = names(results.path()).into_iter().map(|name| {
+            let human = report(results.path(), Some(&name), ReportFormat::Human);
+            assert!(human.contains(&name), "{human}");
+            let junit = report(results.path(), Some(&name), ReportFormat::Junit);
+            assert!(junit.starts_with("<?xml") && junit.ends_with("</testsuites>\n"), "{junit}");
+            let json = report(results.path(), Some(&name), ReportFormat::Json);
+            let json: serde_json::Value = serde_json::from_str(&json).expect("json");
+            json["state"].as_str().expect("state").to_owned()
+        });
+        let mut states: Vec<String> = all.collect();
+        states.sort_unstable();
+        assert_eq!(states, ["finished", "unfinished"]);
     }
 
     #[test]
@@ -266,7 +232,7 @@ mod tests {
             (ReportFormat::Text, "kregress: "),
             (ReportFormat::Ktap, "KTAP version 1\n"),
         ] {
-            let (text, _) = report(results.path(), Some(name), format);
+            let text = report(results.path(), Some(name), format);
             assert!(text.starts_with(start) && text.contains("smoke"), "{format:?}: {text}");
         }
     }
@@ -274,20 +240,42 @@ mod tests {
     #[test]
     fn a_report_goes_into_a_file_and_a_file_that_cannot_be_is_named() {
         let results = results();
+        let form = |path| Form { format: ReportFormat::Html, output: Some(path) };
         let file = results.path().join("report.html");
-        to_file(results.path(), None, ReportFormat::Html, &file).expect("written");
+        run(results.path(), None, form(&file)).expect("written");
         assert!(std::fs::read_to_string(&file).expect("a file").ends_with("</html>"));
         let nowhere = results.path().join("no/such/directory.html");
-        let error = to_file(results.path(), None, ReportFormat::Html, &nowhere).expect_err("no directory");
+        let error = run(results.path(), None, form(&nowhere)).expect_err("no directory");
         assert!(error.to_string().contains("no/such/directory.html`: "), "{error}");
     }
 
     #[test]
     fn a_run_that_is_not_there_is_an_error_with_a_hint() {
         let results = results();
-        let error = run(results.path(), Some("1999"), ReportFormat::Human, Look::PLAIN, &mut Vec::new());
-        let error = error.expect_err("no such run").to_string();
+        let form = Form { format: ReportFormat::Human, output: None };
+        let error = run(results.path(), Some("1999"), form).expect_err("no such run").to_string();
         assert!(error.starts_with("there is no run `1999`") && error.contains("\nhint: "), "{error}");
+    }
+
+    #[test]
+    fn a_series_is_shown_by_its_name_its_beginning_its_directory_or_a_file_in_it() {
+        let results = results();
+        let name = "19990101-000000-abcd";
+        let directory = results.path().join("series").join(name);
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let record = directory.join("series.json");
+        let mut bytes = Vec::new();
+        crate::report::series::json(&testdata::six(), &mut bytes).expect("to memory");
+        std::fs::write(&record, &bytes).expect("written");
+        let (directory, record) = (directory.display().to_string(), record.display().to_string());
+        for which in [name, "1999", "series/19990101-000000-abcd", &directory, &record] {
+            let text = report(results.path(), Some(which), ReportFormat::Text);
+            assert!(text.contains("5/6"), "{which}: {text}");
+        }
+        std::fs::write(&record, &bytes[..bytes.len() / 2]).expect("cut off");
+        let form = Form { format: ReportFormat::Human, output: None };
+        let error = run(results.path(), Some("1999"), form).expect_err("damaged").to_string();
+        assert!(error.contains("series.json`: it is damaged: EOF"), "{error}");
     }
 
     #[test]
@@ -301,10 +289,7 @@ mod tests {
                 Ok(())
             }
         }
-        let results = results();
-        let try_with =
-            |kind| run(results.path(), None, ReportFormat::Human, Look::PLAIN, &mut Fails(kind)).is_ok();
-        assert!(try_with(io::ErrorKind::BrokenPipe));
-        assert!(!try_with(io::ErrorKind::StorageFull));
+        assert!(write(b"text", &mut Fails(io::ErrorKind::BrokenPipe)).is_ok());
+        assert!(write(b"text", &mut Fails(io::ErrorKind::StorageFull)).is_err());
     }
 }

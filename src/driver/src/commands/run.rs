@@ -95,6 +95,7 @@ fn local_machine() -> Machine {
         cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
         memory: kibibytes.unwrap_or(0).saturating_mul(1024),
         rootfs: RootFs::Auto,
+        root: None,
     }
 }
 
@@ -164,7 +165,7 @@ pub(super) fn execute(
 ) -> anyhow::Result<results::Finished> {
     let Asked { machine, wanted, tests, effort, seed, part } = asked;
     let Effort { boots, retries, quiet } = effort;
-    programs::check(&tests, machine.backend).map_err(usage)?;
+    programs::check(&tests, &machine).map_err(usage)?;
     let cache = paths::cache()?;
     let lab = Lab::equip(machine.backend, &cache)?;
     interrupt::listen().context("cannot listen for Ctrl-C")?;
@@ -183,7 +184,7 @@ pub(super) fn execute(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_unix: clock::unix_seconds(),
         seed,
-        machine,
+        machine: machine.clone(),
         kernels: wanted.iter().map(|kernel| kernel.name().clone()).collect(),
         tests,
         suite_files: project.suites.iter().map(|suite| (suite.name.clone(), suite.file.clone())).collect(),
@@ -213,7 +214,7 @@ pub(super) fn execute(
     let env = context.build_env_for(project, &info.tests)?;
     let mut ready = Vec::new();
     for kernel in &wanted {
-        match obtain(&lab, &env, kernel, machine, &mut fan)? {
+        match obtain(&lab, &env, kernel, &machine, &mut fan)? {
             Ok(ready_kernel) => ready.push((kernel, ready_kernel)),
             Err(reason) => {
                 let name = kernel.name();
@@ -238,7 +239,7 @@ pub(super) fn execute(
             tests: &info.tests,
             turns: 1..=boots,
             retries,
-            machine,
+            machine: &machine,
             decision: decision.clone(),
             seed,
             run_dir: &info.directory,
@@ -256,7 +257,7 @@ pub(super) fn obtain(
     lab: &Lab,
     env: &BuildEnv,
     wanted: &Wanted,
-    machine: Machine,
+    machine: &Machine,
     observer: &mut dyn Observer,
 ) -> anyhow::Result<Result<(Kernel, Decision), String>> {
     let mut lost = None;

@@ -14,7 +14,7 @@ use super::{Context, HOST, INTERRUPTED, PASSED, usage};
 use crate::kernel;
 use crate::lab::Lab;
 use crate::lab::shell::{ShellEnd, Typed, User};
-use crate::model::{Accel, AccelChoice, BuildEvent, Observer as _, RunEvent};
+use crate::model::{Accel, AccelChoice, BuildEvent, Machine, Observer as _, RunEvent};
 use crate::report::look::Look;
 use crate::report::progress::Progress;
 use crate::report::text_safety;
@@ -71,7 +71,7 @@ pub fn run(context: &Context, kernel: Option<&str>, command: &[String]) -> anyho
         Err(_) if interrupt::requested() => return Ok(INTERRUPTED),
         Err(error) => return Err(error.into()),
     };
-    let decision = lab.decide(&kernel, machine)?;
+    let decision = lab.decide(&kernel, &machine)?;
     anstream::eprintln!("{}: {}", spec.name, decision.reason);
     let mut user = match is_terminal {
         true => {
@@ -81,12 +81,12 @@ pub fn run(context: &Context, kernel: Option<&str>, command: &[String]) -> anyho
         false => Somebody::without_one(),
     };
     let shell = Shell {
-        command: if command.is_empty() { vec![shell_of_this_host()] } else { command.to_vec() },
+        command: if command.is_empty() { vec![shell_of(&machine)] } else { command.to_vec() },
         environment: environment(),
         terminal: user.size(),
     };
     let is_shell = command.is_empty();
-    let end = lab.shell(&kernel, &spec.cmdline, machine, decision, shell, &mut user);
+    let end = lab.shell(&kernel, &spec.cmdline, &machine, decision, shell, &mut user);
     drop(user);
     Ok(match end? {
         // A shell ends with the code of whatever was typed last.
@@ -121,9 +121,12 @@ pub fn run(context: &Context, kernel: Option<&str>, command: &[String]) -> anyho
 }
 
 /// The shell that a guest gets: where the host has none that people like, `sh`.
-fn shell_of_this_host() -> String {
-    let bash = std::path::Path::new("/bin/bash");
-    if bash.is_file() { bash.display().to_string() } else { "/bin/sh".to_owned() }
+fn shell_of(machine: &Machine) -> String {
+    let bash = match &machine.root {
+        Some(root) => root.join("bin/bash"),
+        None => "/bin/bash".into(),
+    };
+    if bash.is_file() { "/bin/bash".to_owned() } else { "/bin/sh".to_owned() }
 }
 
 fn environment() -> BTreeMap<String, String> {

@@ -43,6 +43,7 @@ pub(super) struct RawMachine {
     cpus: Option<Scalar>,
     memory: Option<Scalar>,
     rootfs: Option<Scalar>,
+    root: Option<Scalar>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -87,9 +88,8 @@ pub(super) fn parse(
 ) -> Result<ProjectFile, ConfigError> {
     let document = Document::read(file, text)?;
     let raw: RawProject = document.parse()?;
-    let machine =
-        raw.machine.as_ref().map_or(Ok(MachineOptions::default()), |raw| machine(&document, raw))?;
     let reader = Reader { document: &document, base, fragments };
+    let machine = raw.machine.as_ref().map_or(Ok(MachineOptions::default()), |raw| reader.machine(raw))?;
     let kernels =
         raw.kernels.0.iter().map(|(name, raw)| reader.kernel(name, raw)).collect::<Result<Vec<_>, _>>()?;
     if kernels.is_empty() {
@@ -99,18 +99,6 @@ pub(super) fn parse(
     let default_kernel = default_kernel(&document, raw.default_kernel, &kernels)?;
     let allow = allow::rules(&document, &raw.allow)?;
     Ok(ProjectFile { kernels, default_kernel, machine: machine.over(Machine::default()), allow })
-}
-
-fn machine(document: &Document<'_>, raw: &RawMachine) -> Result<MachineOptions, ConfigError> {
-    let at = Path::root().key("machine");
-    let (accel, backend, cpus, memory) = (&raw.accel, &raw.backend, &raw.cpus, &raw.memory);
-    Ok(MachineOptions {
-        accel: property(document, &at.key("accel"), accel, value::accel)?,
-        backend: property(document, &at.key("backend"), backend, value::backend)?,
-        cpus: property(document, &at.key("cpus"), cpus, value::cpus)?,
-        memory: property(document, &at.key("memory"), memory, value::memory)?,
-        rootfs: property(document, &at.key("rootfs"), &raw.rootfs, value::rootfs)?,
-    })
 }
 
 fn property<T>(
@@ -220,6 +208,25 @@ impl Reader<'_> {
             _ => Source::Deb(pattern()?),
         };
         Ok((source, kind))
+    }
+
+    fn machine(&self, raw: &RawMachine) -> Result<MachineOptions, ConfigError> {
+        let (document, at) = (self.document, Path::root().key("machine"));
+        let (accel, backend, cpus, memory) = (&raw.accel, &raw.backend, &raw.cpus, &raw.memory);
+        let root = self.path(&at, "root", &raw.root)?;
+        if let Some(root) = &root {
+            let at = at.key("root");
+            let checked = value::root(&root.to_string_lossy()).map(drop);
+            checked.map_err(|error| document.error(&at, Problem::Value { path: at.to_string(), error }))?;
+        }
+        Ok(MachineOptions {
+            accel: property(document, &at.key("accel"), accel, value::accel)?,
+            backend: property(document, &at.key("backend"), backend, value::backend)?,
+            cpus: property(document, &at.key("cpus"), cpus, value::cpus)?,
+            memory: property(document, &at.key("memory"), memory, value::memory)?,
+            rootfs: property(document, &at.key("rootfs"), &raw.rootfs, value::rootfs)?,
+            root,
+        })
     }
 
     fn revision(&self, at: &Path, raw: &Option<Scalar>) -> Result<String, ConfigError> {

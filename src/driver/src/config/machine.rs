@@ -1,6 +1,7 @@
 //! `--machine accel=auto,backend=qemu,cpus=2,memory=1G`: what the user wants
 //! otherwise than `kregress.yaml` says.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::error::quoted;
@@ -8,10 +9,10 @@ use super::nearest::hint;
 use super::value::{self, ValueError};
 use crate::model::{Accel, AccelChoice, Backend, Machine, RootFs};
 
-const KEYS: [&str; 5] = ["accel", "backend", "cpus", "memory", "rootfs"];
+const KEYS: [&str; 6] = ["accel", "backend", "cpus", "memory", "root", "rootfs"];
 
 /// Some properties of a machine; the others stay as they are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MachineOptions {
     /// How instructions are executed.
     pub accel: Option<AccelChoice>,
@@ -23,6 +24,8 @@ pub struct MachineOptions {
     pub memory: Option<u64>,
     /// What the root of a guest of virtme-ng is made of.
     pub rootfs: Option<RootFs>,
+    /// Directory that is the root of a guest of virtme-ng, as written.
+    pub root: Option<PathBuf>,
 }
 
 /// Why a text is no machine.
@@ -66,12 +69,15 @@ impl MachineOptions {
             Some(AccelChoice::Only(Accel::Icount)) => 1,
             _ => machine.cpus,
         };
+        let backend = self.backend.unwrap_or(machine.backend);
         Machine {
             accel: self.accel.unwrap_or(machine.accel),
-            backend: self.backend.unwrap_or(machine.backend),
+            backend,
             cpus: self.cpus.unwrap_or(cpus),
             memory: self.memory.unwrap_or(machine.memory),
             rootfs: self.rootfs.unwrap_or(machine.rootfs),
+            // Who asks for another backend does not want what only this one has.
+            root: self.root.or(machine.root.filter(|_| backend == Backend::VirtmeNg)),
         }
     }
 }
@@ -92,6 +98,7 @@ impl FromStr for MachineOptions {
                 "accel" => set(&mut options.accel, key, value::accel(word))?,
                 "backend" => set(&mut options.backend, key, value::backend(word))?,
                 "cpus" => set(&mut options.cpus, key, value::cpus(word))?,
+                "root" => set(&mut options.root, key, value::root(word).map(PathBuf::from))?,
                 "rootfs" => set(&mut options.rootfs, key, value::rootfs(word))?,
                 _ => set(&mut options.memory, key, value::memory(word))?,
             }
@@ -115,13 +122,14 @@ fn set<T>(
 /// A machine as `--machine` takes it.
 #[must_use]
 pub fn machine_text(machine: &Machine) -> String {
-    let Machine { accel, backend, cpus, memory, rootfs } = machine;
+    let Machine { accel, backend, cpus, memory, rootfs, root } = machine;
     let (accel, memory) = (value::accel_text(*accel), value::memory_text(*memory));
     let rootfs = match rootfs {
         RootFs::Auto => String::new(),
         chosen => format!(",rootfs={chosen}"),
     };
-    format!("accel={accel},backend={backend},cpus={cpus},memory={memory}{rootfs}")
+    let root = root.as_ref().map_or(String::new(), |root| format!(",root={}", root.display()));
+    format!("accel={accel},backend={backend},cpus={cpus},memory={memory}{rootfs}{root}")
 }
 
 #[cfg(test)]
@@ -142,7 +150,7 @@ mod tests {
         let expected =
             Machine { accel: AccelChoice::Only(Accel::Tcg), memory: 512 << 20, ..Machine::default() };
         assert_eq!(machine, expected);
-        assert_eq!(MachineOptions::default().over(machine), machine);
+        assert_eq!(MachineOptions::default().over(machine.clone()), machine);
     }
 
     #[test]
@@ -150,9 +158,9 @@ mod tests {
         let cpus =
             |text: &str, machine| text.parse::<MachineOptions>().expect("a machine").over(machine).cpus;
         let two = Machine::default();
-        assert_eq!(cpus("accel=icount", two), 1);
-        assert_eq!(cpus("accel=icount,cpus=2", two), 2);
-        let icount = Machine { accel: AccelChoice::Only(Accel::Icount), ..two };
+        assert_eq!(cpus("accel=icount", two.clone()), 1);
+        assert_eq!(cpus("accel=icount,cpus=2", two.clone()), 2);
+        let icount = Machine { accel: AccelChoice::Only(Accel::Icount), ..two.clone() };
         assert_eq!(cpus("memory=2G", icount), 2, "asked for elsewhere");
         assert_eq!(cpus("accel=tcg", two), 2);
     }
@@ -167,6 +175,7 @@ mod tests {
             accel: AccelChoice::Only(Accel::Kvm),
             memory: 64 << 20,
             rootfs: RootFs::Auto,
+            root: None,
         };
         let options: MachineOptions = text.parse().expect("own text");
         assert_eq!(options.over(other), Machine::default());
@@ -180,6 +189,15 @@ mod tests {
         let text = machine_text(&machine);
         assert_eq!(text, "accel=auto,backend=virtme-ng,cpus=2,memory=1G,rootfs=9p");
         assert_eq!(text.parse::<MachineOptions>().expect("own text").over(Machine::default()), machine);
+        let text = format!("{text},root=/srv/trixie");
+        let machine = text.parse::<MachineOptions>().expect("a machine").over(Machine::default());
+        assert_eq!(machine_text(&machine), text);
+        let options: MachineOptions = "backend=qemu".parse().expect("a machine");
+        assert_eq!(options.over(machine).root, None);
+        assert_snapshot!(error("root=/my roots/trixie"), @r"
+        `root`: `/my roots/trixie` cannot be a root file system
+        hint: the path of a directory, of letters, digits and `/._+@-`, for virtme-ng quotes nothing
+        ");
         assert_snapshot!(error("rootfs=virtio"), @r"
         `rootfs`: unknown root file system `virtio`
         hint: did you mean `virtiofs`? known root file systems: `auto`, `9p`, `virtiofs`
@@ -190,7 +208,7 @@ mod tests {
     fn an_unknown_property_names_its_neighbour() {
         assert_snapshot!(error("acel=tcg"), @r"
         unknown property `acel` of a machine
-        hint: did you mean `accel`? known properties: `accel`, `backend`, `cpus`, `memory`, `rootfs`
+        hint: did you mean `accel`? known properties: `accel`, `backend`, `cpus`, `memory`, `root`, `rootfs`
         ");
     }
 

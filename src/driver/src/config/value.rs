@@ -47,6 +47,13 @@ pub enum ValueError {
     /// Not a day of the calendar.
     #[error("{} is no day\nhint: year, month and day like this: `2027-01-31`", quoted(.0))]
     Date(String),
+    /// A path that virtme-ng cannot be told.
+    #[error(
+        "{} cannot be a root file system\n\
+         hint: the path of a directory, of letters, digits and `/._+@-`, for virtme-ng quotes nothing",
+        quoted(.0)
+    )]
+    Root(String),
     /// A word that is none of a fixed choice.
     #[error("unknown {what} {}{}", quoted(word), hint(word, &format!("{what}s"), known))]
     Word {
@@ -141,6 +148,20 @@ pub(super) fn backend(text: &str) -> Result<Backend, ValueError> {
 pub(super) fn rootfs(text: &str) -> Result<RootFs, ValueError> {
     let found = RootFs::ALL.into_iter().find(|rootfs| rootfs.name() == text);
     found.ok_or_else(|| unknown("root file system", text, &RootFs::ALL.map(RootFs::name)))
+}
+
+/// Reads the path of a directory for virtme-ng, which takes it unquoted through a shell
+/// and hands it to QEMU, to which a comma ends it.
+///
+/// # Errors
+///
+/// [`ValueError::Root`] for a path that would become another one.
+pub(super) fn root(text: &str) -> Result<&str, ValueError> {
+    let plain = |c: char| c.is_alphanumeric() || "/._+@-".contains(c);
+    if text.is_empty() || text.starts_with('-') || !text.chars().all(plain) {
+        return Err(ValueError::Root(text.to_owned()));
+    }
+    Ok(text)
 }
 
 /// Reads a timeout: `30s`, `500ms`, `2m`, `1h`, `1m30s`.

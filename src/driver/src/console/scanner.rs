@@ -309,7 +309,7 @@ fn virtme_gives_up(message: &str) -> Option<String> {
     let words = message.strip_prefix("virtme-ng-init: ")?;
     words.contains("cannot find script I/O ports").then(|| {
         "the init of virtme-ng cannot find its ports, so that it starts nothing\n\
-         hint: the host lacks udevd, which old versions need: `apt-get install udev`, or virtme-ng 1.42 or later"
+         hint: its root, or this host, lacks udevd, which old versions need: `apt-get install udev`, or virtme-ng 1.42 or later"
             .to_owned()
     })
 }

@@ -173,7 +173,7 @@ fn an_init_of_virtme_ng_that_waits_for_ever_is_told_by_what_it_lacks() {
     let log = "[    5.117638][    T1] virtme-ng-init: virtme-init: cannot find script I/O ports; make sure virtio-serial is available\n";
     let items = scan(log);
     let [Item::Marker(Marker::Other(words))] = items.as_slice() else { panic!("{items:?}") };
-    assert!(words.contains("hint: the host lacks udevd"), "{words}");
+    assert!(words.contains("hint: its root, or this host, lacks udevd"), "{words}");
 }
 
 #[test]

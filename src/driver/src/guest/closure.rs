@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::error::Error;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use object::elf;
@@ -96,6 +97,65 @@ fn needs<'data>(data: impl ReadRef<'data>, origin: &Path) -> Result<Needs, Box<d
         }
     }
     Ok(found)
+}
+
+/// The loader that a program names, and where in its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loader {
+    /// Its path.
+    pub path: PathBuf,
+    /// Where that is written, with the zeros behind it.
+    place: Range<usize>,
+}
+
+/// A loader's path that does not fit into a file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the loader `{new}` has too long a path to stand in place of `{}`", old.display())]
+pub struct TooLong {
+    old: PathBuf,
+    new: String,
+}
+
+impl Loader {
+    /// The same file with another loader, as `patchelf --set-interpreter` would have it
+    /// for a path that is no longer.
+    ///
+    /// # Errors
+    ///
+    /// Fails for one that is.
+    pub fn replaced(self, mut file: Vec<u8>, new: &str) -> Result<Vec<u8>, TooLong> {
+        let (length, bytes) = (self.place.len(), new.as_bytes());
+        match file.get_mut(self.place) {
+            // A zero has to end it.
+            Some(place) if bytes.len() < length => {
+                place.fill(0);
+                place[..bytes.len()].copy_from_slice(bytes);
+                Ok(file)
+            }
+            _ => Err(TooLong { old: self.path, new: new.to_owned() }),
+        }
+    }
+}
+
+/// The loader of a program; none of one that is static.
+///
+/// # Errors
+///
+/// Fails when it is no ELF program for x86-64, in the parser's words.
+pub fn loader(file: &[u8]) -> Result<Option<Loader>, object::Error> {
+    let parsed = ElfFile64::<object::Endianness>::parse(file)?;
+    let endian = parsed.endian();
+    for segment in parsed.elf_header().program_headers(endian, file)? {
+        if let Some(path) = segment.interpreter(endian, file)? {
+            let path = path.strip_suffix(b"\0").unwrap_or(path);
+            let path = PathBuf::from(String::from_utf8_lossy(path).into_owned());
+            // A file that is in memory has no places beyond it.
+            let at = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+            let (start, length) = (at(segment.p_offset(endian)), at(segment.p_filesz(endian)));
+            return Ok(Some(Loader { path, place: start..start.saturating_add(length) }));
+        }
+    }
+    Ok(None)
 }
 
 /// Directories named by `/etc/ld.so.conf` and the files that it includes. A
@@ -210,5 +270,23 @@ mod tests {
         )
         .expect("write");
         assert_eq!(configured_dirs(&path("ld.so.conf")), [PathBuf::from("/opt/a"), PathBuf::from("/opt/b")]);
+    }
+
+    #[test]
+    fn a_program_gets_another_loader_whose_path_is_no_longer() {
+        let own = std::fs::read("/proc/self/exe").expect("own program");
+        let before = loader(&own).expect("an ELF file").expect("a dynamic program");
+        assert!(before.path.starts_with("/lib64"), "{before:?}");
+        let changed = before.clone().replaced(own.clone(), "/run/x/ld.so").expect("it fits");
+        assert_eq!(
+            loader(&changed).expect("still an ELF file").expect("a loader").path,
+            Path::new("/run/x/ld.so")
+        );
+        let differing = own.iter().zip(&changed).filter(|(old, new)| old != new).count();
+        assert!(changed.len() == own.len() && differing <= before.place.len(), "{differing}");
+        let long = "/".repeat(before.place.len());
+        let error = before.replaced(own, &long).expect_err("too long").to_string();
+        assert!(error.contains("too long a path"), "{error}");
+        assert!(loader(b"no program").is_err());
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod accel;
 pub mod closure;
+pub mod foreign_root;
 pub mod initramfs;
 pub mod local;
 pub mod modules;

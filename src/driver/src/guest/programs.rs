@@ -14,9 +14,10 @@ use std::path::{Component, Path, PathBuf};
 use kregress_wire::Exec as Planned;
 
 use super::closure::{ClosureError, elf_closure};
+use super::foreign_root::{self, RootError};
 use super::selftests;
 use crate::kernel::Kernel;
-use crate::model::{Backend, Exec, Program, Test};
+use crate::model::{Backend, Exec, Machine, Program, Test};
 
 /// Files that one guest image may carry for programs, and their bytes. From
 /// experience: the guest keeps two copies of the image in memory for a moment.
@@ -57,6 +58,15 @@ pub enum ProgramError {
          hint: use `--machine backend=virtme-ng` with a kernel for it, such as `--kernel distro-vng`"
     )]
     HostUserland,
+    /// A selftest where the guest has another userland than the host, for which it was built.
+    #[error(
+        "the kernel's selftests are built on this host and for it\n\
+         hint: leave out `root=`, and the guest has the root of this host"
+    )]
+    ForeignRoot,
+    /// A program that another root does not have.
+    #[error(transparent)]
+    Root(#[from] RootError),
     /// KUnit where no modules travel with the guest.
     #[error(
         "KUnit tests are modules of the kernel, which travel with the guest image only\n\
@@ -113,15 +123,19 @@ pub struct Programs {
 /// # Errors
 ///
 /// The first one that is not, or that cannot be packed where that is needed.
-pub fn check(tests: &[Test], backend: Backend) -> Result<(), TestProgramError> {
+pub fn check(tests: &[Test], machine: &Machine) -> Result<(), TestProgramError> {
     for test in tests {
-        let checked = match (&test.exec, backend) {
+        let checked = match (&test.exec, machine.backend) {
             (None, _) => Ok(()),
             (Some(Exec::Program(program)), Backend::Qemu) => Programs::default().add(program),
-            (Some(Exec::Program(program)), Backend::VirtmeNg) => {
-                locate(&program.program).and_then(|path| executable(&path))
-            }
-            (Some(Exec::Selftest(_)), Backend::VirtmeNg) => Ok(()),
+            (Some(Exec::Program(program)), Backend::VirtmeNg) => match &machine.root {
+                Some(root) => foreign_root::check_program(root, &program.program).map_err(Into::into),
+                None => locate(&program.program).and_then(|path| executable(&path)),
+            },
+            (Some(Exec::Selftest(_)), Backend::VirtmeNg) => match &machine.root {
+                Some(_) => Err(ProgramError::ForeignRoot),
+                None => Ok(()),
+            },
             (Some(Exec::Selftest(_)), Backend::Qemu | Backend::Local) => Err(ProgramError::HostUserland),
             (Some(Exec::Kunit), Backend::Qemu) => Ok(()),
             (Some(Exec::Kunit), Backend::VirtmeNg | Backend::Local) => Err(ProgramError::Modules),
@@ -135,9 +149,13 @@ pub fn check(tests: &[Test], backend: Backend) -> Result<(), TestProgramError> {
 
 /// What a guest runs, as it is told of it; none where it runs no program.
 #[must_use]
-pub fn planned(exec: &Exec, kernel: &Kernel) -> Option<Planned> {
+pub fn planned(exec: &Exec, kernel: &Kernel, machine: &Machine) -> Option<Planned> {
     match exec {
-        Exec::Program(program) => Some(of_the_host(program)),
+        Exec::Program(program) => Some(match machine.root {
+            Some(_) => told(program, &program.program),
+            // One that is not there is told as written: the guest then says so.
+            None => told(program, &locate(&program.program).unwrap_or_else(|_| program.program.clone())),
+        }),
         Exec::Selftest(selftest) => {
             let built = kernel.selftests.as_ref();
             Some(selftests::planned(selftest, built, kernel.config.as_deref()))
@@ -146,9 +164,7 @@ pub fn planned(exec: &Exec, kernel: &Kernel) -> Option<Planned> {
     }
 }
 
-/// One that is not there is told as written: the guest then says so.
-fn of_the_host(exec: &Program) -> Planned {
-    let program = locate(&exec.program).unwrap_or_else(|_| exec.program.clone());
+fn told(exec: &Program, program: &Path) -> Planned {
     let program = [program.to_string_lossy().into_owned()];
     Planned {
         command: program.into_iter().chain(exec.args.iter().cloned()).collect(),
@@ -355,7 +371,8 @@ mod tests {
 
     #[test]
     fn a_program_by_name_is_told_to_the_guest_by_its_path() {
-        let planned = of_the_host(&exec(Path::new("sh"), &[]));
+        let exec = exec(Path::new("sh"), &[]);
+        let planned = told(&exec, &locate(&exec.program).expect("a shell"));
         assert!(planned.command[0].starts_with('/') && planned.command[0].ends_with("/sh"), "{planned:?}");
         assert_eq!(planned.command[1], "-v");
     }

@@ -22,6 +22,9 @@
 //!   1.25. What the guest needs of us comes in a directory of its own ([`GUEST_DIR`]).
 //! - A kernel cuts its command line off without a word, and `init=` stands last:
 //!   the host's own init would then come up in place of vng's.
+//! - A root that is not there it makes, with what it downloads; one in a path with
+//!   blanks it takes for another; a working directory outside of it is an error. What is
+//!   in it may have another libc than ours ([`super::foreign_root`]).
 //! - The options of old and new versions differ: only those that 1.25 has are used.
 //! - No fixed port: `--debug`, `--ssh`, `--console` and `--pin`, which take them, are
 //!   never used. Nor is its kernel configuration, which turns off IPv6 and netfilter.
@@ -61,6 +64,10 @@ const CMDLINE_LIMIT: usize = 2047;
 /// What vng adds to the kernel command line beside paths, in bytes: 650 in 1.42, and some
 /// room for what comes next.
 const CMDLINE_OF_VNG: usize = 720;
+
+/// What it adds more for another root, beside a path of its own: a line of shell that
+/// mounts its tools (about 330 bytes in 1.42).
+const CMDLINE_OF_OTHER_ROOT: usize = 400;
 
 /// Why a boot cannot be put into words for virtme-ng.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -104,8 +111,10 @@ pub struct Launch<'a> {
     pub qemu: &'a Path,
     /// The directory with our binary and the plan that is [`GUEST_DIR`] in the guest.
     pub share: &'a Path,
-    /// How the host's files come in, decided.
+    /// How the files come in, decided.
     pub rootfs: RootFs,
+    /// The root of the guest where that is not the host's.
+    pub root: Option<OtherRoot<'a>>,
     /// Accelerator, decided.
     pub accel: Accel,
     /// Virtual CPUs.
@@ -118,6 +127,15 @@ pub struct Launch<'a> {
     pub channels: &'a ChannelPaths,
     /// Kernel entry's own words for the kernel command line.
     pub cmdline: &'a [String],
+}
+
+/// A directory that is the root of a guest (`super::foreign_root`).
+#[derive(Debug, Clone, Copy)]
+pub struct OtherRoot<'a> {
+    /// Which, of characters that need no quotes.
+    pub directory: &'a Path,
+    /// What stands before the path of our binary where a shell starts it.
+    pub environment: &'a str,
 }
 
 /// The words that are added to vng's own kernel command line, as the kernel has them.
@@ -146,12 +164,17 @@ fn base64_length(script: &str) -> usize {
 /// Fails with what virtme-ng would misunderstand, or the kernel not get.
 pub fn command(launch: &Launch<'_>) -> Result<Cmd, Unfit> {
     let mebibytes = launch.memory >> 20;
-    let script = format!("{GUEST_DIR}/{AGENT} {} {GUEST_DIR}/{PLAN}", kregress_guest::AGENT);
+    let agent = format!("{GUEST_DIR}/{AGENT} {} {GUEST_DIR}/{PLAN}", kregress_guest::AGENT);
+    let script = match launch.root {
+        Some(root) => format!("{} {agent}", root.environment),
+        None => agent,
+    };
     let words = words(launch)?;
     // vng names the directories of its init and of the kernel's modules.
     let paths = launch.vng.as_os_str().len() + launch.kernel.as_os_str().len();
     let ours: usize = words.iter().map(|word| word.len() + 1).sum();
-    let length = CMDLINE_OF_VNG + paths + base64_length(&script) + ours;
+    let other_root = launch.root.map_or(0, |_| CMDLINE_OF_OTHER_ROOT + launch.vng.as_os_str().len());
+    let length = CMDLINE_OF_VNG + other_root + paths + base64_length(&script) + ours;
     if length > CMDLINE_LIMIT {
         return Err(Unfit::TooLong { length });
     }
@@ -166,11 +189,16 @@ pub fn command(launch: &Launch<'_>) -> Result<Cmd, Unfit> {
         .args(["--run".to_owned(), quoted(launch.kernel)])
         .args(["--qemu".to_owned(), quoted(launch.qemu)])
         .args(["--user", "root", "--disable-microvm"])
-        .args(["--cwd".to_owned(), "/".to_owned()])
+        // As the host calls it: outside of the root it is refused.
+        .arg("--cwd")
+        .arg(launch.root.map_or(Path::new("/"), |root| root.directory))
         .arg(format!("--rodir={}", shell_line(&[share])))
         .args(["--cpus".to_owned(), launch.cpus.to_string(), "--memory".to_owned(), format!("{mebibytes}M")])
         .arg(format!("--append={}", shell_line(&words)))
         .arg(format!("--qemu-opts={}", shell_line(&channel_args(launch.channels, ConsoleDevice::Virtio))));
+    if let Some(root) = launch.root {
+        command = command.arg("--root").arg(root.directory);
+    }
     if launch.rootfs != RootFs::Virtiofs {
         command = command.arg("--force-9p");
     }
@@ -198,6 +226,7 @@ mod tests {
         rootfs: RootFs,
         kernel: &'a str,
         cmdline: &'a [&'a str],
+        root: Option<&'a str>,
     }
 
     const USUAL: Given<'_> = Given {
@@ -206,6 +235,7 @@ mod tests {
         rootfs: RootFs::NineP,
         kernel: "/store/bzImage",
         cmdline: &[],
+        root: None,
     };
 
     fn made(given: &Given<'_>) -> Result<Vec<String>, Unfit> {
@@ -220,6 +250,10 @@ mod tests {
             qemu: Path::new("qemu-system-x86_64"),
             share: Path::new("/my cache/run/x/guest"),
             rootfs: given.rootfs,
+            root: given.root.map(|root| OtherRoot {
+                directory: Path::new(root),
+                environment: "LD_LIBRARY_PATH=/run/kregress/lib",
+            }),
             accel: given.accel,
             cpus: 2,
             memory: 1 << 30,
@@ -275,6 +309,29 @@ mod tests {
     fn virtiofs_is_what_vng_does_unless_it_is_told_otherwise() {
         let argv = made(&Given { rootfs: RootFs::Virtiofs, ..USUAL }).expect("fits");
         assert!(!argv.contains(&"--force-9p".to_owned()), "{argv:?}");
+    }
+
+    #[test]
+    fn another_root_is_named_and_is_the_working_directory_and_our_binary_brings_its_libraries() {
+        let usual = made(&USUAL).expect("fits");
+        let argv = made(&Given { root: Some("/srv/root"), ..USUAL }).expect("fits");
+        let added: Vec<&str> = argv.iter().filter(|word| !usual.contains(word)).map(String::as_str).collect();
+        insta::assert_snapshot!(added.join("\n"), @r"
+        /srv/root
+        --root
+        /srv/root
+        LD_LIBRARY_PATH=/run/kregress/lib /run/kregress/kregress __agent /run/kregress/plan.json
+        ");
+        let at = argv.iter().position(|word| word == "--cwd").expect("a directory");
+        assert_eq!(argv[at + 1], "/srv/root");
+    }
+
+    #[test]
+    fn another_root_leaves_less_room_on_the_kernel_command_line() {
+        let word = "x".repeat(800);
+        let given = Given { cmdline: &[&word], ..USUAL };
+        assert!(made(&given).is_ok());
+        assert!(refused(&Given { root: Some("/srv/root"), ..given }).contains("cuts it off"));
     }
 
     #[test]

@@ -75,7 +75,10 @@ fn plan(measurement: &Measurement<'_>, errand: &Errand, nonce: Nonce, slowdown: 
             timeout_ms: milliseconds(test.timeout.mul_f64(slowdown)),
             silence_ms: milliseconds(limits.no_output),
             seed: seed_of(measurement.seed, repeat, &test.id.to_string()),
-            exec: test.exec.as_ref().and_then(|exec| programs::planned(exec, measurement.kernel)),
+            exec: test
+                .exec
+                .as_ref()
+                .and_then(|exec| programs::planned(exec, measurement.kernel, measurement.machine)),
         }
     });
     // What it lacks is told best by the guest itself, before our limit passes.
@@ -208,7 +211,7 @@ fn try_launch(
         kernel: measurement.kernel.info.name.clone(),
         turn: errand.turn,
         accel: measurement.decision.accel,
-        machine: measurement.machine,
+        machine: measurement.machine.clone(),
         command: prepared.command.argv(),
         tests: errand.tests.iter().map(|index| measurement.tests[*index].id.clone()).collect(),
         directory: boot_dir.relative().to_owned(),

@@ -18,6 +18,7 @@ use super::session::Session;
 use super::watchdog::Limits;
 use crate::exec::{Cmd, shell_line};
 use crate::guest::accel::{self, CANARY_LIMIT, Canary, Decision, Device, KvmUnavailable, Memory};
+use crate::guest::foreign_root;
 use crate::guest::initramfs::{self, Contents, InitramfsError};
 use crate::guest::local;
 use crate::guest::modules::{self, ModulesError, Selection};
@@ -26,7 +27,7 @@ use crate::guest::qemu::{self, ChannelPaths};
 use crate::guest::tools::{self, Qemu, ToolError, Vng};
 use crate::guest::tsc;
 use crate::guest::virtiofsd::{NoVirtiofs, Virtiofsd};
-use crate::guest::virtme;
+use crate::guest::virtme::{self, OtherRoot};
 use crate::kernel::Kernel;
 use crate::model::{Accel, Backend, BootEnd, BootId, Exec, Machine, first_line};
 use crate::results::{BootDir, ResultsError};
@@ -184,7 +185,7 @@ impl Lab {
         let text =
             serde_json::to_vec_pretty(plan).map_err(io::Error::other).map_err(create_error(&plan_path))?;
         std::fs::write(&plan_path, text).map_err(create_error(&plan_path))?;
-        let Machine { cpus, memory, backend, .. } = measurement.machine;
+        let Machine { cpus, memory, backend, .. } = *measurement.machine;
         let kernel = measurement.kernel;
         let accel = measurement.decision.accel;
         let of_detectors = kernel.info.detectors.iter().flat_map(|detector| detector.cmdline());
@@ -223,7 +224,8 @@ impl Lab {
                 let (vng, virtiofsd) = self.vng.as_ref().ok_or(ToolError::Vng)?;
                 let (home, share) = (scratch.path().join("home"), scratch.path().join("guest"));
                 furnish(&home).map_err(create_error(&home))?;
-                pack(&share, &plan_path).map_err(create_error(&share))?;
+                let root = measurement.machine.root.as_deref();
+                let environment = pack(&share, &plan_path, root).map_err(create_error(&share))?;
                 let (path, user_base) = (tools::path_with(&vng.path), tools::python_user_base());
                 let launch = virtme::Launch {
                     vng: &vng.path,
@@ -234,6 +236,7 @@ impl Lab {
                     qemu: &self.qemu()?.path,
                     share: &share,
                     rootfs: virtiofsd.choose(measurement.machine.rootfs)?,
+                    root: root.map(|directory| OtherRoot { directory, environment: &environment }),
                     accel,
                     cpus,
                     memory,
@@ -295,14 +298,14 @@ impl Lab {
     ///
     /// Fails when KVM was demanded and does not work, or when the canary could
     /// not even be started.
-    pub fn decide(&self, kernel: &Kernel, machine: Machine) -> Result<Decision, LabError> {
+    pub fn decide(&self, kernel: &Kernel, machine: &Machine) -> Result<Decision, LabError> {
         let decision =
             accel::decide(machine.accel, &Device::of_this_host(), || self.canary(kernel, machine))?;
         Ok(decision?)
     }
 
     /// Boots the kernel under KVM with an empty plan, or recalls that this was done.
-    fn canary(&self, kernel: &Kernel, machine: Machine) -> Result<Canary, LabError> {
+    fn canary(&self, kernel: &Kernel, machine: &Machine) -> Result<Canary, LabError> {
         let memory = Memory::within(&self.cache);
         let Qemu { path, version } = self.qemu()?;
         let qemu = format!("{} {version}", path.display());
@@ -319,9 +322,11 @@ impl Lab {
         Ok(canary)
     }
 
-    fn fly_canary(&self, kernel: &Kernel, machine: Machine) -> Result<Canary, LabError> {
+    fn fly_canary(&self, kernel: &Kernel, machine: &Machine) -> Result<Canary, LabError> {
         let run = self.cache.join("run");
         let logs = Scratch::new(&run).map_err(|source| LabError::Create { path: run, source })?;
+        // Of KVM, nobody's files are needed.
+        let machine = Machine { backend: Backend::Qemu, root: None, ..machine.clone() };
         let measurement = Measurement {
             kernel,
             cmdline: &[],
@@ -329,7 +334,7 @@ impl Lab {
             tests: &[],
             turns: 1..=1,
             retries: 0,
-            machine: Machine { backend: Backend::Qemu, ..machine },
+            machine: &machine,
             decision: Decision { accel: Accel::Kvm, reason: String::new() },
             seed: 0,
             run_dir: logs.path(),
@@ -381,17 +386,21 @@ fn furnish(home: &Path) -> io::Result<()> {
 }
 
 /// Puts together what a guest of virtme-ng needs of us: the binary that runs, even if
-/// its file was replaced meanwhile, and the plan.
-fn pack(share: &Path, plan: &Path) -> io::Result<()> {
+/// its file was replaced meanwhile, and the plan. Gives what has to be set where it starts.
+fn pack(share: &Path, plan: &Path, root: Option<&Path>) -> io::Result<String> {
     use rustix::fs::{AtFlags, CWD, linkat};
     std::fs::create_dir_all(share)?;
     std::fs::copy(plan, share.join(virtme::PLAN))?;
+    if root.is_some() {
+        return foreign_root::pack(share);
+    }
     let agent = share.join(virtme::AGENT);
     // A link costs nothing; a copy works where the binary is elsewhere or gone.
     match linkat(CWD, tools::RUNNING_BINARY, CWD, &agent, AtFlags::SYMLINK_FOLLOW) {
-        Ok(()) => Ok(()),
-        Err(_) => std::fs::copy(tools::RUNNING_BINARY, &agent).map(drop),
+        Ok(()) => {}
+        Err(_) => drop(std::fs::copy(tools::RUNNING_BINARY, &agent)?),
     }
+    Ok(String::new())
 }
 
 /// Has the kernel complain of a task that is stuck before we lose patience: the

@@ -88,7 +88,7 @@ pub struct Measurement<'a> {
     /// How often a test that did not pass is repeated, every time in another boot.
     pub retries: u32,
     /// The machine as asked for.
-    pub machine: Machine,
+    pub machine: &'a Machine,
     /// Which accelerator that means here.
     pub decision: Decision,
     /// Seed of the run.

@@ -102,7 +102,7 @@ impl Lab {
         &self,
         kernel: &Kernel,
         cmdline: &[String],
-        machine: Machine,
+        machine: &Machine,
         decision: Decision,
         shell: Shell,
         user: &mut dyn User,

@@ -1,9 +1,10 @@
 //! The machine that a kernel boots on.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// Machine as asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
     /// How instructions are executed.
     pub accel: AccelChoice,
@@ -15,6 +16,8 @@ pub struct Machine {
     pub memory: u64,
     /// What the guest's root is made of, on virtme-ng; our own guests need none.
     pub rootfs: RootFs,
+    /// Directory that is the guest's root, on virtme-ng; absolute. None is that of the host.
+    pub root: Option<PathBuf>,
 }
 
 impl Default for Machine {
@@ -25,6 +28,7 @@ impl Default for Machine {
             cpus: 2,
             memory: 1 << 30,
             rootfs: RootFs::Auto,
+            root: None,
         }
     }
 }

@@ -66,6 +66,7 @@ fn machine(machine: &Machine, used: Option<Accel>) -> String {
     if machine.rootfs != RootFs::Auto {
         words.push(format!("rootfs={}", machine.rootfs));
     }
+    words.extend(machine.root.as_ref().map(|root| format!("root={root}")));
     words.join(",")
 }
 

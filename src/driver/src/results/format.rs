@@ -122,7 +122,7 @@ pub struct Noise {
 }
 
 /// Machine as asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// How instructions are executed.
     #[serde(with = "accel_choice")]
@@ -137,6 +137,9 @@ pub struct Machine {
     /// What the root of a guest of virtme-ng is made of; left out where it was not chosen.
     #[serde(default, with = "RootFsWord", skip_serializing_if = "is_default")]
     pub rootfs: RootFs,
+    /// Directory that is the root of a guest of virtme-ng; left out where that is the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
 }
 
 fn is_default(rootfs: &RootFs) -> bool {

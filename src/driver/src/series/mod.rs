@@ -20,6 +20,7 @@ pub mod judge;
 mod letter;
 mod order;
 mod refusal;
+pub mod stored;
 mod subject;
 mod trailer;
 

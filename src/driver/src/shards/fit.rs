@@ -19,7 +19,7 @@ pub struct Here<'a> {
     /// The configuration.
     pub project: &'a Project,
     /// The machine as asked for.
-    pub machine: Machine,
+    pub machine: &'a Machine,
     /// Kernels in order.
     pub kernels: &'a [KernelSpec],
     /// Tests in order.

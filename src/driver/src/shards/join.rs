@@ -265,7 +265,7 @@ fn whole_plan(
         command: asked.command,
         started_unix,
         seed: work.seed,
-        machine: work.machine,
+        machine: work.machine.clone(),
         host: hosts(given),
         boots_per_kernel: work.boots_per_kernel,
         retries: work.retries,

@@ -164,3 +164,40 @@ fn programs_are_tests_in_a_guest_with_the_hosts_files() {
     let rig = Rig::new();
     assert_told(&run(&rig, "backend=virtme-ng,accel=tcg", "distro-vng"));
 }
+
+/// A directory with a shell, what virtme-ng asks of it, and their libraries.
+fn small_root(at: &std::path::Path) {
+    for directory in ["bin", "dev", "proc", "run", "sys", "tmp", "etc"] {
+        fs::create_dir_all(at.join(directory)).expect("a directory");
+    }
+    let mut copied = Vec::new();
+    for program in ["/bin/sh", "/bin/mount", "/bin/mkdir", "/bin/cat"] {
+        let name = program.rsplit('/').next().expect("a name");
+        fs::copy(program, at.join("bin").join(name)).expect(program);
+        let listed = std::process::Command::new("ldd").arg(program).output().expect("ldd");
+        let listed = String::from_utf8(listed.stdout).expect("text");
+        copied.extend(listed.split_whitespace().filter(|word| word.starts_with('/')).map(str::to_owned));
+    }
+    for library in copied {
+        let target = at.join(library.trim_start_matches('/'));
+        fs::create_dir_all(target.parent().expect("a directory")).expect("a directory");
+        fs::copy(&library, target).expect("a library");
+    }
+}
+
+#[test]
+fn a_guest_of_virtme_ng_has_the_root_of_another_directory() {
+    let rig = Rig::new();
+    let root = rig.path().join("root");
+    small_root(&root);
+    fs::write(root.join("etc/words"), "of another root\n").expect("a file");
+    let machine = format!("backend=virtme-ng,accel=tcg,root={}", root.display());
+    let command = ["shell", "--kernel", "distro-vng", "--machine", &machine, "--"];
+    let script = "cat /etc/words; test -z \"$LD_LIBRARY_PATH\" && test ! -e /usr/bin/ls";
+    let seen = rig.command(&[&command[..], &["/bin/sh", "-c", script]].concat()).output().expect("kregress");
+    assert!(seen.status.success(), "{}", text(&seen));
+    assert_eq!(String::from_utf8_lossy(&seen.stdout).trim_end(), "of another root", "{}", text(&seen));
+    let ran = rig.run(&["run", "smoke/netns-drain", "--kernel", "distro-vng", "--machine", &machine]);
+    assert_eq!(ran.output.status.code(), Some(0), "{}", text(&ran.output));
+    assert_eq!(ran.run["plan"]["machine"]["root"], root.display().to_string());
+}

@@ -35,7 +35,7 @@ fn a_word_of_the_machine_that_means_nothing_is_refused() {
     ");
     insta::assert_snapshot!(say("acel=tcg"), @r"
     error: unknown property `acel` of a machine
-    hint: did you mean `accel`? known properties: `accel`, `backend`, `cpus`, `memory`, `rootfs`
+    hint: did you mean `accel`? known properties: `accel`, `backend`, `cpus`, `memory`, `root`, `rootfs`
     ");
     insta::assert_snapshot!(say("cpus=0"), @r"
     error: `cpus`: `0` is no number of CPUs

@@ -210,6 +210,48 @@ fn a_kernel_command_line_that_would_be_cut_off_is_refused() {
     rig.kregress(&["run", "t", "--machine", "backend=qemu"]).exits(0);
 }
 
+/// A directory that could be the root of a guest.
+fn other_root(rig: &Rig) -> String {
+    for directory in ["dev", "proc", "run", "sys", "tmp"] {
+        std::fs::create_dir_all(rig.path("root").join(directory)).expect("a directory");
+    }
+    for program in ["bin/sh", "bin/mount", "usr/bin/mkdir"] {
+        rig.write(&format!("root/{program}"), "");
+    }
+    rig.path("root").display().to_string()
+}
+
+#[test]
+fn a_guest_has_the_root_of_another_directory_and_our_binary_brings_its_own_libraries() {
+    for version in ["1.25", "1.42"] {
+        let rig = Rig::with(&FakeKernel::new()).vng(version);
+        let root = other_root(&rig);
+        let machine = format!("{MACHINE},root={root}");
+        let seen = rig.kregress(&["run", "t", "--machine", &machine]).exits(0);
+        assert_eq!(seen.record().verdicts().matches(" pass").count(), 3);
+        assert_eq!(seen.record().json["boots"][0]["machine"]["root"], root.as_str());
+        // Relative on the command line: from where the user is.
+        rig.kregress(&["run", "t", "--machine", &format!("{MACHINE},root=../root")]).exits(0);
+    }
+}
+
+#[test]
+fn a_root_that_cannot_be_one_is_refused_before_vng_would_make_another() {
+    let rig = rig(&FakeKernel::new());
+    let root = other_root(&rig);
+    let refused = |machine: String| rig.kregress(&["run", "t", "--machine", &machine]).exits(2).stderr;
+    let missing = refused(format!("{MACHINE},root={root}/elsewhere"));
+    assert!(missing.contains("elsewhere` cannot be the root of a guest: No such file"), "{missing}");
+    assert!(!rig.path("root/elsewhere").exists(), "vng must not be asked");
+    let blank = refused(format!("{MACHINE},root={root} "));
+    assert!(blank.contains("cannot be a root file system"), "{blank}");
+    let qemu = refused(format!("backend=qemu,root={root}"));
+    assert!(qemu.contains("contradict each other"), "{qemu}");
+    std::fs::remove_file(rig.path("root/bin/mount")).expect("removed");
+    let lacking = refused(format!("{MACHINE},root={root}"));
+    assert!(lacking.contains("it has no program `mount`"), "{lacking}");
+}
+
 #[test]
 fn doctor_says_which_vng_it_found() {
     let rig = rig(&FakeKernel::new());

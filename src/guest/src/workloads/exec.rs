@@ -115,6 +115,7 @@ fn start(exec: &Exec) -> io::Result<Running> {
         .stdin(Stdio::null())
         .stdout(stdout.try_clone()?)
         .stderr(stdout)
+        .env_remove(crate::LIBRARY_PATH)
         .process_group(0);
     for (name, value) in [("HOME", "/"), ("TMPDIR", "/tmp")] {
         if std::env::var_os(name).is_none() {

@@ -110,6 +110,7 @@ impl World {
                 cpus: 2,
                 memory_bytes: 1 << 30,
                 rootfs: RootFs::Auto,
+                root: None,
             },
             seed: self.seed,
             quiet_host: false,

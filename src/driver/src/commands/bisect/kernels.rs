@@ -212,7 +212,7 @@ impl Shop {
         let Some(kernel) = self.kernels.get(target) else {
             anyhow::bail!("kernel {} is gone", target.name());
         };
-        let decision = self.lab.decide(kernel, self.machine)?;
+        let decision = self.lab.decide(kernel, &self.machine)?;
         if let Some(before) = state.accel().filter(|before| *before != decision.accel.name()) {
             return Err(usage(anyhow::anyhow!(
                 "the session booted under {before}, and this host now means {}: their times cannot be compared\n\
@@ -263,7 +263,7 @@ impl Shop {
                 tests: &tests,
                 turns,
                 retries: 0,
-                machine: self.machine,
+                machine: &self.machine,
                 decision: decision.clone(),
                 seed,
                 run_dir: &run_dir,

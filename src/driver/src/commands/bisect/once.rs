@@ -139,7 +139,7 @@ fn measure(context: &Context, once: &Once) -> anyhow::Result<Said> {
             Fault::Request | Fault::Host | Fault::Interrupted => return Err(error.into()),
         },
     };
-    let decision = lab.decide(&kernel, machine)?;
+    let decision = lab.decide(&kernel, &machine)?;
     let asked = context.jobs.map(NonZeroUsize::get);
     let (slots, _) = Slots::of(&machine, asked, once.quiet, Host::now());
     let directory = RunDir::create(&context.results.join(RUNS))?;
@@ -151,7 +151,7 @@ fn measure(context: &Context, once: &Once) -> anyhow::Result<Said> {
         tests: &tests,
         turns: 1..=once.boots,
         retries: 0,
-        machine,
+        machine: &machine,
         decision,
         seed: context.seed,
         run_dir: directory.path(),

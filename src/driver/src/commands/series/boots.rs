@@ -21,7 +21,7 @@ pub(super) fn boot(check: &mut Check<'_>, bank: &Bank) -> anyhow::Result<()> {
         return Ok(());
     }
     let asked = Asked {
-        machine: check.machine,
+        machine: check.machine.clone(),
         wanted: specs.into_iter().map(Wanted::Spec).collect(),
         tests: check.tests.clone(),
         effort: Effort { boots: 1, retries: check.request.retries, quiet: check.request.judged.quiet },

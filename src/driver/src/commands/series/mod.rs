@@ -7,6 +7,7 @@
 mod boots;
 mod kernels;
 mod speed;
+pub(super) mod stored;
 mod warnings;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +37,9 @@ use crate::{clock, interrupt, paths};
 
 /// Directory of all series below the results.
 const DIRECTORY: &str = "series";
+
+/// What is kept of a series in its own.
+const RECORD: &str = "series.json";
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -79,7 +83,7 @@ pub fn run(context: &Context, request: &Request, form: Form<'_>) -> anyhow::Resu
     config::check_expiry(&project.allow, clock::today()).map_err(usage)?;
     let machine = context.machine(&project)?;
     let tests = config::select(&project.suites, &request.tests).map_err(usage)?;
-    programs::check(&tests, machine.backend).map_err(usage)?;
+    programs::check(&tests, &machine).map_err(usage)?;
     // The revision is another one for each kernel.
     let (repository, spec) = tree(&project, &request.tree, "HEAD")?;
     project.allow = allowed(&project.allow, &spec.name);
@@ -143,7 +147,7 @@ impl Check<'_> {
         it.outcome = judge::outcome(&it.revisions, &it.defects, &it.performance, course);
         it.elapsed_ms = results::milliseconds(clock::now().saturating_duration_since(self.started));
         for (name, format) in [
-            ("series.json", ReportFormat::Json),
+            (RECORD, ReportFormat::Json),
             (results::JUNIT_FILE, ReportFormat::Junit),
             ("report.html", ReportFormat::Html),
         ] {

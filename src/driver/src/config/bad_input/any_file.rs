@@ -16,7 +16,7 @@ fn an_unknown_key_of_the_project_names_its_neighbour() {
 fn an_unknown_key_of_the_machine_names_its_neighbour() {
     assert_snapshot!(config("version: 1\nmachine: {acel: tcg}\nkernels: {}\n"), @r"
     kregress.yaml:2:11: unknown key `acel` in `machine`
-    hint: did you mean `accel`? known keys: `accel`, `backend`, `cpus`, `memory`, `rootfs`
+    hint: did you mean `accel`? known keys: `accel`, `backend`, `cpus`, `memory`, `rootfs`, `root`
     ");
 }
 

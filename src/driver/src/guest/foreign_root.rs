@@ -1,0 +1,214 @@
+//! A directory that is the root of a guest of virtme-ng in place of the host's: what
+//! it has to have, and what our binary brings along because it cannot count on it.
+//!
+//! Nothing is written to the directory. Absolute symbolic links in it mean something
+//! else to the host, so that files are looked at as they are, never behind a link.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::closure::{elf_closure, loader};
+use super::tools::RUNNING_BINARY;
+use super::virtme::{AGENT, GUEST_DIR};
+
+/// Where a kernel's first process, and we, look for programs.
+const PROGRAMS: [&str; 6] = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"];
+
+/// What virtme-ng needs before its own tools are there: it puts a line of shell in
+/// place of init (virtme/commands/run.py, 1.25 to 1.42).
+const OF_ITS_INIT: [&str; 2] = ["mount", "mkdir"];
+
+/// Where it mounts something.
+const MOUNTED: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
+
+/// Name of our loader beside our binary. Short, for it takes the place of
+/// `/lib64/ld-linux-x86-64.so.2` in the binary.
+const LOADER: &str = "ld.so";
+
+/// Directory of our libraries beside it.
+const LIBRARIES: &str = "lib";
+
+/// Why a directory cannot be the root of a guest.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// Not there, or no directory.
+    #[error("`{}` cannot be the root of a guest: {source}\nhint: `debootstrap --variant=minbase stable DIR` makes one", root.display())]
+    Unusable {
+        /// Which.
+        root: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// Something that virtme-ng needs is not in it.
+    #[error("`{}` cannot be the root of a guest: it has no {what}\nhint: virtme-ng starts such a guest with its own `sh`, `mount` and `mkdir`", root.display())]
+    Lacks {
+        /// Which.
+        root: PathBuf,
+        /// What.
+        what: String,
+    },
+    /// A program of a test.
+    #[error("there is no program `{program}` in `{}`\nhint: with `root=` a test runs what it finds there", root.display())]
+    NoProgram {
+        /// As written.
+        program: String,
+        /// Where it was looked for.
+        root: PathBuf,
+    },
+}
+
+/// Whether a directory can be the root of a guest, as far as the host can see.
+///
+/// # Errors
+///
+/// The first thing that stands against it.
+pub fn check(root: &Path) -> Result<(), RootError> {
+    let unusable = |source| RootError::Unusable { root: root.to_owned(), source };
+    // Reading it tells one that is no directory from one that is not there.
+    fs::read_dir(root).map_err(unusable)?;
+    let lacks = |what: String| RootError::Lacks { root: root.to_owned(), what };
+    for directory in MOUNTED {
+        if !there(&root.join(directory)) {
+            return Err(lacks(format!("directory `/{directory}`")));
+        }
+    }
+    if !there(&root.join("bin/sh")) {
+        return Err(lacks("`/bin/sh`".to_owned()));
+    }
+    for program in OF_ITS_INIT {
+        if !find(root, program) {
+            return Err(lacks(format!("program `{program}`")));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a test finds its program in it.
+///
+/// # Errors
+///
+/// [`RootError::NoProgram`] if not.
+pub fn check_program(root: &Path, program: &Path) -> Result<(), RootError> {
+    let found = match program.is_absolute() {
+        true => there(&root.join(program.components().skip(1).collect::<PathBuf>())),
+        false => find(root, &program.to_string_lossy()),
+    };
+    match found {
+        true => Ok(()),
+        false => Err(RootError::NoProgram { program: program.display().to_string(), root: root.to_owned() }),
+    }
+}
+
+fn find(root: &Path, program: &str) -> bool {
+    PROGRAMS.iter().any(|dir| there(&root.join(dir).join(program)))
+}
+
+/// Whether there is something, be it a link whose end only the guest knows. A link on
+/// the way to it is followed where it stays in the root.
+fn there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Puts our binary with its own loader and libraries into a directory that the guest
+/// sees as [`GUEST_DIR`]: the root may have another libc, an older one, or none. Gives
+/// the variable that has to be set where it starts, as a shell takes it.
+///
+/// # Errors
+///
+/// Fails when a file cannot be read or written, and with a binary whose loader has
+/// too short a name.
+pub fn pack(share: &Path) -> io::Result<String> {
+    let closure = elf_closure(Path::new(RUNNING_BINARY), Path::new(AGENT)).map_err(io::Error::other)?;
+    let libraries = share.join(LIBRARIES);
+    fs::create_dir_all(&libraries)?;
+    let bytes = fs::read(RUNNING_BINARY)?;
+    let loader = loader(&bytes).map_err(io::Error::other)?;
+    for (guest, host) in &closure {
+        let target = match guest.file_name() {
+            _ if guest == Path::new(AGENT) => continue,
+            _ if loader.as_ref().is_some_and(|loader| loader.path == *guest) => share.join(LOADER),
+            Some(name) => libraries.join(name),
+            None => continue,
+        };
+        fs::copy(host, &target)?;
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o755))?;
+    }
+    let own = format!("{GUEST_DIR}/{LOADER}");
+    let bytes = match loader {
+        Some(loader) => loader.replaced(bytes, &own).map_err(io::Error::other)?,
+        None => bytes,
+    };
+    let agent = share.join(AGENT);
+    fs::write(&agent, bytes)?;
+    fs::set_permissions(&agent, fs::Permissions::from_mode(0o755))?;
+    Ok(format!("{}={GUEST_DIR}/{LIBRARIES}", kregress_guest::LIBRARY_PATH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A root of empty files; the shell is a link that only the guest can follow.
+    fn root() -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a directory");
+        for directory in ["bin", "dev", "proc", "run", "sys", "tmp", "usr/bin"] {
+            fs::create_dir_all(root.path().join(directory)).expect("a directory");
+        }
+        std::os::unix::fs::symlink("/bin/busybox-of-the-guest", root.path().join("bin/sh")).expect("a link");
+        for program in ["bin/mount", "usr/bin/mkdir", "usr/bin/ls"] {
+            fs::write(root.path().join(program), "").expect("a file");
+        }
+        root
+    }
+
+    fn refused(root: &Path) -> String {
+        check(root).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn a_root_has_what_the_line_of_shell_needs_that_virtme_ng_begins_with() {
+        let root = root();
+        check(root.path()).expect("a root");
+        fs::remove_dir(root.path().join("sys")).expect("removed");
+        assert!(refused(root.path()).contains("it has no directory `/sys`"));
+        fs::create_dir(root.path().join("sys")).expect("made");
+        fs::remove_file(root.path().join("usr/bin/mkdir")).expect("removed");
+        assert!(refused(root.path()).contains("it has no program `mkdir`"));
+        fs::remove_file(root.path().join("bin/sh")).expect("removed");
+        assert!(refused(root.path()).contains("it has no `/bin/sh`"));
+    }
+
+    #[test]
+    fn what_is_no_directory_is_no_root() {
+        let root = root();
+        assert!(refused(&root.path().join("bin/mount")).contains("Not a directory"));
+        assert!(refused(&root.path().join("none")).contains("No such file or directory"));
+    }
+
+    #[test]
+    fn a_program_is_looked_for_in_the_root_and_nowhere_else() {
+        let root = root();
+        for program in ["ls", "/usr/bin/ls", "/bin/sh"] {
+            check_program(root.path(), Path::new(program)).expect(program);
+        }
+        for program in ["cargo", "/usr/bin/env", "/proc/self/exe"] {
+            let error = check_program(root.path(), Path::new(program)).expect_err(program).to_string();
+            assert!(error.starts_with(&format!("there is no program `{program}` in `")), "{error}");
+        }
+    }
+
+    #[test]
+    fn our_binary_comes_with_its_loader_its_libraries_and_the_variable_that_names_them() {
+        let share = tempfile::tempdir().expect("a directory");
+        assert_eq!(pack(share.path()).expect("packed"), "LD_LIBRARY_PATH=/run/kregress/lib");
+        let own = fs::read(share.path().join(AGENT)).expect("a binary");
+        let loader = loader(&own).expect("an ELF file").expect("a dynamic program");
+        assert_eq!(loader.path, Path::new("/run/kregress/ld.so"));
+        for file in ["ld.so", "lib/libc.so.6", AGENT] {
+            let metadata = fs::metadata(share.path().join(file)).expect(file);
+            assert_eq!(metadata.permissions().mode() & 0o111, 0o111, "{file}");
+        }
+    }
+}
