@@ -11,11 +11,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
-use kregress_wire::{Event, Outcome, PlannedTest, Writer};
+use kregress_wire::{Event, Instead, Outcome, PlannedTest, Writer};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::stdio::{dup2_stdin, dup2_stdout};
 
-use crate::context::{Context, Sink, Stop, Workload};
+use crate::context::{Context, Sink, Stop, Workload, WorkloadResult};
 use crate::deadline::Deadline;
 use crate::{clock, session, workloads};
 
@@ -83,7 +83,10 @@ fn execute(workload: &Workload, test: &PlannedTest, sink: &mut Sink<'_>) -> Outc
     }));
     let context = Context::new(test.id, &test.params, test.seed, Deadline::of(test), sink)
         .of_program(test.exec.as_ref());
-    let result = catch_unwind(AssertUnwindSafe(|| (workload.run)(&context)));
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        told_by_the_host(&context, test)?;
+        (workload.run)(&context)
+    }));
     let checks = context.checks();
     let panic = PANIC.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (result, panic) {
@@ -106,6 +109,19 @@ fn execute(workload: &Workload, test: &PlannedTest, sink: &mut Sink<'_>) -> Outc
     }
 }
 
+/// What the host knows of a test, and what it comes to where the host knows that too.
+fn told_by_the_host(context: &Context<'_>, test: &PlannedTest) -> WorkloadResult {
+    let Some(exec) = &test.exec else { return Ok(()) };
+    for (key, value) in &exec.notes {
+        context.note(key, value)?;
+    }
+    match &exec.instead {
+        Some(Instead::Skip(reason)) => Err(Stop::Skip(reason.clone())),
+        Some(Instead::Error(reason)) => Err(Stop::Error(reason.clone())),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -113,7 +129,6 @@ mod tests {
     use kregress_wire::WorkloadInfo;
 
     use super::*;
-    use crate::WorkloadResult;
 
     const INFO: WorkloadInfo =
         WorkloadInfo { name: "test/worker", summary: "", params: &[], metrics: &[], modules: &[] };

@@ -72,7 +72,7 @@ pub struct PlannedTest {
     pub silence_ms: u64,
     /// Seed for whatever the workload draws at random.
     pub seed: u64,
-    /// What the workload [`Exec::WORKLOAD`] runs; none of others.
+    /// What the workload [`Exec::WORKLOAD`] runs, or what a test comes to without being run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exec: Option<Exec>,
 }

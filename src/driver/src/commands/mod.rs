@@ -21,10 +21,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::config::{self, MachineOptions, Project};
-use crate::guest::foreign_root;
+use crate::guest::{foreign_root, programs};
 use crate::kernel::BuildEnv;
 use crate::kernel::selftests::Wanted;
-use crate::model::{Accel, AccelChoice, Backend, Exec, KernelSpec, Machine, Test};
+use crate::model::{Accel, AccelChoice, Backend, KernelSpec, Machine, Test};
 use crate::report::junit;
 use crate::results::ResultsError;
 use crate::results::format::Run;
@@ -164,27 +164,27 @@ impl Context {
     /// # Errors
     ///
     /// As [`Context::build_env`].
-    pub fn build_env_for(&self, project: &Project, tests: &[Test]) -> anyhow::Result<BuildEnv> {
-        let selftests = wanted_selftests(project, tests);
+    pub fn build_env_for(
+        &self,
+        project: &Project,
+        tests: &[Test],
+        machine: &Machine,
+    ) -> anyhow::Result<BuildEnv> {
+        let selftests = wanted_selftests(project, tests, machine);
         Ok(BuildEnv { selftests, ..self.build_env(project)? })
     }
 }
 
 /// Selftests to build for these tests: of each of their collections all that any
 /// suite names, so that another choice of tests builds nothing again.
-fn wanted_selftests(project: &Project, tests: &[Test]) -> Wanted {
-    let selftests = |test: &Test| match &test.exec {
-        Some(Exec::Selftest(selftest)) => Some(selftest.clone()),
-        Some(Exec::Program(_) | Exec::Kunit) | None => None,
-    };
+fn wanted_selftests(project: &Project, tests: &[Test], machine: &Machine) -> Wanted {
     let mut wanted = Wanted::new();
-    for selftest in tests.iter().filter_map(selftests) {
-        wanted.entry(selftest.collection).or_default().extend(selftest.programs);
+    for selftest in programs::selftests(tests, machine) {
+        wanted.entry(selftest.collection.clone()).or_default().extend(selftest.programs.iter().cloned());
     }
-    let known = project.suites.iter().flat_map(|suite| &suite.tests).filter_map(selftests);
-    for selftest in known {
+    for selftest in project.suites.iter().flat_map(|suite| programs::selftests(&suite.tests, machine)) {
         if let Some(programs) = wanted.get_mut(&selftest.collection) {
-            programs.extend(selftest.programs);
+            programs.extend(selftest.programs.iter().cloned());
         }
     }
     wanted

@@ -128,7 +128,7 @@ pub(super) fn measure(
         held: Some(Vec::new()),
     };
     let mut told = Symbolising::new(&mut watch);
-    let env = context.build_env_for(project, &tests)?;
+    let env = context.build_env_for(project, &tests, &machine)?;
     let mut kernels = Vec::new();
     for side in &sides {
         let wanted = Wanted::Spec(side.spec.clone());

@@ -211,7 +211,7 @@ pub(super) fn execute(
         fan.observe(&RunEvent::Notice(notice))?;
     }
 
-    let env = context.build_env_for(project, &info.tests)?;
+    let env = context.build_env_for(project, &info.tests, &machine)?;
     let mut ready = Vec::new();
     for kernel in &wanted {
         match obtain(&lab, &env, kernel, &machine, &mut fan)? {

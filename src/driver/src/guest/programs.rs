@@ -11,13 +11,13 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use kregress_wire::Exec as Planned;
+use kregress_wire::{Exec as Planned, Instead};
 
 use super::closure::{ClosureError, elf_closure};
 use super::foreign_root::{self, RootError};
 use super::selftests;
 use crate::kernel::Kernel;
-use crate::model::{Backend, Exec, Machine, Program, Test};
+use crate::model::{Backend, Exec, Machine, Program, Selftest, Test};
 
 /// Files that one guest image may carry for programs, and their bytes. From
 /// experience: the guest keeps two copies of the image in memory for a moment.
@@ -118,38 +118,71 @@ pub struct Programs {
     bytes: u64,
 }
 
-/// Looks whether the programs of tests are there, before anything is booted.
+/// Looks whether the programs of tests are there, before anything is booted. A test
+/// that needs another guest than this is skipped there, for who asks for every test
+/// asks for it too; one that is asked for alone is refused.
 ///
 /// # Errors
 ///
-/// The first one that is not, or that cannot be packed where that is needed.
+/// The first one that is not, or that cannot be packed where that is needed, and the
+/// first one that needs another guest where all of them do.
 pub fn check(tests: &[Test], machine: &Machine) -> Result<(), TestProgramError> {
+    let of = |test: &Test| {
+        let test = test.id.to_string();
+        move |source| TestProgramError { test, source }
+    };
     for test in tests {
-        let checked = match (&test.exec, machine.backend) {
-            (None, _) => Ok(()),
-            (Some(Exec::Program(program)), Backend::Qemu) => Programs::default().add(program),
-            (Some(Exec::Program(program)), Backend::VirtmeNg) => match &machine.root {
-                Some(root) => foreign_root::check_program(root, &program.program).map_err(Into::into),
-                None => locate(&program.program).and_then(|path| executable(&path)),
-            },
-            (Some(Exec::Selftest(_)), Backend::VirtmeNg) => match &machine.root {
-                Some(_) => Err(ProgramError::ForeignRoot),
-                None => Ok(()),
-            },
-            (Some(Exec::Selftest(_)), Backend::Qemu | Backend::Local) => Err(ProgramError::HostUserland),
-            (Some(Exec::Kunit), Backend::Qemu) => Ok(()),
-            (Some(Exec::Kunit), Backend::VirtmeNg | Backend::Local) => Err(ProgramError::Modules),
+        let Some(Exec::Program(program)) = &test.exec else { continue };
+        let checked = match (machine.backend, &machine.root) {
+            (Backend::Qemu, _) => Programs::default().add(program),
+            (Backend::VirtmeNg, Some(root)) => {
+                foreign_root::check_program(root, &program.program).map_err(Into::into)
+            }
+            (Backend::VirtmeNg, None) => locate(&program.program).and_then(|path| executable(&path)),
             // It is refused there whatever it is.
-            (Some(Exec::Program(_)), Backend::Local) => Ok(()),
+            (Backend::Local, _) => Ok(()),
         };
-        checked.map_err(|source| TestProgramError { test: test.id.to_string(), source })?;
+        checked.map_err(of(test))?;
     }
-    Ok(())
+    let misplaced = |test: &Test| test.exec.as_ref().and_then(|exec| misplaced(exec, machine)).map(of(test));
+    let mut misplaced = tests.iter().map(misplaced);
+    match misplaced.next() {
+        Some(Some(first)) if misplaced.all(|it| it.is_some()) => Err(first),
+        _ => Ok(()),
+    }
+}
+
+/// Why a test finds nothing to run in the guests of this machine.
+fn misplaced(exec: &Exec, machine: &Machine) -> Option<ProgramError> {
+    match (exec, machine.backend) {
+        (Exec::Program(_), _) | (Exec::Kunit, Backend::Qemu) => None,
+        (Exec::Selftest(_), Backend::VirtmeNg) => machine.root.is_some().then_some(ProgramError::ForeignRoot),
+        (Exec::Selftest(_), Backend::Qemu | Backend::Local) => Some(ProgramError::HostUserland),
+        (Exec::Kunit, Backend::VirtmeNg | Backend::Local) => Some(ProgramError::Modules),
+    }
+}
+
+/// Selftests of these tests that the guests of this machine can run.
+pub fn selftests<'a>(tests: &'a [Test], machine: &Machine) -> impl Iterator<Item = &'a Selftest> {
+    let of = |test: &'a Test| match test.exec.as_ref()? {
+        exec @ Exec::Selftest(selftest) => Some((exec, selftest)),
+        Exec::Program(_) | Exec::Kunit => None,
+    };
+    tests.iter().filter_map(of).filter(|(exec, _)| misplaced(exec, machine).is_none()).map(|(_, it)| it)
 }
 
 /// What a guest runs, as it is told of it; none where it runs no program.
 #[must_use]
 pub fn planned(exec: &Exec, kernel: &Kernel, machine: &Machine) -> Option<Planned> {
+    if let Some(reason) = misplaced(exec, machine) {
+        return Some(Planned {
+            command: Vec::new(),
+            directory: "/".to_owned(),
+            result: exec.result(),
+            instead: Some(Instead::Skip(reason.to_string())),
+            notes: BTreeMap::new(),
+        });
+    }
     match exec {
         Exec::Program(program) => Some(match machine.root {
             Some(_) => told(program, &program.program),

@@ -45,7 +45,7 @@ pub fn work(here: &Here<'_>) -> Work {
     Work {
         kregress: env!("CARGO_PKG_VERSION").to_owned(),
         seed: here.seed,
-        machine: to_machine(&here.machine),
+        machine: to_machine(here.machine),
         boots_per_kernel: here.boots,
         retries: here.retries,
         quiet_host: here.quiet == Quiet::Alone,

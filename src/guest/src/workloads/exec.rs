@@ -11,7 +11,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use kregress_wire::{Exec, Instead, WorkloadInfo};
+use kregress_wire::{Exec, WorkloadInfo};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
@@ -40,14 +40,6 @@ const GRACE: Duration = Duration::from_millis(200);
 
 fn run(context: &Context<'_>) -> WorkloadResult {
     let exec = context.program()?;
-    for (key, value) in &exec.notes {
-        context.note(key, value)?;
-    }
-    match &exec.instead {
-        Some(Instead::Skip(reason)) => return Err(Stop::Skip(reason.clone())),
-        Some(Instead::Error(reason)) => return Err(Stop::Error(reason.clone())),
-        None => {}
-    }
     let [program, ..] = exec.command.as_slice() else {
         return Err(Stop::Error("the plan names a program without a name".to_owned()));
     };

@@ -74,7 +74,7 @@ impl Shop {
         };
         let suite = suite(project, &test)?;
         let lab = Lab::equip(machine.backend, &cache()?)?;
-        let mut env = context.build_env_for(project, std::slice::from_ref(&test))?;
+        let mut env = context.build_env_for(project, std::slice::from_ref(&test), &machine)?;
         env.lacking = Lacking::Recorded;
         let asked = context.jobs.map(NonZeroUsize::get);
         let quiet = if plan.quiet_host { Quiet::Alone } else { Quiet::Shared };

@@ -129,7 +129,7 @@ fn measure(context: &Context, once: &Once) -> anyhow::Result<Said> {
     let spec = KernelSpec { source, ..spec };
     let lab = Lab::equip(machine.backend, &cache()?)?;
     interrupt::listen().context("cannot listen for Ctrl-C")?;
-    let mut env = context.build_env_for(&project, std::slice::from_ref(&test))?;
+    let mut env = context.build_env_for(&project, std::slice::from_ref(&test), &machine)?;
     env.lacking = Lacking::Recorded;
     let mut watch = Watch::new(context.messages);
     let kernel = match fix::obtain(&spec, &env, &mut watch) {
