@@ -9,7 +9,7 @@ use kregress::exec::Cmd;
 use serde_json::{Value, json};
 
 use crate::fake_kernel::{Behaviour, FakeKernel};
-use crate::history::{self, History};
+use crate::history::{self, Commit, History};
 use crate::rig::{MEASURED, Rig};
 use crate::runner::{Outcome, StepName, load, own};
 use crate::services::commands;
@@ -164,6 +164,18 @@ static BISECTED: LazyLock<[Seen; 2]> = LazyLock::new(|| {
     [first, second]
 });
 
+/// A pull request of four commits, one of which does not build and is mended by the next.
+static SERIES: LazyLock<Seen> = LazyLock::new(|| {
+    let commits = [Commit::code(1), Commit::code(2).breaks(), Commit::code(3).mends(), Commit::code(4)];
+    let history = History::new(&[("few", history::counts(3.0))], &commits);
+    let range = format!("{}..{}", history.good(), history.bad());
+    let inputs = json!({
+        "kernel": ".@HEAD", "suites": "b/counted", "shards": 1, "machine": "accel=tcg", "series": range,
+        "series-tree": ".+more",
+    });
+    built(&history).run("kernel.yml", "workflow_call", &inputs)
+});
+
 #[test]
 fn where_all_is_well_every_job_is_green_and_the_report_is_there() {
     let seen = &*GREEN;
@@ -279,6 +291,19 @@ fn a_bisection_that_runs_out_goes_on_in_the_next_run_and_finds_its_commit() {
 }
 
 #[test]
+fn of_a_series_each_commit_is_told_apart_and_the_summary_is_that_of_the_series() {
+    let job = SERIES.ran.job("series");
+    assert_eq!(job.outcome, Outcome::Failure, "{}\n{:?}", job.summary, job.steps);
+    assert!(job.summary.contains("Broken at 2/4, repaired by 3/4"), "{}", job.summary);
+    let annotations = commands(&job.step("Check the series").log);
+    assert!(annotations.iter().any(|line| line.contains("2/4")), "{annotations:?}");
+    let junit = SERIES.file("kregress-series/report/junit-reports/*");
+    assert!(junit.contains("message=\"broken at 2/4, repaired by 3/4\""), "{junit}");
+    // The suites of the tip are another matter.
+    assert_eq!(SERIES.ran.job("merge").outcome, Outcome::Success);
+}
+
+#[test]
 fn a_kernel_is_compiled_once_for_all_shards_and_not_again_for_a_repetition() {
     let ([first, second], made) = &*REPEATED;
     for (name, job) in first.ran.jobs.iter().chain(&second.ran.jobs) {
@@ -348,7 +373,7 @@ fn every_script_of_every_workflow_is_executed_by_a_case() {
         all.extend(steps(file, path));
     }
     let [first, second] = &*BISECTED;
-    let cases = [&*GREEN, &*RED, &*LOST, &*ABSENT, &*TIMES, &*SELFCHECK, &*CI, first, second];
+    let cases = [&*GREEN, &*RED, &*LOST, &*ABSENT, &*TIMES, &*SELFCHECK, &*CI, &*SERIES, first, second];
     let executed: BTreeSet<&StepName> = cases.iter().flat_map(|seen| &seen.ran.executed).collect();
     let never: Vec<&StepName> = all.iter().filter(|step| !executed.contains(step)).collect();
     assert_eq!(never, Vec::<&StepName>::new(), "never executed");

@@ -1,16 +1,17 @@
 //! A series as JUnit: a suite for each patch with a case for each thing that it has to
-//! do, and one for base against tip. Red is what a patch may have brought, where it was
+//! do, one for base against tip, and one for the whole. Red is what a patch may have brought, where it was
 //! seen; what fails on the base too says nothing of a patch, and is skipped.
 
 use junit_report::{Duration, TestCase};
 
 use super::stand::Stand;
 use super::{ROOT, Rest, Suite, suite};
-use crate::report::series::words;
+use crate::report::series::words::{self, Wrong};
 use crate::report::text_safety;
 use crate::results::Standing;
 use crate::series::checked::{
-    Apply, Blame, Build, Checked, Defect, Performance, Revision, Since, Tested, Verdict, Warnings, What,
+    Apply, Blame, Build, Checked, Defect, Outcome, Performance, Revision, Since, Tested, Verdict, Warnings,
+    What,
 };
 
 /// What all of its suites are of.
@@ -20,7 +21,32 @@ pub(super) const SERIES: &str = "series";
 pub(super) fn suites(checked: &Checked) -> Vec<Suite> {
     let mut suites: Vec<Suite> = (0..checked.revisions.len()).map(|at| of_revision(checked, at)).collect();
     suites.push(of_tip(checked));
+    suites.push(of_whole(checked));
     suites
+}
+
+/// What is said of all patches together: what one breaks and a later one repairs is red
+/// here, for nobody can bisect across it, however well the tip does.
+fn of_whole(checked: &Checked) -> Suite {
+    let class = text_safety::name(format!("{ROOT}.series.whole"));
+    let Wrong { stays, repaired, undated } = words::wrong(checked);
+    let told = words::headline(checked);
+    let stays: Vec<String> = stays.into_iter().chain(undated).collect();
+    let stays = match (stays.as_slice(), checked.outcome) {
+        ([], Outcome::Good | Outcome::Broken | Outcome::Repaired) => Stand::Good,
+        ([], Outcome::Inconclusive) => Stand::Skipped("inconclusive", told.clone()),
+        ([], Outcome::NotKnown | Outcome::Interrupted) => Stand::Error("not-known", told.clone()),
+        (stays, _) => Stand::Failure("Broken", stays.join("; ")),
+    };
+    let between = match repaired.as_slice() {
+        [] => Stand::Good,
+        repaired => Stand::Failure("BrokenAndRepaired", repaired.join("; ")),
+    };
+    let cases = vec![
+        case(&class, "nothing-stays-broken", 0, &stays, &told),
+        case(&class, "nothing-breaks-in-between", 0, &between, &told),
+    ];
+    new_suite(checked, "the whole series", &class, cases)
 }
 
 fn new_suite(checked: &Checked, name: &str, class: &str, cases: Vec<TestCase>) -> Suite {

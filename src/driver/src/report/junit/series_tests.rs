@@ -36,6 +36,8 @@ fn what_a_patch_may_have_brought_is_red_with_the_patch_where_it_was_seen() {
             "kregress.series.base-against-tip: performance",
             "kregress.series.base-against-tip: smoke/netns-drain[namespaces=10]:drain_time",
             "kregress.series.base-against-tip: smoke/netns-drain[namespaces=1]:drain_time",
+            "kregress.series.whole: nothing-stays-broken",
+            "kregress.series.whole: nothing-breaks-in-between",
         ]
     );
     assert_eq!(with(&root, "error"), [""; 0]);
@@ -51,7 +53,11 @@ fn what_fails_on_the_base_too_is_skipped_and_what_the_harness_missed_is_an_error
     assert_eq!(with(&root, "failure"), [""; 0]);
     assert_eq!(
         with(&root, "error"),
-        ["kregress.series.patch-2: boots", "kregress.series.patch-2: smoke/nsid-notify"]
+        [
+            "kregress.series.patch-2: boots",
+            "kregress.series.patch-2: smoke/nsid-notify",
+            "kregress.series.whole: nothing-stays-broken",
+        ]
     );
     let skipped = with(&root, "skipped");
     for patch in ["base", "patch-1", "patch-2"] {
@@ -63,7 +69,10 @@ fn what_fails_on_the_base_too_is_skipped_and_what_the_harness_missed_is_an_error
 #[test]
 fn a_patch_that_does_not_apply_is_a_failure_and_those_behind_it_were_not_reached() {
     let root = xml(&testdata::refused());
-    assert_eq!(with(&root, "failure"), ["kregress.series.patch-2: applies"]);
+    assert_eq!(
+        with(&root, "failure"),
+        ["kregress.series.patch-2: applies", "kregress.series.whole: nothing-stays-broken"]
+    );
     assert!(with(&root, "skipped").contains(&"kregress.series.patch-3: applies".to_owned()));
 }
 
@@ -86,4 +95,17 @@ fn suites_count_what_is_in_them_and_every_case_has_a_name_of_its_own() {
             }
         }
     }
+}
+
+#[test]
+fn what_one_patch_breaks_and_a_later_one_repairs_is_a_case_of_its_own() {
+    let root = xml(&testdata::repaired());
+    assert_eq!(
+        with(&root, "failure"),
+        ["kregress.series.patch-1: smoke/nsid-notify", "kregress.series.whole: nothing-breaks-in-between"]
+    );
+    let whole = root.all("testsuite").into_iter().last().expect("a suite");
+    let case = whole.all("testcase")[1].all("failure")[0];
+    assert_eq!(case.attributes["type"], "BrokenAndRepaired");
+    assert_eq!(case.attributes["message"], "broken at 1/2, repaired by 2/2");
 }

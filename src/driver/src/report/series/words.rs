@@ -173,40 +173,47 @@ fn good(checked: &Checked) -> String {
     format!("{each} {applies}, {builds}{warning}, {boots}, and {fails} no test that passed before{slower}")
 }
 
-/// `broken at 2/6 and 6/6; broken at 3/6, repaired by 4/6`.
-fn broken(checked: &Checked) -> String {
-    let mut stay: Vec<String> = Vec::new();
-    let mut gone: Vec<String> = Vec::new();
-    let mut unknown = 0_usize;
+/// What is wrong with a series, in parts of a sentence.
+pub(crate) struct Wrong {
+    /// `broken at 2/6 and 6/6`: what stays so.
+    pub(crate) stays: Option<String>,
+    /// `broken at 3/6, repaired by 4/6`.
+    pub(crate) repaired: Vec<String>,
+    /// `1 defect of which it is not known since when`.
+    pub(crate) undated: Option<String>,
+}
+
+/// What is wrong with a series by its own fault.
+pub(crate) fn wrong(checked: &Checked) -> Wrong {
+    let mut stays: Vec<String> = Vec::new();
+    let mut repaired: Vec<String> = Vec::new();
+    let mut undated = 0_usize;
     for defect in ours(checked) {
         let Since::Patches { revisions, .. } = &defect.since else {
-            unknown += 1;
+            undated += 1;
             continue;
         };
+        let at = any_of(checked, revisions);
         let (list, text) = match defect.until {
-            None => (&mut stay, any_of(checked, revisions)),
-            Some(until) => {
-                let text = format!(
-                    "broken at {}, repaired by {}",
-                    any_of(checked, revisions),
-                    label(checked, until)
-                );
-                (&mut gone, text)
-            }
+            None => (&mut stays, at),
+            Some(until) => (&mut repaired, format!("broken at {at}, repaired by {}", label(checked, until))),
         };
         if !list.contains(&text) {
             list.push(text);
         }
     }
-    let mut told = Vec::new();
-    if !stay.is_empty() {
-        told.push(format!("broken at {}", row(&stay)));
+    Wrong {
+        stays: (!stays.is_empty()).then(|| format!("broken at {}", row(&stays))),
+        repaired,
+        undated: (undated > 0)
+            .then(|| format!("{} of which it is not known since when", count(undated, "defect"))),
     }
-    told.extend(gone);
-    if unknown > 0 {
-        told.push(format!("{} of which it is not known since when", count(unknown, "defect")));
-    }
-    told.join("; ")
+}
+
+/// `broken at 2/6 and 6/6; broken at 3/6, repaired by 4/6`.
+fn broken(checked: &Checked) -> String {
+    let Wrong { stays, repaired, undated } = wrong(checked);
+    stays.into_iter().chain(repaired).chain(undated).collect::<Vec<_>>().join("; ")
 }
 
 fn open(checked: &Checked) -> String {
