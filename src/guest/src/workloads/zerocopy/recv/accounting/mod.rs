@@ -221,6 +221,10 @@ impl<'a> Job<'a, '_> {
             self.context.note("resident-pages", text)?;
         }
         let slack = slack * page_size() as u64;
+        // Pages of our own program are of a file too: each is touched before it counts.
+        for held in self.hold_all(1)? {
+            held.check()?;
+        }
         let before = resident_file_bytes()?;
         let all = self.hold_all(connections.unwrap_or(self.connections))?;
         for held in &all {
