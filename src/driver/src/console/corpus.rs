@@ -74,7 +74,7 @@ impl Case {
                 Item::Marker(Marker::End { id, word, at }) => {
                     let _ = writeln!(text, "end {}: {id} {word}", self.line_of(*at));
                 }
-                Item::Marker(Marker::Other(other)) => {
+                Item::Marker(Marker::Other(other)) | Item::GaveUp(other) => {
                     let _ = writeln!(text, "other: {other}");
                 }
             }
@@ -166,7 +166,7 @@ fn every_finding_of_the_corpus_lies_within_its_log_and_in_one_section() {
                     assert!(finding.start >= section, "{name}: {finding:?} begins before its section");
                 }
                 Item::Marker(Marker::Begin { at, .. } | Marker::End { at, .. }) => section = at,
-                Item::Marker(Marker::Other(_)) => {}
+                Item::Marker(Marker::Other(_)) | Item::GaveUp(_) => {}
             }
         }
     }

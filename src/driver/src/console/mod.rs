@@ -131,6 +131,9 @@ pub enum Item {
     Finding(Finding),
     /// A line that the guest wrote into the kernel log.
     Marker(Marker),
+    /// The init of a guest that is not ours says that it will start nothing: why, and
+    /// what helps. It may go on doing nothing for ever.
+    GaveUp(String),
 }
 
 /// A line of the guest in the kernel log, behind [`kregress_wire::MARKER`]. The

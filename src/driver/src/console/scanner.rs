@@ -144,7 +144,7 @@ impl Log {
             return;
         }
         if let Some(words) = virtme_gives_up(message) {
-            self.items.push(Item::Marker(Marker::Other(words)));
+            self.items.push(Item::GaveUp(words));
             return;
         }
         self.watch_for_reboot(message, span);

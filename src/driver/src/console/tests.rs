@@ -32,7 +32,7 @@ fn outline(items: &[Item]) -> Vec<String> {
         Item::Finding(finding) => finding.kind.name().to_owned(),
         Item::Marker(Marker::Begin { id, .. }) => format!("begin {id}"),
         Item::Marker(Marker::End { id, .. }) => format!("end {id}"),
-        Item::Marker(Marker::Other(text)) => text.clone(),
+        Item::Marker(Marker::Other(text)) | Item::GaveUp(text) => text.clone(),
     };
     items.iter().map(word).collect()
 }
@@ -172,7 +172,7 @@ fn a_repeated_finding_is_reported_once_in_each_test() {
 fn an_init_of_virtme_ng_that_waits_for_ever_is_told_by_what_it_lacks() {
     let log = "[    5.117638][    T1] virtme-ng-init: virtme-init: cannot find script I/O ports; make sure virtio-serial is available\n";
     let items = scan(log);
-    let [Item::Marker(Marker::Other(words))] = items.as_slice() else { panic!("{items:?}") };
+    let [Item::GaveUp(words)] = items.as_slice() else { panic!("{items:?}") };
     assert!(words.contains("hint: its root, or this host, lacks udevd"), "{words}");
 }
 
@@ -408,6 +408,7 @@ proptest! {
                     prop_assert!(at <= log.len() as u64);
                     section = at;
                 }
+                Item::GaveUp(_) => {}
                 Item::Marker(Marker::Other(text)) => prop_assert!(!text.chars().any(char::is_control)),
             }
         }

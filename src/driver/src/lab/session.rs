@@ -16,12 +16,13 @@ mod ending;
 mod hello;
 
 use self::blind::Blinded;
+use self::ending::is_complaint;
 use super::console_text::ConsoleText;
 use super::exchange::{Action, Input, SessionTest};
 use super::ladder::{Ladder, Next, Order, Subject};
 use super::record::Record;
 use super::watchdog::{Limits, Watchdog};
-use crate::console::{Finding, FindingKind, Item, Marker, Scanner};
+use crate::console::{Finding, Item, Marker, Scanner};
 use crate::ktap::Ending;
 use crate::model::{Allowances, RootFs, Trouble, TroubleKind, Verdict};
 
@@ -111,13 +112,6 @@ enum Marks {
     Seen,
     /// One did not come: the log is attributed by time, and not waited for.
     Missing,
-}
-
-/// Whether the kernel says that something does not get on: one of its detectors of
-/// hangs, or a device that is not given back (`netdev_wait_allrefs_any`,
-/// net/core/dev.c).
-fn is_complaint(finding: &Finding) -> bool {
-    finding.kind == FindingKind::Hang || finding.title.starts_with("unregister_netdevice: waiting for ")
 }
 
 impl Session {
@@ -387,6 +381,12 @@ impl Session {
                 }
                 Item::Marker(Marker::Other(words)) => self.last_words(words),
                 Item::Finding(finding) => self.finding(finding),
+                Item::GaveUp(words) => {
+                    self.last_words(words);
+                    if self.phase == Phase::Booting {
+                        self.end_with(self.now, Cause::Lost { status: None });
+                    }
+                }
             }
         }
     }

@@ -513,6 +513,18 @@ fn a_guest_that_stays_after_its_goodbye_is_killed_and_clean() {
 }
 
 #[test]
+fn an_init_that_says_that_it_will_start_nothing_is_not_waited_for() {
+    let mut talk = Talk::new(1);
+    talk.at = SECOND * 5;
+    talk.console(
+        "[    5.117638][    T1] virtme-ng-init: virtme-init: cannot find script I/O ports; make sure\n",
+    );
+    let BootEnd::NotBooted { reason, .. } = talk.end() else { panic!("{:?}", talk.end()) };
+    assert!(reason.starts_with("the init of virtme-ng cannot find its ports"), "{reason}");
+    assert!(reason.contains("\nhint: ") && talk.at == SECOND * 5, "{reason}");
+}
+
+#[test]
 fn skip_and_error_are_taken_at_their_word() {
     let mut talk = Talk::new(1);
     talk.hello();

@@ -75,7 +75,7 @@ impl Run {
             Item::Finding(finding) => finding.kind.name().to_owned(),
             Item::Marker(Marker::Begin { id, name, .. }) => format!("begin {id} {name}"),
             Item::Marker(Marker::End { id, word, .. }) => format!("end {id} {word}"),
-            Item::Marker(Marker::Other(text)) => format!("other {text}"),
+            Item::Marker(Marker::Other(text)) | Item::GaveUp(text) => format!("other {text}"),
         };
         scanner.drain().into_iter().map(word).collect::<Vec<_>>().join("|")
     }

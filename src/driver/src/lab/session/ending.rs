@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kregress_wire::stacks;
 
-use super::{Cause, Session, is_complaint};
+use super::{Cause, Session};
 use crate::console::{Finding, FindingKind};
 use crate::guest::accel::NO_HELLO;
 use crate::lab::boot_hint::boot_hint;
@@ -19,6 +19,13 @@ use crate::model::{BootEnd, BootFault, Failure, FailureKind, Trouble, TroubleKin
 const AFTER_OOPS: [&str; 1] = ["Fatal exception"];
 const AFTER_HANG: [&str; 5] =
     ["softlockup: hung tasks", "Hard LOCKUP", "hung_task: blocked tasks", "RCU Stall", "workqueue lockup"];
+
+/// Whether the kernel says that something does not get on: one of its detectors of
+/// hangs, or a device that is not given back (`netdev_wait_allrefs_any`,
+/// net/core/dev.c).
+pub(super) fn is_complaint(finding: &Finding) -> bool {
+    finding.kind == FindingKind::Hang || finding.title.starts_with("unregister_netdevice: waiting for ")
+}
 
 impl Session {
     /// Keeps what ended the kernel. A panic that only repeats what led to it does
