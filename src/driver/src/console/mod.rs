@@ -16,6 +16,7 @@ mod stack;
 #[cfg(test)]
 mod tests;
 mod title;
+mod virtme;
 mod work;
 
 pub use place::{Frame, Place, PlaceKind, SourceLine};

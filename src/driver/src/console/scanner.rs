@@ -11,7 +11,7 @@ use kregress_wire::MARKER;
 use super::block::{Block, Step, is_trace_line};
 use super::line::{Beginning, Caller, Line, Splitter, pieces, prefix};
 use super::rules::{CUT_HERE, Headline, Rule, Shape, UNEXPLAINED, headline, without_subsystem};
-use super::{Finding, FindingKind, Item, Marker, title};
+use super::{Finding, FindingKind, Item, Marker, title, virtme};
 
 /// Reports that may be under way at once. More callers than this only print at
 /// once when all CPUs dump their stacks, and then the first ones matter.
@@ -50,6 +50,7 @@ struct Log {
     /// Where a `CPU: ` line stands that may be the head of a stack trace of
     /// which nothing else is known.
     dump: Option<(Caller, u64)>,
+    virtme: virtme::Init,
     items: Vec<Item>,
 }
 
@@ -124,6 +125,7 @@ impl Log {
     /// a report, to miss none, but it is no part of one and no marker.
     fn foreign(&mut self, text: &str, span: &Range<u64>) {
         let text = text.trim();
+        self.items.extend(self.virtme.foreign(text).map(Item::GaveUp));
         if let Some(Headline::Finding(rule)) = headline(text) {
             let own = self.blocks.iter().position(|block| block.is_of(Caller::Unknown));
             self.headline(rule, own, Caller::Unknown, text, span);
@@ -143,10 +145,7 @@ impl Log {
             self.items.push(Item::Marker(marker));
             return;
         }
-        if let Some(words) = virtme_gives_up(message) {
-            self.items.push(Item::GaveUp(words));
-            return;
-        }
+        self.virtme.message(message);
         self.watch_for_reboot(message, span);
         let own = self.blocks.iter().position(|block| block.is_of(caller));
         let is_collecting = own.is_some_and(|own| self.blocks[own].is_collecting());
@@ -301,17 +300,6 @@ impl Log {
             });
         }
     }
-}
-
-/// What the init of virtme-ng says before it waits for ever in a shell that nobody
-/// asked for: its old versions find the ports of a script by names that udev makes.
-fn virtme_gives_up(message: &str) -> Option<String> {
-    let words = message.strip_prefix("virtme-ng-init: ")?;
-    words.contains("cannot find script I/O ports").then(|| {
-        "the init of virtme-ng cannot find its ports, so that it starts nothing\n\
-         hint: its root, or this host, lacks udevd, which old versions need: `apt-get install udev`, or virtme-ng 1.42 or later"
-            .to_owned()
-    })
 }
 
 /// Reads what stands behind [`MARKER`]: `begin ID NAME`, `end ID WORD`, or

@@ -519,6 +519,7 @@ fn an_init_that_says_that_it_will_start_nothing_is_not_waited_for() {
     talk.console(
         "[    5.117638][    T1] virtme-ng-init: virtme-init: cannot find script I/O ports; make sure\n",
     );
+    talk.console("   __   _(_)_ __| |_ _ __ ___   ___       _ __   __ _\n");
     let BootEnd::NotBooted { reason, .. } = talk.end() else { panic!("{:?}", talk.end()) };
     assert!(reason.starts_with("the init of virtme-ng cannot find its ports"), "{reason}");
     assert!(reason.contains("\nhint: ") && talk.at == SECOND * 5, "{reason}");
