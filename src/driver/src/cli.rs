@@ -3,6 +3,7 @@
 //! Turns words into requests; what they mean is for `commands`.
 
 mod judged;
+mod run;
 mod series;
 mod shards;
 
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use self::judged::JudgedWords;
+use self::run::RunWords;
 use self::series::SeriesWords;
 use self::shards::{MergeWords, PlanWords};
 use crate::analysis::refuse::What;
@@ -20,7 +22,6 @@ use crate::bisect::{Budget, Grant};
 use crate::commands::bisect::{self, CONFIDENCE, LAYOUT_NOISE, Once, Request, Search, Want};
 use crate::commands::list::{Format as ListFormat, ListKind};
 use crate::commands::report::{Form, ReportFormat};
-use crate::commands::run::Effort;
 use crate::commands::{self, Context, MessageFormat};
 use crate::kernel::Parents;
 use crate::lab::Quiet;
@@ -98,32 +99,7 @@ enum Command {
         key: bool,
     },
     /// Boot kernels and run tests
-    Run {
-        /// Suites, tests, or patterns with `*` [default: smoke]
-        #[arg(value_name = "SUITE|TEST")]
-        tests: Vec<String>,
-        /// Kernel to boot, K or K+FRAGMENT, may be given several times [default: the default kernel]
-        #[arg(long = "kernel", short = 'k', value_name = "KERNEL")]
-        kernels: Vec<String>,
-        /// Boot nothing: try the tests on the kernel that runs here, as root, in namespaces of their own
-        #[arg(long, conflicts_with_all = ["kernels", "boots"])]
-        local: bool,
-        /// Boots of each kernel; the boot is the unit of all statistics
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-        boots: u32,
-        /// Repeat a test that did not pass up to so often, each time in a fresh boot; passed then, it is flaky
-        #[arg(long, value_name = "N", default_value_t = 0)]
-        retries: u32,
-        /// Boots that measure times run alone, on processors of their own
-        #[arg(long)]
-        quiet_host: bool,
-        /// Do a shard of this plan, which says everything else
-        #[arg(long, value_name = "FILE", requires = "shard", conflicts_with_all = ["tests", "kernels", "local", "boots", "retries", "quiet_host", "machine", "seed"])]
-        plan: Option<PathBuf>,
-        /// Number of the shard
-        #[arg(long, value_name = "K", requires = "plan", value_parser = clap::value_parser!(u32).range(1..))]
-        shard: Option<u32>,
-    },
+    Run(RunWords),
     /// Spread what a run would do over shards, and write down who does what
     Plan(PlanWords),
     /// Join the runs of shards into one run; what a shard did not leave is an error
@@ -500,16 +476,9 @@ pub fn main(args: Vec<OsString>) -> u8 {
         }
         Command::Build { kernels, key: true } => commands::build::key(&context, &kernels),
         Command::Build { kernels, key: false } => commands::build::run(&context, &kernels),
-        Command::Run { plan: Some(plan), shard: Some(shard), .. } => {
-            commands::plan::shard(&context, &plan, shard)
-        }
+        Command::Run(words) => words.run(&context),
         Command::Plan(words) => words.run(&context),
         Command::Merge(words) => words.run(&context),
-        Command::Run { tests, kernels, local, boots, retries, quiet_host, .. } => {
-            let on = if local { commands::run::On::Local } else { commands::run::On::Kernels(&kernels) };
-            let quiet = if quiet_host { Quiet::Alone } else { Quiet::Shared };
-            commands::run::run(&context, &tests, on, Effort { boots, retries, quiet })
-        }
         Command::Compare { base, head, tests, allow_different, judged, shape } => {
             let asked = judged.asked(allow_different.into_iter().map(Different::what).collect());
             let form = Form { format: shape.format.format(), output: shape.output.as_deref() };

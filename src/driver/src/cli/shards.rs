@@ -6,32 +6,18 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::Shape;
+use super::run::WorkWords;
 use crate::commands::plan::{PlanFormat, Wish};
 use crate::commands::report::Form;
-use crate::commands::run::Effort;
 use crate::commands::{self, Context};
-use crate::lab::Quiet;
 
 #[derive(Debug, Args)]
 pub(super) struct PlanWords {
-    /// Suites, tests, or patterns with `*` [default: smoke]
-    #[arg(value_name = "SUITE|TEST")]
-    tests: Vec<String>,
+    #[command(flatten)]
+    work: WorkWords,
     /// Shards; fewer where there is no more to do
     #[arg(long, value_name = "N")]
     shards: NonZeroU32,
-    /// Kernel to boot, K or K+FRAGMENT, may be given several times; every shard boots all of them [default: the default kernel]
-    #[arg(long = "kernel", short = 'k', value_name = "KERNEL")]
-    kernels: Vec<String>,
-    /// Boots of each kernel; the boot is the unit of all statistics
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    boots: u32,
-    /// Repeat a test that did not pass up to so often, each time in a fresh boot; passed then, it is flaky
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    retries: u32,
-    /// Boots that measure times run alone, on processors of their own
-    #[arg(long)]
-    quiet_host: bool,
     /// What stdout carries; the plan itself goes to a file
     #[arg(long, value_enum, default_value_t = PlanForm::Human)]
     format: PlanForm,
@@ -42,10 +28,8 @@ pub(super) struct PlanWords {
 
 impl PlanWords {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let quiet = if self.quiet_host { Quiet::Alone } else { Quiet::Shared };
-        let effort = Effort { boots: self.boots, retries: self.retries, quiet };
         let wish = Wish { shards: self.shards, format: self.format.format(), output: self.output };
-        commands::plan::run(context, &self.tests, &self.kernels, effort, &wish)
+        commands::plan::run(context, &self.work.tests, &self.work.kernels, self.work.effort(), &wish)
     }
 }
 
