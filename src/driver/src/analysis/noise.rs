@@ -43,8 +43,9 @@ impl Default for Store {
 #[must_use]
 pub fn place(host: &BTreeMap<String, String>, accel: Accel, machine: &Machine) -> String {
     let fact = |name: &str| host.get(name).map_or("unknown", String::as_str);
+    let root = machine.root.as_ref().map_or(String::new(), |root| format!(", root {root}"));
     format!(
-        "{}, {} CPUs, {accel}, {}, {} guest CPUs",
+        "{}, {} CPUs, {accel}, {}, {} guest CPUs{root}",
         fact("cpu"),
         fact("cpus"),
         machine.backend,

@@ -133,9 +133,14 @@ pub fn of_measured(side: Measured<'_>) -> Vec<Circumstance> {
     }
     all.push(Circumstance::new(What::Backend, "backend", machine.backend));
     if machine.backend == Backend::VirtmeNg {
-        let root = machine.root.as_deref().unwrap_or("that of the host");
+        let root = machine.root.as_ref().map_or("that of the host".to_owned(), ToString::to_string);
         all.push(Circumstance::new(What::Backend, "root of the guest", root));
-        all.push(Circumstance::new(What::Backend, "how its files come in", machine.rootfs));
+        // What was asked for may have come out otherwise; what the guest says did not.
+        let boots = side.run.boots.iter().filter(|boot| boot.launch.kernel == side.kernel);
+        let mut guests = boots.filter_map(|boot| boot.guest.as_ref());
+        if let Some(rootfs) = guests.find_map(|guest| guest.facts.get("root")) {
+            all.push(Circumstance::new(What::Backend, "how its files come in", rootfs));
+        }
     }
     all.push(Circumstance::new(What::Cpus, "virtual CPUs", machine.cpus));
     all.push(Circumstance::new(What::Memory, "memory", format!("{} MiB", machine.memory_bytes >> 20)));

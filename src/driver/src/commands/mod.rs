@@ -108,19 +108,17 @@ impl Context {
             Some(text) => text.parse().map_err(usage)?,
             None => MachineOptions::default(),
         };
-        let mut machine = options.over(project.machine.clone());
+        let machine = options.over(project.machine.clone());
         if let Some(root) = &machine.root {
             if machine.backend != Backend::VirtmeNg {
                 return Err(usage(anyhow::anyhow!(
                     "`root={}` and `backend={}` contradict each other: its guests bring their own files\n\
                      hint: `backend=virtme-ng` with a kernel for it, such as `distro-vng`",
-                    root.display(),
+                    root,
                     machine.backend
                 )));
             }
-            let root = std::path::absolute(root).map_err(usage)?;
-            foreign_root::check(&root).map_err(usage)?;
-            machine.root = Some(root);
+            foreign_root::check(root.path()).map_err(usage)?;
         }
         if machine.accel == AccelChoice::Only(Accel::Icount) && machine.backend != Backend::Qemu {
             return Err(usage(anyhow::anyhow!(

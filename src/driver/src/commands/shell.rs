@@ -123,7 +123,7 @@ pub fn run(context: &Context, kernel: Option<&str>, command: &[String]) -> anyho
 /// The shell that a guest gets: where the host has none that people like, `sh`.
 fn shell_of(machine: &Machine) -> String {
     let bash = match &machine.root {
-        Some(root) => root.join("bin/bash"),
+        Some(root) => root.path().join("bin/bash"),
         None => "/bin/bash".into(),
     };
     if bash.is_file() { "/bin/bash".to_owned() } else { "/bin/sh".to_owned() }

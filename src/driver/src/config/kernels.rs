@@ -214,11 +214,10 @@ impl Reader<'_> {
         let (document, at) = (self.document, Path::root().key("machine"));
         let (accel, backend, cpus, memory) = (&raw.accel, &raw.backend, &raw.cpus, &raw.memory);
         let root = self.path(&at, "root", &raw.root)?;
-        if let Some(root) = &root {
-            let at = at.key("root");
-            let checked = value::root(&root.to_string_lossy()).map(drop);
-            checked.map_err(|error| document.error(&at, Problem::Value { path: at.to_string(), error }))?;
-        }
+        let root = root.map(|root| value::root(&root.to_string_lossy())).transpose();
+        let root_at = at.key("root");
+        let root = root
+            .map_err(|error| document.error(&root_at, Problem::Value { path: root_at.to_string(), error }))?;
         Ok(MachineOptions {
             accel: property(document, &at.key("accel"), accel, value::accel)?,
             backend: property(document, &at.key("backend"), backend, value::backend)?,

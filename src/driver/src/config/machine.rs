@@ -1,13 +1,12 @@
 //! `--machine accel=auto,backend=qemu,cpus=2,memory=1G`: what the user wants
 //! otherwise than `kregress.yaml` says.
 
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::error::quoted;
 use super::nearest::hint;
 use super::value::{self, ValueError};
-use crate::model::{Accel, AccelChoice, Backend, Machine, RootFs};
+use crate::model::{Accel, AccelChoice, Backend, GuestRoot, Machine, RootFs};
 
 const KEYS: [&str; 6] = ["accel", "backend", "cpus", "memory", "root", "rootfs"];
 
@@ -24,8 +23,8 @@ pub struct MachineOptions {
     pub memory: Option<u64>,
     /// What the root of a guest of virtme-ng is made of.
     pub rootfs: Option<RootFs>,
-    /// Directory that is the root of a guest of virtme-ng, as written.
-    pub root: Option<PathBuf>,
+    /// Directory that is the root of a guest of virtme-ng.
+    pub root: Option<GuestRoot>,
 }
 
 /// Why a text is no machine.
@@ -98,7 +97,7 @@ impl FromStr for MachineOptions {
                 "accel" => set(&mut options.accel, key, value::accel(word))?,
                 "backend" => set(&mut options.backend, key, value::backend(word))?,
                 "cpus" => set(&mut options.cpus, key, value::cpus(word))?,
-                "root" => set(&mut options.root, key, value::root(word).map(PathBuf::from))?,
+                "root" => set(&mut options.root, key, value::root(word))?,
                 "rootfs" => set(&mut options.rootfs, key, value::rootfs(word))?,
                 _ => set(&mut options.memory, key, value::memory(word))?,
             }
@@ -128,7 +127,7 @@ pub fn machine_text(machine: &Machine) -> String {
         RootFs::Auto => String::new(),
         chosen => format!(",rootfs={chosen}"),
     };
-    let root = root.as_ref().map_or(String::new(), |root| format!(",root={}", root.display()));
+    let root = root.as_ref().map_or(String::new(), |root| format!(",root={root}"));
     format!("accel={accel},backend={backend},cpus={cpus},memory={memory}{rootfs}{root}")
 }
 
@@ -196,7 +195,7 @@ mod tests {
         assert_eq!(options.over(machine).root, None);
         assert_snapshot!(error("root=/my roots/trixie"), @r"
         `root`: `/my roots/trixie` cannot be a root file system
-        hint: the path of a directory, of letters, digits and `/._+@-`, for virtme-ng quotes nothing
+        hint: the path of a directory, all of it of letters, digits and `/._+@-`, for virtme-ng quotes nothing
         ");
         assert_snapshot!(error("rootfs=virtio"), @r"
         `rootfs`: unknown root file system `virtio`

@@ -8,7 +8,7 @@ use kregress_wire::{Better, Kind};
 
 use super::error::quoted;
 use super::nearest::hint;
-use crate::model::{Accel, AccelChoice, Backend, RootFs};
+use crate::model::{Accel, AccelChoice, Backend, GuestRoot, RootFs};
 
 /// Virtual CPUs that a machine may have. `CONFIG_NR_CPUS` of distributions is
 /// far above; more than this is a slip of the finger on every host of ours.
@@ -50,7 +50,7 @@ pub enum ValueError {
     /// A path that virtme-ng cannot be told.
     #[error(
         "{} cannot be a root file system\n\
-         hint: the path of a directory, of letters, digits and `/._+@-`, for virtme-ng quotes nothing",
+         hint: the path of a directory, all of it of letters, digits and `/._+@-`, for virtme-ng quotes nothing",
         quoted(.0)
     )]
     Root(String),
@@ -150,18 +150,15 @@ pub(super) fn rootfs(text: &str) -> Result<RootFs, ValueError> {
     found.ok_or_else(|| unknown("root file system", text, &RootFs::ALL.map(RootFs::name)))
 }
 
-/// Reads the path of a directory for virtme-ng, which takes it unquoted through a shell
-/// and hands it to QEMU, to which a comma ends it.
+/// Reads the path of the root of a guest; a relative one starts where the user is.
 ///
 /// # Errors
 ///
-/// [`ValueError::Root`] for a path that would become another one.
-pub(super) fn root(text: &str) -> Result<&str, ValueError> {
-    let plain = |c: char| c.is_alphanumeric() || "/._+@-".contains(c);
-    if text.is_empty() || text.starts_with('-') || !text.chars().all(plain) {
-        return Err(ValueError::Root(text.to_owned()));
-    }
-    Ok(text)
+/// [`ValueError::Root`] for a path that virtme-ng would take for another one.
+pub(super) fn root(text: &str) -> Result<GuestRoot, ValueError> {
+    let absolute = std::path::absolute(text).ok();
+    let root = absolute.as_deref().and_then(std::path::Path::to_str).and_then(GuestRoot::new);
+    root.ok_or_else(|| ValueError::Root(text.to_owned()))
 }
 
 /// Reads a timeout: `30s`, `500ms`, `2m`, `1h`, `1m30s`.

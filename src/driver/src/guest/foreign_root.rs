@@ -1,11 +1,13 @@
 //! A directory that is the root of a guest of virtme-ng in place of the host's: what
 //! it has to have, and what our binary brings along because it cannot count on it.
 //!
-//! Nothing is written to the directory. Absolute symbolic links in it mean something
-//! else to the host, so that files are looked at as they are, never behind a link.
+//! Nothing is written to the directory. Symbolic links in it mean to the guest what they
+//! mean to nobody here: they are followed with the directory as `/`.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +24,9 @@ const OF_ITS_INIT: [&str; 2] = ["mount", "mkdir"];
 
 /// Where it mounts something.
 const MOUNTED: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
+
+/// Links that a kernel follows on one path (`MAXSYMLINKS`, include/linux/namei.h).
+const MAX_LINKS: u32 = 40;
 
 /// Name of our loader beside our binary. Short, for it takes the place of
 /// `/lib64/ld-linux-x86-64.so.2` in the binary.
@@ -70,11 +75,11 @@ pub fn check(root: &Path) -> Result<(), RootError> {
     fs::read_dir(root).map_err(unusable)?;
     let lacks = |what: String| RootError::Lacks { root: root.to_owned(), what };
     for directory in MOUNTED {
-        if !there(&root.join(directory)) {
+        if !is_directory(root, Path::new(directory)) {
             return Err(lacks(format!("directory `/{directory}`")));
         }
     }
-    if !there(&root.join("bin/sh")) {
+    if !is_program(root, Path::new("bin/sh")) {
         return Err(lacks("`/bin/sh`".to_owned()));
     }
     for program in OF_ITS_INIT {
@@ -92,7 +97,7 @@ pub fn check(root: &Path) -> Result<(), RootError> {
 /// [`RootError::NoProgram`] if not.
 pub fn check_program(root: &Path, program: &Path) -> Result<(), RootError> {
     let found = match program.is_absolute() {
-        true => there(&root.join(program.components().skip(1).collect::<PathBuf>())),
+        true => is_program(root, program),
         false => find(root, &program.to_string_lossy()),
     };
     match found {
@@ -102,13 +107,44 @@ pub fn check_program(root: &Path, program: &Path) -> Result<(), RootError> {
 }
 
 fn find(root: &Path, program: &str) -> bool {
-    PROGRAMS.iter().any(|dir| there(&root.join(dir).join(program)))
+    PROGRAMS.iter().any(|dir| is_program(root, &Path::new(dir).join(program)))
 }
 
-/// Whether there is something, be it a link whose end only the guest knows. A link on
-/// the way to it is followed where it stays in the root.
-fn there(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
+fn is_program(root: &Path, path: &Path) -> bool {
+    resolve(root, path).is_some_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+}
+
+fn is_directory(root: &Path, path: &Path) -> bool {
+    resolve(root, path).is_some_and(|it| it.is_dir())
+}
+
+/// What a path of the guest leads to, as the guest would follow it (path_resolution(7)).
+fn resolve(root: &Path, path: &Path) -> Option<fs::Metadata> {
+    let parts = |path: &Path| -> Vec<OsString> {
+        path.components().rev().map(|part| part.as_os_str().to_owned()).collect()
+    };
+    let (mut left, mut at, mut links) = (parts(path), PathBuf::new(), 0);
+    while let Some(part) = left.pop() {
+        match part.as_bytes() {
+            b"/" => at = PathBuf::new(),
+            b"." => {}
+            // Above the root there is the root.
+            b".." => drop(at.pop()),
+            _ => {
+                let next = at.join(&part);
+                if fs::symlink_metadata(root.join(&next)).ok()?.is_symlink() {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return None;
+                    }
+                    left.extend(parts(&fs::read_link(root.join(&next)).ok()?));
+                } else {
+                    at = next;
+                }
+            }
+        }
+    }
+    fs::symlink_metadata(root.join(at)).ok()
 }
 
 /// Puts our binary with its own loader and libraries into a directory that the guest
@@ -150,16 +186,25 @@ pub fn pack(share: &Path) -> io::Result<String> {
 mod tests {
     use super::*;
 
-    /// A root of empty files; the shell is a link that only the guest can follow.
+    fn program(path: &Path) {
+        fs::write(path, "").expect("a file");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("executable");
+    }
+
+    fn link(target: &str, at: &Path) {
+        std::os::unix::fs::symlink(target, at).expect("a link");
+    }
+
+    /// A root of empty files, with a shell that is a link as Alpine has it.
     fn root() -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a directory");
         for directory in ["bin", "dev", "proc", "run", "sys", "tmp", "usr/bin"] {
             fs::create_dir_all(root.path().join(directory)).expect("a directory");
         }
-        std::os::unix::fs::symlink("/bin/busybox-of-the-guest", root.path().join("bin/sh")).expect("a link");
-        for program in ["bin/mount", "usr/bin/mkdir", "usr/bin/ls"] {
-            fs::write(root.path().join(program), "").expect("a file");
+        for name in ["bin/busybox-of-the-guest", "bin/mount", "usr/bin/mkdir", "usr/bin/ls"] {
+            program(&root.path().join(name));
         }
+        link("/bin/busybox-of-the-guest", &root.path().join("bin/sh"));
         root
     }
 
@@ -193,9 +238,28 @@ mod tests {
         for program in ["ls", "/usr/bin/ls", "/bin/sh"] {
             check_program(root.path(), Path::new(program)).expect(program);
         }
-        for program in ["cargo", "/usr/bin/env", "/proc/self/exe"] {
+        fs::write(root.path().join("usr/bin/text"), "").expect("a file");
+        for program in ["cargo", "/usr/bin/env", "/proc/self/exe", "text", "/usr/bin"] {
             let error = check_program(root.path(), Path::new(program)).expect_err(program).to_string();
             assert!(error.starts_with(&format!("there is no program `{program}` in `")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_link_leads_where_the_guest_would_go() {
+        let root = root();
+        let at = |name: &str| root.path().join(name);
+        link("/usr/bin", &at("programs"));
+        link("../../../programs/ls", &at("usr/bin/list"));
+        link("/usr/bin/env", &at("bin/env"));
+        link("loop", &at("bin/loop"));
+        for program in ["/programs/ls", "list", "/../programs/./list"] {
+            assert!(check_program(root.path(), Path::new(program)).is_ok(), "{program}");
+        }
+        // The host has one, the guest none.
+        assert!(Path::new("/usr/bin/env").exists());
+        for program in ["/bin/env", "/bin/loop", "/programs/env"] {
+            assert!(check_program(root.path(), Path::new(program)).is_err(), "{program}");
         }
     }
 

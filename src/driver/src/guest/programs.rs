@@ -136,7 +136,7 @@ pub fn check(tests: &[Test], machine: &Machine) -> Result<(), TestProgramError> 
         let checked = match (machine.backend, &machine.root) {
             (Backend::Qemu, _) => Programs::default().add(program),
             (Backend::VirtmeNg, Some(root)) => {
-                foreign_root::check_program(root, &program.program).map_err(Into::into)
+                foreign_root::check_program(root.path(), &program.program).map_err(Into::into)
             }
             (Backend::VirtmeNg, None) => locate(&program.program).and_then(|path| executable(&path)),
             // It is refused there whatever it is.

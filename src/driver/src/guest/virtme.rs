@@ -34,7 +34,7 @@ use std::path::Path;
 
 use super::qemu::{CMDLINE, ChannelPaths, ConsoleDevice, channel_args};
 use crate::exec::{Cmd, shell_line};
-use crate::model::{Accel, RootFs};
+use crate::model::{Accel, GuestRoot, RootFs};
 
 /// Where the guest sees our binary and the plan. One directory, because 1.25 takes no
 /// more than one `--rodir`; on a tmpfs, where it can be made.
@@ -132,8 +132,8 @@ pub struct Launch<'a> {
 /// A directory that is the root of a guest (`super::foreign_root`).
 #[derive(Debug, Clone, Copy)]
 pub struct OtherRoot<'a> {
-    /// Which, of characters that need no quotes.
-    pub directory: &'a Path,
+    /// Which.
+    pub root: &'a GuestRoot,
     /// What stands before the path of our binary where a shell starts it.
     pub environment: &'a str,
 }
@@ -191,13 +191,13 @@ pub fn command(launch: &Launch<'_>) -> Result<Cmd, Unfit> {
         .args(["--user", "root", "--disable-microvm"])
         // As the host calls it: outside of the root it is refused.
         .arg("--cwd")
-        .arg(launch.root.map_or(Path::new("/"), |root| root.directory))
+        .arg(launch.root.map_or(Path::new("/"), |other| other.root.path()))
         .arg(format!("--rodir={}", shell_line(&[share])))
         .args(["--cpus".to_owned(), launch.cpus.to_string(), "--memory".to_owned(), format!("{mebibytes}M")])
         .arg(format!("--append={}", shell_line(&words)))
         .arg(format!("--qemu-opts={}", shell_line(&channel_args(launch.channels, ConsoleDevice::Virtio))));
-    if let Some(root) = launch.root {
-        command = command.arg("--root").arg(root.directory);
+    if let Some(other) = launch.root {
+        command = command.arg("--root").arg(other.root.path());
     }
     if launch.rootfs != RootFs::Virtiofs {
         command = command.arg("--force-9p");
@@ -226,7 +226,7 @@ mod tests {
         rootfs: RootFs,
         kernel: &'a str,
         cmdline: &'a [&'a str],
-        root: Option<&'a str>,
+        root: Option<&'a GuestRoot>,
     }
 
     const USUAL: Given<'_> = Given {
@@ -250,10 +250,7 @@ mod tests {
             qemu: Path::new("qemu-system-x86_64"),
             share: Path::new("/my cache/run/x/guest"),
             rootfs: given.rootfs,
-            root: given.root.map(|root| OtherRoot {
-                directory: Path::new(root),
-                environment: "LD_LIBRARY_PATH=/run/kregress/lib",
-            }),
+            root: given.root.map(|root| OtherRoot { root, environment: "LD_LIBRARY_PATH=/run/kregress/lib" }),
             accel: given.accel,
             cpus: 2,
             memory: 1 << 30,
@@ -314,7 +311,8 @@ mod tests {
     #[test]
     fn another_root_is_named_and_is_the_working_directory_and_our_binary_brings_its_libraries() {
         let usual = made(&USUAL).expect("fits");
-        let argv = made(&Given { root: Some("/srv/root"), ..USUAL }).expect("fits");
+        let root = GuestRoot::new("/srv/root").expect("a root");
+        let argv = made(&Given { root: Some(&root), ..USUAL }).expect("fits");
         let added: Vec<&str> = argv.iter().filter(|word| !usual.contains(word)).map(String::as_str).collect();
         insta::assert_snapshot!(added.join("\n"), @r"
         /srv/root
@@ -331,7 +329,8 @@ mod tests {
         let word = "x".repeat(800);
         let given = Given { cmdline: &[&word], ..USUAL };
         assert!(made(&given).is_ok());
-        assert!(refused(&Given { root: Some("/srv/root"), ..given }).contains("cuts it off"));
+        let root = GuestRoot::new("/srv/root").expect("a root");
+        assert!(refused(&Given { root: Some(&root), ..given }).contains("cuts it off"));
     }
 
     #[test]

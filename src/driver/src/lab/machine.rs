@@ -18,7 +18,7 @@ use super::session::Session;
 use super::watchdog::Limits;
 use crate::exec::{Cmd, shell_line};
 use crate::guest::accel::{self, CANARY_LIMIT, Canary, Decision, Device, KvmUnavailable, Memory};
-use crate::guest::foreign_root;
+use crate::guest::foreign_root::{self, RootError};
 use crate::guest::initramfs::{self, Contents, InitramfsError};
 use crate::guest::local;
 use crate::guest::modules::{self, ModulesError, Selection};
@@ -29,7 +29,7 @@ use crate::guest::tsc;
 use crate::guest::virtiofsd::{NoVirtiofs, Virtiofsd};
 use crate::guest::virtme::{self, OtherRoot};
 use crate::kernel::Kernel;
-use crate::model::{Accel, Backend, BootEnd, BootId, Exec, Machine, first_line};
+use crate::model::{Accel, Backend, BootEnd, BootId, Exec, GuestRoot, Machine, first_line};
 use crate::results::{BootDir, ResultsError};
 
 /// Everything that boots need from the host.
@@ -83,6 +83,9 @@ pub enum LabError {
     /// The boot cannot be put into words for virtme-ng.
     #[error(transparent)]
     Unfit(#[from] virtme::Unfit),
+    /// Its root cannot be one.
+    #[error(transparent)]
+    Root(#[from] RootError),
     /// A root file system was demanded.
     #[error(transparent)]
     RootFs(#[from] NoVirtiofs),
@@ -224,7 +227,12 @@ impl Lab {
                 let (vng, virtiofsd) = self.vng.as_ref().ok_or(ToolError::Vng)?;
                 let (home, share) = (scratch.path().join("home"), scratch.path().join("guest"));
                 furnish(&home).map_err(create_error(&home))?;
-                let root = measurement.machine.root.as_deref();
+                let root = measurement.machine.root.as_ref();
+                if let Some(root) = root {
+                    // It may come from a plan or a session of another host, and virtme-ng makes
+                    // a root that is not there.
+                    foreign_root::check(root.path())?;
+                }
                 let environment = pack(&share, &plan_path, root).map_err(create_error(&share))?;
                 let (path, user_base) = (tools::path_with(&vng.path), tools::python_user_base());
                 let launch = virtme::Launch {
@@ -236,7 +244,7 @@ impl Lab {
                     qemu: &self.qemu()?.path,
                     share: &share,
                     rootfs: virtiofsd.choose(measurement.machine.rootfs)?,
-                    root: root.map(|directory| OtherRoot { directory, environment: &environment }),
+                    root: root.map(|root| OtherRoot { root, environment: &environment }),
                     accel,
                     cpus,
                     memory,
@@ -387,7 +395,7 @@ fn furnish(home: &Path) -> io::Result<()> {
 
 /// Puts together what a guest of virtme-ng needs of us: the binary that runs, even if
 /// its file was replaced meanwhile, and the plan. Gives what has to be set where it starts.
-fn pack(share: &Path, plan: &Path, root: Option<&Path>) -> io::Result<String> {
+fn pack(share: &Path, plan: &Path, root: Option<&GuestRoot>) -> io::Result<String> {
     use rustix::fs::{AtFlags, CWD, linkat};
     std::fs::create_dir_all(share)?;
     std::fs::copy(plan, share.join(virtme::PLAN))?;

@@ -1,7 +1,7 @@
 //! The machine that a kernel boots on.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Machine as asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +16,8 @@ pub struct Machine {
     pub memory: u64,
     /// What the guest's root is made of, on virtme-ng; our own guests need none.
     pub rootfs: RootFs,
-    /// Directory that is the guest's root, on virtme-ng; absolute. None is that of the host.
-    pub root: Option<PathBuf>,
+    /// Directory that is the guest's root, on virtme-ng. None is that of the host.
+    pub root: Option<GuestRoot>,
 }
 
 impl Default for Machine {
@@ -98,6 +98,33 @@ impl Backend {
             Self::VirtmeNg => "virtme-ng",
             Self::Local => "local",
         }
+    }
+}
+
+/// Directory that is the root of a guest of virtme-ng. An absolute path that nothing on
+/// its way can take for something else: virtme-ng hands it to a shell as it is, and QEMU
+/// ends it at a comma.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestRoot(PathBuf);
+
+impl GuestRoot {
+    /// The path, if it is one.
+    #[must_use]
+    pub fn new(path: &str) -> Option<Self> {
+        let plain = |c: char| c.is_alphanumeric() || "/._+@-".contains(c);
+        (path.starts_with('/') && path.chars().all(plain)).then(|| Self(path.into()))
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl fmt::Display for GuestRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
     }
 }
 

@@ -25,7 +25,7 @@ pub use event::{
 };
 pub use evidence::{Evidence, EvidenceSource};
 pub use kernel::{Edit, FragmentName, KernelName, KernelRequest, KernelSpec, Source};
-pub use machine::{Accel, AccelChoice, Backend, Machine, RootFs};
+pub use machine::{Accel, AccelChoice, Backend, GuestRoot, Machine, RootFs};
 pub use subtest::{Subtest, SubtestCounts, SubtestVerdict};
 pub use suite::{Exec, Metric, Program, Selftest, Suite, SuiteName, Test, TestId};
 pub use verdict::{Failure, FailureKind, Trouble, TroubleKind, Verdict, first_line};

@@ -162,7 +162,7 @@ pub(crate) fn machine(machine: &model::Machine) -> Machine {
         cpus: machine.cpus,
         memory_bytes: machine.memory,
         rootfs: machine.rootfs,
-        root: machine.root.as_ref().map(|root| root.to_string_lossy().into_owned()),
+        root: machine.root.clone(),
     }
 }
 
@@ -174,7 +174,7 @@ pub(crate) fn from_machine(machine: &Machine) -> model::Machine {
         cpus: machine.cpus,
         memory: machine.memory_bytes,
         rootfs: machine.rootfs,
-        root: machine.root.as_ref().map(Into::into),
+        root: machine.root.clone(),
     }
 }
 

@@ -19,11 +19,11 @@ use super::sharded::{Merged, Shard};
 use super::subtest::Subtest;
 use super::words::{
     AccelWord, BackendWord, EvidenceSourceWord, FaultWord, FindingKindWord, RootFsWord, VerdictWord,
-    accel_choice, decimal, overall, params,
+    accel_choice, decimal, guest_root, overall, params,
 };
 use crate::console::FindingKind;
 use crate::model::{
-    Accel, AccelChoice, Backend, BootFault, EvidenceSource, Overall, RootFs, Trouble, Verdict,
+    Accel, AccelChoice, Backend, BootFault, EvidenceSource, GuestRoot, Overall, RootFs, Trouble, Verdict,
 };
 
 /// Version of `run.json` and of the event lines together.
@@ -138,8 +138,8 @@ pub struct Machine {
     #[serde(default, with = "RootFsWord", skip_serializing_if = "is_default")]
     pub rootfs: RootFs,
     /// Directory that is the root of a guest of virtme-ng; left out where that is the host's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub root: Option<String>,
+    #[serde(default, with = "guest_root", skip_serializing_if = "Option::is_none")]
+    pub root: Option<GuestRoot>,
 }
 
 fn is_default(rootfs: &RootFs) -> bool {

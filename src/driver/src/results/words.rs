@@ -263,3 +263,28 @@ pub(super) mod params {
         Ok(plain.into_iter().map(|(name, plain)| (name, value(plain))).collect())
     }
 }
+
+/// What comes from elsewhere is a path that cannot be taken for something else, or damage.
+pub(super) mod guest_root {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use crate::model::GuestRoot;
+
+    pub(crate) fn serialize<S: Serializer>(
+        root: &Option<GuestRoot>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match root {
+            Some(root) => serializer.collect_str(root),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<GuestRoot>, D::Error> {
+        let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+        let root = GuestRoot::new(&text);
+        root.map(Some).ok_or_else(|| D::Error::custom(format!("`{text}` cannot be the root of a guest")))
+    }
+}

@@ -22,6 +22,10 @@ fn fails(failure: &str, fragments: &str) -> Ran {
 
 /// The same with more on the kernel command line, each word behind a comma.
 fn fails_with(failure: &str, fragments: &str, more: &str) -> Ran {
+    runs("one", failure, fragments, more)
+}
+
+fn runs(suite: &str, failure: &str, fragments: &str, more: &str) -> Ran {
     let kernel = std::env::var("KREGRESS_TEST_FAILURES")
         .expect("KREGRESS_TEST_FAILURES names TREE@REVISION of the kernel that fails on request");
     let (tree, revision) = kernel.split_once('@').expect("TREE@REVISION");
@@ -36,7 +40,7 @@ fn fails_with(failure: &str, fragments: &str, more: &str) -> Ran {
     fs::write(&config, yaml).expect("write");
     fs::create_dir(rig.path().join("suites")).expect("directory");
     fs::write(rig.path().join("suites/one.yaml"), SUITE).expect("write");
-    rig.run(&["--config", config.to_str().expect("path"), "run", "one", "--machine", "accel=tcg"])
+    rig.run(&["--config", config.to_str().expect("path"), "run", suite, "--machine", "accel=tcg"])
 }
 
 /// The only result of a run that failed with this kind.
@@ -59,7 +63,7 @@ fn stack(result: &Value) -> Vec<&str> {
 }
 
 /// Locks and leaks are watched.
-const WATCHED: &str = "lockdep, kmemleak";
+const WATCHED: &str = "lockdep, kmemleak, kunit";
 
 #[test]
 fn a_panic_is_a_panic() {
@@ -163,4 +167,23 @@ fn a_use_after_free_is_a_report_of_kasan() {
         "{result:#}"
     );
     assert_eq!(result["findings"][0]["kind"], "sanitizer");
+}
+
+/// On this kernel, since no other of these is built with KUnit.
+#[test]
+fn unit_tests_of_a_kernel_are_tests_and_each_of_their_cases_is_kept() {
+    let ran = runs("kunit", "none", WATCHED, "");
+    assert_eq!(ran.output.status.code(), Some(0), "{}", text(&ran.output));
+    let results = ran.run["results"].as_array().expect("results");
+    assert_eq!(results.len(), 3, "{}", text(&ran.output));
+    let cases = |result: &Value, verdict: &str| {
+        let subtests = result["subtests"].as_array().into_iter().flatten();
+        subtests.filter(|case| case["verdict"] == verdict).count()
+    };
+    for result in results {
+        assert_eq!((&result["verdict"], cases(result, "fail")), (&"pass".into(), 0), "{result}");
+        assert!(cases(result, "pass") > 2, "{result}");
+    }
+    // The example's own skips.
+    assert!(results.iter().any(|result| cases(result, "skip") > 0), "{results:?}");
 }

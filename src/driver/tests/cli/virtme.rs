@@ -212,11 +212,14 @@ fn a_kernel_command_line_that_would_be_cut_off_is_refused() {
 
 /// A directory that could be the root of a guest.
 fn other_root(rig: &Rig) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
     for directory in ["dev", "proc", "run", "sys", "tmp"] {
         std::fs::create_dir_all(rig.path("root").join(directory)).expect("a directory");
     }
     for program in ["bin/sh", "bin/mount", "usr/bin/mkdir"] {
         rig.write(&format!("root/{program}"), "");
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(rig.path(format!("root/{program}")), mode).expect("executable");
     }
     rig.path("root").display().to_string()
 }
@@ -243,6 +246,9 @@ fn a_root_that_cannot_be_one_is_refused_before_vng_would_make_another() {
     let missing = refused(format!("{MACHINE},root={root}/elsewhere"));
     assert!(missing.contains("elsewhere` cannot be the root of a guest: No such file"), "{missing}");
     assert!(!rig.path("root/elsewhere").exists(), "vng must not be asked");
+    std::fs::create_dir(rig.path("project/a b")).expect("a directory");
+    let relative = rig.kregress(&["run", "t", "--machine", &format!("{MACHINE},root=a b/../root")]);
+    assert!(relative.exits(2).stderr.contains("cannot be a root file system"));
     let blank = refused(format!("{MACHINE},root={root} "));
     assert!(blank.contains("cannot be a root file system"), "{blank}");
     let qemu = refused(format!("backend=qemu,root={root}"));
@@ -250,6 +256,24 @@ fn a_root_that_cannot_be_one_is_refused_before_vng_would_make_another() {
     std::fs::remove_file(rig.path("root/bin/mount")).expect("removed");
     let lacking = refused(format!("{MACHINE},root={root}"));
     assert!(lacking.contains("it has no program `mount`"), "{lacking}");
+}
+
+#[test]
+fn a_plan_from_elsewhere_brings_no_root_that_is_not_here_and_no_order_for_a_shell() {
+    let rig = rig(&FakeKernel::new());
+    let root = other_root(&rig);
+    let machine = format!("{MACHINE},root={root}");
+    rig.kregress(&["plan", "t", "--shards", "1", "--machine", &machine]).exits(0);
+    let shard = || rig.kregress(&["run", "--plan", "plan.json", "--shard", "1"]);
+    shard().exits(0);
+    std::fs::rename(rig.path("root"), rig.path("gone")).expect("renamed");
+    let seen = shard().exits(3);
+    assert!(seen.stdout.contains("cannot be the root of a guest: No such file"), "{}", seen.stdout);
+    assert!(!rig.path("root").exists(), "vng must not be asked");
+    let plan = std::fs::read_to_string(rig.path("project/plan.json")).expect("a plan");
+    rig.write("project/plan.json", &plan.replace(&root, &format!("{root};touch x")));
+    let seen = shard().exits(2);
+    assert!(seen.stderr.contains(";touch x` cannot be the root of a guest"), "{}", seen.stderr);
 }
 
 #[test]
