@@ -90,7 +90,7 @@ fn live(
     let project = context.project()?;
     let pair = Pair {
         kernels: pair::named(context, &project, kernels)?,
-        tests: config::select(&project.suites, tests).map_err(usage)?,
+        tests: super::tests(&project, tests, &context.machine(&project)?)?,
         boots: asked.boots,
         floor: asked.floor(),
         exact_floor: EXACT_FLOOR,

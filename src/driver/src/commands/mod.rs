@@ -173,6 +173,16 @@ impl Context {
     }
 }
 
+/// Tests by the words of the user. What was named must find what it needs in the guests of
+/// this machine; what a pattern brings along may be skipped there.
+pub(super) fn tests(project: &Project, words: &[String], machine: &Machine) -> anyhow::Result<Vec<Test>> {
+    let select = |words: &[String]| config::select(&project.suites, words).map_err(usage);
+    for word in words.iter().filter(|word| !word.contains('*')) {
+        programs::check_places(&select(std::slice::from_ref(word))?, machine).map_err(usage)?;
+    }
+    select(words)
+}
+
 /// Selftests to build for these tests: of each of their collections all that any
 /// suite names, so that another choice of tests builds nothing again.
 fn wanted_selftests(project: &Project, tests: &[Test], machine: &Machine) -> Wanted {

@@ -64,7 +64,7 @@ pub fn run(
     config::check_expiry(&project.allow, clock::today()).map_err(usage)?;
     let kernels = context.kernels(&project, kernels)?;
     let machine = context.machine(&project)?;
-    let tests = config::select(&project.suites, tests).map_err(usage)?;
+    let tests = super::tests(&project, tests, &machine)?;
     let Effort { boots, retries, quiet } = effort;
     let here = Here {
         project: &project,

@@ -9,8 +9,8 @@ use crate::analysis::compare;
 use crate::report::compared::Compared;
 use crate::report::look::Look;
 use crate::report::{annotations, comparison_human, html, human, json, junit, ktap, markdown, text};
-use crate::results;
 use crate::results::format::Run;
+use crate::results::{self, ResultsError};
 
 /// In which form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +43,27 @@ pub enum ReportFormat {
 /// Fails when there is no such run, its record cannot be read, or the report cannot be
 /// written. A reader who has seen enough and closed the pipe is no error.
 pub fn run(results_dir: &Path, which: Option<&str>, form: Form<'_>) -> anyhow::Result<()> {
-    let found = results::find(results_dir, which);
-    if found.is_err()
-        && let Some(series) = which.and_then(|which| series::stored::find(results_dir, which))
-    {
-        return series::stored::show(&series, form);
+    let Some(which) = which else {
+        return show_run(&results::load(&results::find(results_dir, None)?)?, form);
+    };
+    let series = series::stored::find(results_dir, which);
+    match (results::find(results_dir, Some(which)), series.as_slice()) {
+        (Ok(run), []) => show_run(&results::load(&run)?, form),
+        (Err(error), []) => Err(error.into()),
+        (
+            Err(ResultsError::NoSuchRun { .. } | ResultsError::NoRecord { .. } | ResultsError::Read { .. }),
+            [only],
+        ) => series::stored::show(only, form),
+        (found, series) => {
+            let mut runs = match found {
+                Ok(run) => vec![run.file_name().unwrap_or_default().to_string_lossy().into_owned()],
+                Err(ResultsError::Ambiguous { runs, .. }) => runs,
+                Err(_) => Vec::new(),
+            };
+            runs.extend(series.iter().map(|record| series::stored::name(record)));
+            Err(ResultsError::Ambiguous { which: which.to_owned(), runs }.into())
+        }
     }
-    show_run(&results::load(&found?)?, form)
 }
 
 pub(super) fn write(bytes: &[u8], out: &mut dyn Write) -> anyhow::Result<()> {
@@ -272,6 +286,15 @@ mod tests {
             let text = report(results.path(), Some(which), ReportFormat::Text);
             assert!(text.contains("5/6"), "{which}: {text}");
         }
+        // A run of the same day.
+        let first = names(results.path()).remove(0);
+        let twin = format!("{}zzzz", &first[..first.len() - 4]);
+        let other = results.path().join("series").join(&twin);
+        std::fs::create_dir_all(&other).expect("a directory");
+        std::fs::write(other.join("series.json"), &bytes).expect("written");
+        let form = Form { format: ReportFormat::Human, output: None };
+        let error = super::run(results.path(), Some(&first[..8]), form).expect_err("several").to_string();
+        assert!(error.contains(&first) && error.contains(&format!("series/{twin}")), "{error}");
         std::fs::write(&record, &bytes[..bytes.len() / 2]).expect("cut off");
         let form = Form { format: ReportFormat::Human, output: None };
         let error = run(results.path(), Some("1999"), form).expect_err("damaged").to_string();

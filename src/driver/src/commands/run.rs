@@ -133,7 +133,7 @@ pub fn run(context: &Context, tests: &[String], on: On<'_>, effort: Effort) -> a
             (local_machine(), vec![Wanted::Running(KernelName("local".to_owned()))])
         }
     };
-    let tests = config::select(&project.suites, tests).map_err(usage)?;
+    let tests = super::tests(&project, tests, &machine)?;
     carry_out(context, &project, Asked { machine, wanted, tests, effort, seed: context.seed, part: None })
 }
 

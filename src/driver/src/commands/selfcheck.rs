@@ -4,11 +4,10 @@
 use std::io::{self, Write as _};
 
 use super::pair::{self, Emulated, Pair, Place, Planner, Profile};
-use super::{Context, INTERRUPTED, MessageFormat, noise, unless_reader_left, usage};
+use super::{Context, INTERRUPTED, MessageFormat, noise, unless_reader_left};
 use crate::analysis::compare::{self, Request};
 use crate::analysis::selfcheck::{FalseAlarms, false_alarms};
 use crate::analysis::{Comparison, EXACT_FLOOR, FLOOR, Measured, noise as measured};
-use crate::config;
 use crate::lab::Quiet;
 use crate::model::{NoiseOf, Overall};
 use crate::report::look::Look;
@@ -57,7 +56,7 @@ pub fn run(
     let kernel = kernel.unwrap_or(&default);
     let pair = Pair {
         kernels: pair::named(context, &project, [kernel, kernel])?,
-        tests: config::select(&project.suites, tests).map_err(usage)?,
+        tests: super::tests(&project, tests, &context.machine(&project)?)?,
         boots: Some(boots),
         floor: FLOOR,
         exact_floor: EXACT_FLOOR,

@@ -3,8 +3,8 @@
 //!
 //! Reads files, decides nothing else. Follows what the dynamic linker does
 //! (ld.so(8)): `DT_RUNPATH` or `DT_RPATH`, then the directories of
-//! `/etc/ld.so.conf`, then the default ones. `LD_LIBRARY_PATH` is left out: the
-//! guest does not have it.
+//! `/etc/ld.so.conf`, then the default ones. `LD_LIBRARY_PATH` is left out: programs
+//! of tests do not have it in the guest.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -144,7 +144,19 @@ pub fn check(tests: &[Test], machine: &Machine) -> Result<(), TestProgramError> 
         };
         checked.map_err(of(test))?;
     }
-    let misplaced = |test: &Test| test.exec.as_ref().and_then(|exec| misplaced(exec, machine)).map(of(test));
+    check_places(tests, machine)
+}
+
+/// Looks whether any of these tests finds something to run in the guests of this machine.
+///
+/// # Errors
+///
+/// The first one, where all of them need other guests.
+pub fn check_places(tests: &[Test], machine: &Machine) -> Result<(), TestProgramError> {
+    let misplaced = |test: &Test| {
+        let source = test.exec.as_ref().and_then(|exec| misplaced(exec, machine))?;
+        Some(TestProgramError { test: test.id.to_string(), source })
+    };
     let mut misplaced = tests.iter().map(misplaced);
     match misplaced.next() {
         Some(Some(first)) if misplaced.all(|it| it.is_some()) => Err(first),

@@ -282,7 +282,8 @@ pub fn outcome(
 }
 
 /// Whether the harness or its host kept something of a revision from being known.
-fn is_in_the_dark(revision: &Revision) -> bool {
+#[must_use]
+pub fn is_in_the_dark(revision: &Revision) -> bool {
     let harness = |trouble: &super::checked::Trouble| trouble.blame == Blame::Harness;
     matches!(revision.build, Build::NotKnown { .. })
         || revision.troubles.iter().any(harness)

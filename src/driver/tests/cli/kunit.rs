@@ -98,17 +98,21 @@ fn selftests_ask_for_the_host_s_userland_before_anything_is_booted() {
 #[test]
 fn who_asks_for_every_test_asks_for_none_that_this_guest_cannot_have() {
     let kernel = FakeKernel::new();
-    let skipped = |rig: &Rig, suite: &str, machine: &str| {
-        let record = rig.kregress(&["run", "t", suite, "--machine", machine]).exits(0).record();
+    let skipped = |rig: &Rig, pattern: &str, machine: &str| {
+        let record = rig.kregress(&["run", "t", pattern, "--machine", machine]).exits(0).record();
         let verdicts = record.verdicts();
         assert_eq!(verdicts.lines().filter(|line| line.ends_with(" pass")).count(), 3, "{verdicts}");
         let skipped = verdicts.lines().filter(|line| line.contains(" skip: ")).map(str::to_owned);
         skipped.collect::<Vec<_>>()
     };
-    let on_qemu = skipped(&Rig::with(&kernel), "selftests", "backend=qemu");
+    let on_qemu = skipped(&Rig::with(&kernel), "selftest*", "backend=qemu");
     let reasons = on_qemu.iter().filter(|line| line.contains("which this guest does not have"));
     assert_eq!(reasons.count(), 10, "{on_qemu:?}");
-    let on_vng = skipped(&Rig::with(&kernel).vng("1.42"), "kunit", "backend=virtme-ng");
+    let on_vng = skipped(&Rig::with(&kernel).vng("1.42"), "kunit*", "backend=virtme-ng");
     let modules = on_vng.iter().filter(|line| line.contains("travel with the guest image only"));
     assert_eq!(modules.count(), 3, "{on_vng:?}");
+    // What is named is wanted.
+    let rig = Rig::with(&kernel);
+    let seen = rig.kregress(&["run", "t", "selftests"]).exits(2);
+    assert!(seen.stderr().contains("hint: use `--machine backend=virtme-ng`"), "{}", seen.stderr());
 }

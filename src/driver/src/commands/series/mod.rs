@@ -82,7 +82,7 @@ pub fn run(context: &Context, request: &Request, form: Form<'_>) -> anyhow::Resu
     let mut project = context.project()?;
     config::check_expiry(&project.allow, clock::today()).map_err(usage)?;
     let machine = context.machine(&project)?;
-    let tests = config::select(&project.suites, &request.tests).map_err(usage)?;
+    let tests = super::tests(&project, &request.tests, &machine)?;
     programs::check(&tests, &machine).map_err(usage)?;
     // The revision is another one for each kernel.
     let (repository, spec) = tree(&project, &request.tree, "HEAD")?;

@@ -6,23 +6,29 @@ use super::{DIRECTORY, RECORD, bytes, check_form};
 use crate::commands::report::Form;
 use crate::series::stored;
 
-/// The record of a series: of its directory, of a file in it, or of the one whose name
-/// begins so.
-pub(in crate::commands) fn find(results: &Path, which: &str) -> Option<PathBuf> {
+/// Records of series: that of this directory, of a file in it, or of this name; or else
+/// all whose names begin so.
+pub(in crate::commands) fn find(results: &Path, which: &str) -> Vec<PathBuf> {
     let path = Path::new(which);
     let directory = if path.is_file() { path.parent().unwrap_or(path) } else { path };
-    let named = [directory.to_owned(), results.join(which)].into_iter().map(|dir| dir.join(RECORD));
-    if let Some(record) = named.into_iter().find(|record| record.is_file()) {
-        return Some(record);
+    let named = [directory.to_owned(), results.join(which), results.join(DIRECTORY).join(which)];
+    if let Some(record) = named.into_iter().map(|dir| dir.join(RECORD)).find(|record| record.is_file()) {
+        return vec![record];
     }
-    let entries = std::fs::read_dir(results.join(DIRECTORY)).ok()?;
-    let is_meant =
+    let Ok(entries) = std::fs::read_dir(results.join(DIRECTORY)) else { return Vec::new() };
+    let begins =
         |dir: &PathBuf| dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(which));
-    let mut meant = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_meant);
-    match (meant.next(), meant.next()) {
-        (Some(only), None) if !which.is_empty() => Some(only.join(RECORD)).filter(|record| record.is_file()),
-        _ => None,
-    }
+    let begun = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(begins);
+    let mut records: Vec<PathBuf> =
+        begun.map(|dir| dir.join(RECORD)).filter(|record| record.is_file()).collect();
+    records.sort_unstable();
+    records
+}
+
+/// What the series of a record is called among runs.
+pub(in crate::commands) fn name(record: &Path) -> String {
+    let directory = record.parent().and_then(Path::file_name).unwrap_or_default();
+    format!("{DIRECTORY}/{}", directory.to_string_lossy())
 }
 
 /// Shows it. Nothing on disk is changed.

@@ -146,7 +146,7 @@ pub enum HistoryError {
     /// Candidates that are not there.
     #[error(
         "`{}` is shallow: commits between `{good}` and `{bad}` are missing\n\
-         hint: `git fetch --unshallow` brings the rest of its history",
+         hint: `git fetch --unshallow` brings the rest of its history, in a workflow a larger `fetch-depth`",
         repository.display()
     )]
     Shallow {
@@ -303,8 +303,15 @@ impl Log<'_> {
         if base == good {
             return Ok(());
         }
+        if self.repository.is_shallow() {
+            // A fork that is seen is the true one where nothing is cut off on either side.
+            if base.is_empty() || base == bad {
+                return Err(self.shallow());
+            }
+            self.check_whole(std::slice::from_ref(&base), bad)?;
+            self.check_whole(std::slice::from_ref(&base), good)?;
+        }
         Err(match base.as_str() {
-            _ if self.repository.is_shallow() => self.shallow(),
             "" => HistoryError::Unrelated { good: good_name, bad: bad_name },
             base if base == bad => HistoryError::Swapped { good: good_name, bad: bad_name },
             base => HistoryError::Apart { good: good_name, bad: bad_name, base: base.to_owned() },

@@ -345,7 +345,7 @@ fn a_history_that_is_cut_off_is_refused_only_where_it_is_missing() {
     shallow.git(&["fetch", "-q", "--depth=1", "origin", "tag", "good"]);
     insta::assert_snapshot!(shallow.refused(&["good"], "most", &[]), @r"
     `TMP` is shallow: commits between `good` and `most` are missing
-    hint: `git fetch --unshallow` brings the rest of its history
+    hint: `git fetch --unshallow` brings the rest of its history, in a workflow a larger `fetch-depth`
     ");
     assert_eq!(shallow.all("last", "most").commits.len(), 2);
 
@@ -354,6 +354,33 @@ fn a_history_that_is_cut_off_is_refused_only_where_it_is_missing() {
     std::fs::write(origin.path().join(".git/shallow"), format!("{side}\n")).expect("write");
     assert!(origin.refused(&["good"], "most", &[]).starts_with("`TMP` is shallow: "));
     assert_eq!(origin.all("merge", "most").commits.len(), 3);
+}
+
+#[test]
+fn of_a_shallow_merge_whose_fork_is_there_the_fork_is_told() {
+    let origin = Grown::new();
+    for what in ["first", "second", "fork"] {
+        origin.commit(what, "net/a");
+    }
+    origin.branch("topic", "fork");
+    for what in ["patch-one", "patch-two"] {
+        origin.commit(what, "net/b");
+    }
+    origin.branch("target", "fork");
+    origin.commit("moved", "net/a");
+    origin.merge("pull", &["topic"]);
+    let clone = |depth: &str| {
+        let shallow = Grown { dir: tempfile::tempdir().expect("tempdir") };
+        let url = format!("file://{}", origin.path().display());
+        shallow.git(&["clone", "-q", "--depth", depth, "--branch", "target", &url, "."]);
+        shallow
+    };
+    let fork = origin.git(&["rev-parse", "fork"]);
+    let enough = clone("4");
+    assert!(enough.refused(&["HEAD^1"], "HEAD^2", &[]).contains(fork.trim()), "the fork, not the cut");
+    assert_eq!(enough.all(fork.trim(), "HEAD^2").commits.len(), 2);
+    // The merge, and what it joins.
+    assert!(clone("2").refused(&["HEAD^1"], "HEAD^2", &[]).starts_with("`TMP` is shallow: "));
 }
 
 #[test]

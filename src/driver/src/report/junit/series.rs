@@ -13,6 +13,7 @@ use crate::series::checked::{
     Apply, Blame, Build, Checked, Defect, Outcome, Performance, Revision, Since, Tested, Verdict, Warnings,
     What,
 };
+use crate::series::judge;
 
 /// What all of its suites are of.
 pub(super) const SERIES: &str = "series";
@@ -31,14 +32,22 @@ fn of_whole(checked: &Checked) -> Suite {
     let class = text_safety::name(format!("{ROOT}.series.whole"));
     let Wrong { stays, repaired, undated } = words::wrong(checked);
     let told = words::headline(checked);
+    // Where something was not seen, nothing is known of what it might have broken.
+    let stopped = checked.outcome == Outcome::Interrupted;
+    let dark = stopped || checked.revisions.iter().any(judge::is_in_the_dark);
+    let not_reached = checked.revisions.iter().any(|it| it.apply == Apply::NotReached);
+    let unseen = || Stand::Error("not-known", "not every patch was seen to its end".to_owned());
     let stays: Vec<String> = stays.into_iter().chain(undated).collect();
     let stays = match (stays.as_slice(), checked.outcome) {
+        ([], _) if dark => unseen(),
         ([], Outcome::Good | Outcome::Broken | Outcome::Repaired) => Stand::Good,
         ([], Outcome::Inconclusive) => Stand::Skipped("inconclusive", told.clone()),
         ([], Outcome::NotKnown | Outcome::Interrupted) => Stand::Error("not-known", told.clone()),
         (stays, _) => Stand::Failure("Broken", stays.join("; ")),
     };
     let between = match repaired.as_slice() {
+        [] if dark => unseen(),
+        [] if not_reached => Stand::Skipped("not-reached", "a patch does not apply".to_owned()),
         [] => Stand::Good,
         repaired => Stand::Failure("BrokenAndRepaired", repaired.join("; ")),
     };
