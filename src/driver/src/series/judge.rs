@@ -238,13 +238,15 @@ fn blamed(answer: &Answer) -> Since {
     Since::Patches { revisions: answer.revisions.clone(), probability: answer.probability }
 }
 
-/// Whether the user stopped it.
+/// How far it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Course {
     /// It came to its end.
     Whole,
-    /// It was stopped.
+    /// The user stopped it, or it goes on.
     Stopped,
+    /// The host could not go on.
+    Failed,
 }
 
 /// What all of it comes to.
@@ -271,7 +273,10 @@ pub fn outcome(
         Performance::Undecided { .. } => Some(Verdict::Inconclusive),
         Performance::NotAsked | Performance::SameImage => None,
     };
-    if verdict == Some(Verdict::NotMeasured) || revisions.iter().any(is_in_the_dark) {
+    if course == Course::Failed
+        || verdict == Some(Verdict::NotMeasured)
+        || revisions.iter().any(is_in_the_dark)
+    {
         return Outcome::NotKnown;
     }
     let standings = || revisions.iter().flat_map(|it| it.tests.values()).map(|it| it.standing);

@@ -315,6 +315,17 @@ fn a_series_that_was_stopped_is_interrupted_whatever_was_seen() {
     assert_eq!(outcome(&it, &found, &UNMEASURED, Course::Stopped), Outcome::Interrupted);
 }
 
+#[test]
+fn of_a_series_that_the_host_could_not_carry_what_was_seen_counts_and_the_rest_is_not_known() {
+    let good = series(2);
+    let found = defects(&good, &Performance::NotAsked);
+    assert_eq!(outcome(&good, &found, &Performance::NotAsked, Course::Failed), Outcome::NotKnown);
+    let mut broken = series(2);
+    fails(&mut broken[1], "nsid/a");
+    let found = defects(&broken, &UNMEASURED);
+    assert_eq!(outcome(&broken, &found, &UNMEASURED, Course::Failed), Outcome::Broken);
+}
+
 fn any_seen() -> impl Strategy<Value = Seen> {
     prop_oneof![
         3 => Just(Seen::Well),

@@ -23,7 +23,7 @@ use super::{Context, MessageFormat, compare, usage};
 use crate::config::{self, Project, machine_text};
 use crate::guest::programs;
 use crate::lab::Lab;
-use crate::model::{AllowRule, KernelName, Machine, RunEvent, Source, Test};
+use crate::model::{AllowRule, KernelName, Machine, RunEvent, Source, Test, first_line};
 use crate::report::json;
 use crate::report::look::Look;
 use crate::report::series as report;
@@ -33,7 +33,7 @@ use crate::series::checked::{
 };
 use crate::series::judge::{self, Course};
 use crate::series::{self, Asked, Fate, Series, SeriesError};
-use crate::{clock, interrupt, paths};
+use crate::{chain, clock, interrupt, paths};
 
 /// Directory of all series below the results.
 const DIRECTORY: &str = "series";
@@ -127,16 +127,32 @@ pub fn run(context: &Context, request: &Request, form: Form<'_>) -> anyhow::Resu
     let bank = Bank::fill(&repository, spec, &env, &mut check.checked, &mut watch, &|it| report::built(it))?;
     check.keep(Course::Stopped)?;
     drop(watch);
-    if !interrupt::requested() {
-        boots::boot(&mut check, &bank)?;
-        check.keep(Course::Stopped)?;
-    }
-    if !interrupt::requested() {
-        speed::measure(&mut check, &bank)?;
+    if let Err(error) = look(&mut check, &bank) {
+        // What was seen until then is of use, and is not what a user stopped.
+        let reason = chain::text(error.as_ref());
+        check.checked.notes.push(format!("it ended early: {}", first_line(&reason)));
+        if matches!(check.checked.performance, Performance::NotMeasured { .. }) {
+            let reason = "the host could not go on".to_owned();
+            check.checked.performance = Performance::NotMeasured { reason };
+        }
+        check.keep(Course::Failed)?;
+        return Err(error);
     }
     check.keep(if interrupt::requested() { Course::Stopped } else { Course::Whole })?;
     show(context, &check.checked, form)?;
     Ok(check.checked.outcome.exit_code())
+}
+
+/// Boots what was built, and measures it.
+fn look(check: &mut Check<'_>, bank: &Bank) -> anyhow::Result<()> {
+    if !interrupt::requested() {
+        boots::boot(check, bank)?;
+        check.keep(Course::Stopped)?;
+    }
+    if !interrupt::requested() {
+        speed::measure(check, bank)?;
+    }
+    Ok(())
 }
 
 impl Check<'_> {
