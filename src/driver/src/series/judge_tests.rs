@@ -321,7 +321,7 @@ fn of_a_series_that_the_host_could_not_carry_what_was_seen_counts_and_the_rest_i
     let found = defects(&good, &Performance::NotAsked);
     assert_eq!(outcome(&good, &found, &Performance::NotAsked, Course::Failed), Outcome::NotKnown);
     let mut broken = series(2);
-    fails(&mut broken[1], "nsid/a");
+    fails(&mut broken[2], "nsid/a");
     let found = defects(&broken, &UNMEASURED);
     assert_eq!(outcome(&broken, &found, &UNMEASURED, Course::Failed), Outcome::Broken);
 }

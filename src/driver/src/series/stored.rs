@@ -173,7 +173,11 @@ mod tests {
         #[test]
         fn whatever_is_changed_in_the_file_is_refused_or_can_be_shown(
             steps in prop::collection::vec(any::<prop::sample::Index>(), 1..8),
+            which in 0..4_usize,
             by in prop_oneof![
+                // Places that may be there, and the largest that fit.
+                (0..9_u64).prop_map(Value::from),
+                Just(Value::from(u32::MAX)),
                 any::<u64>().prop_map(Value::from),
                 any::<i64>().prop_map(Value::from),
                 any::<f64>().prop_map(Value::from),
@@ -183,7 +187,8 @@ mod tests {
                 Just(Value::Null),
             ],
         ) {
-            let mut value: Value = serde_json::from_slice(&bytes(&testdata::six())).expect("JSON");
+            let all = [testdata::six, testdata::murky, testdata::refused, testdata::repaired];
+            let mut value: Value = serde_json::from_slice(&bytes(&all[which]())).expect("JSON");
             disturb(&mut value, &steps, &by);
             if let Ok(checked) = parse(value.to_string().as_bytes()) {
                 prop_assert!(shown(&checked) > 0);

@@ -34,12 +34,15 @@ fn of_whole(checked: &Checked) -> Suite {
     let told = words::headline(checked);
     // Where something was not seen, nothing is known of what it might have broken.
     let stopped = checked.outcome == Outcome::Interrupted;
-    let dark = stopped || checked.revisions.iter().any(judge::is_in_the_dark);
+    let not_booted = |at: usize| checked.revisions[at].is_built() && checked.booted(at).tests.is_empty();
+    let dark = stopped
+        || checked.revisions.iter().any(judge::is_in_the_dark)
+        || (0..checked.revisions.len()).any(not_booted);
     let not_reached = checked.revisions.iter().any(|it| it.apply == Apply::NotReached);
     let unseen = || Stand::Error("not-known", "not every patch was seen to its end".to_owned());
     let stays: Vec<String> = stays.into_iter().chain(undated).collect();
     let stays = match (stays.as_slice(), checked.outcome) {
-        ([], _) if dark => unseen(),
+        ([], _) if dark || matches!(checked.performance, Performance::NotMeasured { .. }) => unseen(),
         ([], Outcome::Good | Outcome::Broken | Outcome::Repaired) => Stand::Good,
         ([], Outcome::Inconclusive) => Stand::Skipped("inconclusive", told.clone()),
         ([], Outcome::NotKnown | Outcome::Interrupted) => Stand::Error("not-known", told.clone()),
