@@ -4,6 +4,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use serde_json::Value;
+
 use crate::rig::{Ran, Rig, text};
 
 pub(crate) const CONFIG: &str = "\
@@ -97,7 +99,14 @@ fn run(rig: &Rig, machine: &str, kernel: &str) -> Ran {
 /// Verdicts, cases and what was left behind, a line for each.
 pub(crate) fn told(ran: &Ran) -> String {
     let mut told = String::new();
-    for result in ran.run["results"].as_array().expect("results") {
+    let place = |test: &Value| {
+        let planned = ran.run["plan"]["tests"].as_array().expect("tests");
+        planned.iter().position(|planned| planned["id"] == *test)
+    };
+    // Boots side by side come to their ends as they do, and learned times decide how many.
+    let mut results = ran.run["results"].as_array().expect("results").clone();
+    results.sort_by_key(|result| place(&result["test"]));
+    for result in &results {
         let word = |key: &str| result[key].as_str().unwrap_or_default();
         let message = result["message"].as_str().or(result["reason"].as_str()).unwrap_or_default();
         let title = message.lines().next().unwrap_or_default();
