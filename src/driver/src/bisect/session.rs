@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::record::{self, FILE, Line, Plan, RecordError};
 use super::state::State;
 use crate::model::RunId;
-use crate::results::{LineLog, ResultsError, RunDir};
+use crate::results::{self, LineLog, ResultsError, RunDir};
 
 /// Directory of all sessions below the results.
 const SESSIONS: &str = "bisect";
@@ -205,7 +205,7 @@ fn load(file: &Path) -> Result<(State, u64), SessionError> {
 /// # Errors
 ///
 /// Fails when there is no such session or more than one.
-pub fn find(results: &Path, which: &str) -> Result<PathBuf, SessionError> {
+pub fn find(directory: &Path, which: &str) -> Result<PathBuf, SessionError> {
     let given = Path::new(which);
     if given.join(FILE).is_file() {
         return Ok(given.to_owned());
@@ -213,18 +213,12 @@ pub fn find(results: &Path, which: &str) -> Result<PathBuf, SessionError> {
     if given.is_file() && given.file_name().is_some_and(|name| name == FILE) {
         return Ok(given.parent().unwrap_or(given).to_owned());
     }
-    let sessions = results.join(SESSIONS);
-    let entries = fs::read_dir(&sessions).into_iter().flatten().flatten();
-    let mut known: Vec<String> = entries
-        .filter(|entry| entry.path().join(FILE).is_file())
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    known.sort_unstable();
-    let matching: Vec<String> = known.iter().filter(|name| name.starts_with(which)).cloned().collect();
-    match matching.as_slice() {
+    let sessions = directory.join(SESSIONS);
+    let known = results::holding(&sessions, FILE);
+    let meant = results::meant(&known, which);
+    match meant.as_slice() {
         [name] => Ok(sessions.join(name)),
         [] => Err(SessionError::Unknown { path: sessions, which: which.to_owned(), known }),
-        all if all.iter().any(|name| name == which) => Ok(sessions.join(which)),
-        _ => Err(SessionError::Ambiguous { which: which.to_owned(), known: matching }),
+        _ => Err(SessionError::Ambiguous { which: which.to_owned(), known: meant }),
     }
 }

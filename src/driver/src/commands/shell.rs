@@ -11,6 +11,7 @@ use kregress_wire::shell::{Shell, ShellStatus, Size};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 use super::{Context, HOST, INTERRUPTED, PASSED, usage};
+use crate::guest::programs::USUAL_PATH;
 use crate::kernel;
 use crate::lab::Lab;
 use crate::lab::shell::{ShellEnd, Typed, User};
@@ -131,8 +132,8 @@ fn shell_of(machine: &Machine) -> String {
 
 fn environment() -> BTreeMap<String, String> {
     let term = std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned());
-    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    let variables = [("HOME", "/root"), ("PATH", path), ("PS1", "guest:\\w# "), ("TERM", term.as_str())];
+    let variables =
+        [("HOME", "/root"), ("PATH", USUAL_PATH), ("PS1", "guest:\\w# "), ("TERM", term.as_str())];
     variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 

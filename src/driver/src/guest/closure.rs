@@ -66,13 +66,8 @@ fn needs<'data>(data: impl ReadRef<'data>, origin: &Path) -> Result<Needs, Box<d
     let file = ElfFile64::<object::Endianness, _>::parse(data)?;
     let endian = file.endian();
     let header = file.elf_header();
-    let mut found = Needs::default();
-    for segment in header.program_headers(endian, data)? {
-        if let Some(interpreter) = segment.interpreter(endian, data)? {
-            let path = interpreter.strip_suffix(b"\0").unwrap_or(interpreter);
-            found.interpreter = Some(PathBuf::from(String::from_utf8_lossy(path).into_owned()));
-        }
-    }
+    let interpreter = loader_of(&file, data)?.map(|loader| loader.path);
+    let mut found = Needs { interpreter, ..Needs::default() };
     let sections = header.sections(endian, data)?;
     let Some((dynamic, strings_index)) = sections.dynamic(endian, data)? else { return Ok(found) };
     let strings = sections.strings(endian, data, strings_index)?;
@@ -143,10 +138,16 @@ impl Loader {
 ///
 /// Fails when it is no ELF program for x86-64, in the parser's words.
 pub fn loader(file: &[u8]) -> Result<Option<Loader>, object::Error> {
-    let parsed = ElfFile64::<object::Endianness>::parse(file)?;
-    let endian = parsed.endian();
-    for segment in parsed.elf_header().program_headers(endian, file)? {
-        if let Some(path) = segment.interpreter(endian, file)? {
+    loader_of(&ElfFile64::parse(file)?, file)
+}
+
+fn loader_of<'data, R: ReadRef<'data>>(
+    file: &ElfFile64<'data, object::Endianness, R>,
+    data: R,
+) -> Result<Option<Loader>, object::Error> {
+    let endian = file.endian();
+    for segment in file.elf_header().program_headers(endian, data)? {
+        if let Some(path) = segment.interpreter(endian, data)? {
             let path = path.strip_suffix(b"\0").unwrap_or(path);
             let path = PathBuf::from(String::from_utf8_lossy(path).into_owned());
             // A file that is in memory has no places beyond it.

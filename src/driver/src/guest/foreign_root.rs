@@ -12,11 +12,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::closure::{elf_closure, loader};
+use super::programs::USUAL_PATH;
 use super::tools::RUNNING_BINARY;
 use super::virtme::{AGENT, GUEST_DIR};
-
-/// Where a kernel's first process, and we, look for programs.
-const PROGRAMS: [&str; 6] = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"];
 
 /// What virtme-ng needs before its own tools are there: it puts a line of shell in
 /// place of init (virtme/commands/run.py, 1.25 to 1.42).
@@ -47,7 +45,7 @@ pub enum RootError {
         source: io::Error,
     },
     /// Something that virtme-ng needs is not in it.
-    #[error("`{}` cannot be the root of a guest: it has no {what}\nhint: virtme-ng starts such a guest with its own `sh`, `mount` and `mkdir`", root.display())]
+    #[error("`{}` cannot be the root of a guest: it has no {what}\nhint: virtme-ng starts such a guest with the `sh`, `mount` and `mkdir` of its root", root.display())]
     Lacks {
         /// Which.
         root: PathBuf,
@@ -107,7 +105,7 @@ pub fn check_program(root: &Path, program: &Path) -> Result<(), RootError> {
 }
 
 fn find(root: &Path, program: &str) -> bool {
-    PROGRAMS.iter().any(|dir| is_program(root, &Path::new(dir).join(program)))
+    std::env::split_paths(USUAL_PATH).any(|dir| is_program(root, &dir.join(program)))
 }
 
 fn is_program(root: &Path, path: &Path) -> bool {

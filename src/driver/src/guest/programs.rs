@@ -24,8 +24,8 @@ use crate::model::{Backend, Exec, Machine, Program, Selftest, Test};
 const MAX_FILES: usize = 10_000;
 const MAX_BYTES: u64 = 256 << 20;
 
-/// Where the guest looks for programs too (`guest/src/child.rs`).
-const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where programs are looked for in a guest (`guest/src/child.rs`), and here behind `PATH`.
+pub const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Why a program cannot be run.
 #[derive(Debug, thiserror::Error)]

@@ -315,15 +315,31 @@ pub fn find(results: &Path, which: Option<&str>) -> Result<PathBuf, ResultsError
         return find_path(path);
     }
     let runs = runs(results)?;
-    let mut matching: Vec<_> = runs.iter().filter(|name| name.starts_with(which)).cloned().collect();
-    if matching.iter().any(|name| name == which) {
-        matching = vec![which.to_owned()];
-    }
-    match matching.as_slice() {
+    let meant = meant(&runs, which);
+    match meant.as_slice() {
         [name] => Ok(results.join(name)),
         [] => Err(ResultsError::NoSuchRun { path: results.to_owned(), which: which.to_owned(), runs }),
-        _ => Err(ResultsError::Ambiguous { which: which.to_owned(), runs: matching }),
+        _ => Err(ResultsError::Ambiguous { which: which.to_owned(), runs: meant }),
     }
+}
+
+/// The names that a user can mean: the one that is written so, or else all that begin so.
+pub(crate) fn meant(names: &[String], which: &str) -> Vec<String> {
+    match names.iter().find(|name| *name == which) {
+        Some(name) => vec![name.clone()],
+        None => names.iter().filter(|name| name.starts_with(which)).cloned().collect(),
+    }
+}
+
+/// Names of the directories in this one that hold a file, in their order; none where it
+/// cannot be read.
+pub(crate) fn holding(directory: &Path, file: &str) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let holding = entries.filter(|entry| entry.path().join(file).is_file());
+    let mut names: Vec<String> =
+        holding.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort_unstable();
+    names
 }
 
 /// A run's directory, or a file in it.

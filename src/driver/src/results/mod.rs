@@ -31,8 +31,8 @@ pub(crate) use convert::{
     event as to_event, from_machine, machine as to_machine, metric as to_metric, milliseconds,
     planned as to_test,
 };
-pub(crate) use dir::is_live;
 pub use dir::{BootDir, CONSOLE_LOG, EVENTS_FILE, JUNIT_FILE, RUN_FILE, RunDir, find};
+pub(crate) use dir::{holding, is_live, meant};
 pub(crate) use disk::LineLog;
 pub use disk::replace;
 pub(crate) use fold::MAX_VERDICTS;

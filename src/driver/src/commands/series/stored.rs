@@ -4,25 +4,21 @@ use std::path::{Path, PathBuf};
 
 use super::{DIRECTORY, RECORD, bytes, check_form};
 use crate::commands::report::Form;
+use crate::results;
 use crate::series::stored;
 
 /// Records of series: that of this directory, of a file in it, or of this name; or else
 /// all whose names begin so.
-pub(in crate::commands) fn find(results: &Path, which: &str) -> Vec<PathBuf> {
+pub(in crate::commands) fn find(results_dir: &Path, which: &str) -> Vec<PathBuf> {
     let path = Path::new(which);
     let directory = if path.is_file() { path.parent().unwrap_or(path) } else { path };
-    let named = [directory.to_owned(), results.join(which), results.join(DIRECTORY).join(which)];
-    if let Some(record) = named.into_iter().map(|dir| dir.join(RECORD)).find(|record| record.is_file()) {
+    let named = [directory.to_owned(), results_dir.join(which)].map(|dir| dir.join(RECORD));
+    if let Some(record) = named.into_iter().find(|record| record.is_file()) {
         return vec![record];
     }
-    let Ok(entries) = std::fs::read_dir(results.join(DIRECTORY)) else { return Vec::new() };
-    let begins =
-        |dir: &PathBuf| dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(which));
-    let begun = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(begins);
-    let mut records: Vec<PathBuf> =
-        begun.map(|dir| dir.join(RECORD)).filter(|record| record.is_file()).collect();
-    records.sort_unstable();
-    records
+    let all = results_dir.join(DIRECTORY);
+    let meant = results::meant(&results::holding(&all, RECORD), which);
+    meant.iter().map(|name| all.join(name).join(RECORD)).collect()
 }
 
 /// What the series of a record is called among runs.
